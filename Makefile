@@ -1,0 +1,32 @@
+# Every target sets up .venv itself when it is missing; only python, pip and make are needed.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test test-slow lint bench
+setup: .venv/dev
+
+.venv/base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+.venv/dev: .venv/base
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: .venv/base  ## explain something, with nothing to download
+	$(BIN)/finercam demo
+
+test: .venv/dev
+	$(BIN)/python -m pytest -q
+
+test-slow: .venv/dev
+	$(BIN)/python -m pytest -q -m slow
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/dev
+	$(BIN)/python -m benchmarks.cams
