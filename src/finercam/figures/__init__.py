@@ -1,0 +1,1 @@
+"""Pictures: one function each. Scaling to 0..1 happens here and nowhere else."""

@@ -1,0 +1,80 @@
+"""From tensors to pixels: the photo as the model saw it, and a saliency map laid over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageFont
+from torch import Tensor
+
+#: Perceptually even, bright on any photo, and told apart by the colour-blind.
+COLOUR_MAP = "inferno"
+
+
+def as_seen(
+    image: Float[Tensor, "3 H W"], mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+) -> Image.Image:
+    """Return the picture the model was given, its normalisation taken back.
+
+    Without ``mean`` and ``std`` the values are stretched from their least to their largest.
+    """
+    pixels = image.detach().float().cpu()
+    if mean is not None and std is not None:
+        pixels = pixels * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]
+    else:
+        low, high = pixels.min(), pixels.max()
+        pixels = (pixels - low) / (high - low).clamp(min=1e-12)
+    array = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def overlay(photo: Image.Image, saliency: Float[Tensor, "H W"], peak: float | None = None) -> Image.Image:
+    """Return the photo with the saliency over it: where there is none the photo stays, in muted grey.
+
+    Args:
+        photo: as the model saw it, at any resolution.
+        saliency: not negative; resized to the photo.
+        peak: the saliency shown at full strength; ``None`` takes the map's own. An empty map shows the bare photo.
+    """
+    heat = saliency.detach().float().cpu()
+    top = float(heat.max()) if peak is None else peak
+    grey = photo.convert("L").convert("RGB")
+    muted = np.asarray(Image.blend(photo, grey, 0.6), dtype=np.float32) * 0.75
+    if top > 0:
+        scaled = Image.fromarray((heat / top).clamp(0, 1).numpy()).resize(photo.size, Image.Resampling.BILINEAR)
+        strength = np.asarray(scaled)[:, :, None]
+        colour = colours(strength[:, :, 0])
+        # Where it is strong the photo's own colours come back under the heat.
+        base = muted + strength * (np.asarray(photo, dtype=np.float32) - muted)
+        muted = base + (0.75 * strength**0.8) * (colour - base)
+    return Image.fromarray(muted.clip(0, 255).astype(np.uint8))
+
+
+def colours(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return float RGB in 0..255 for values in 0..1."""
+    return _table()[(values * 255).astype(np.uint8)]
+
+
+@cache
+def _table() -> np.ndarray[Any, Any]:
+    import matplotlib
+
+    # From a third of the scale on: its dark end cannot be told from a dark photo.
+    steps = np.linspace(0.3, 1.0, 256)
+    table: np.ndarray[Any, Any] = matplotlib.colormaps[COLOUR_MAP](steps)[:, :3].astype(np.float32) * 255
+    return table
+
+
+@cache
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Return the font of all pictures, DejaVu Sans as it comes with matplotlib."""
+    import matplotlib
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)

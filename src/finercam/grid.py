@@ -1,0 +1,114 @@
+"""From what a layer puts out to a grid of cells over the image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from finercam.errors import FinercamError
+
+LAYOUTS = ("nchw", "nhwc", "tokens")
+#: More tokens than this before the patches (class token, registers) are not guessed, only taken when stated.
+MOST_PREFIX = 16
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How a layer's output is laid out over the image.
+
+    Args:
+        layout: ``nchw`` (b K h w), ``nhwc`` (b h w K, as in Swin) or ``tokens`` (b N K).
+        prefix: tokens before the patches: class token, distillation token, registers.
+        size: (h, w) of a token grid. ``None`` infers it from the number of tokens and the image's sides, so that
+            other input sizes work.
+    """
+
+    layout: str
+    prefix: int = 0
+    size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise FinercamError(f"grid layout {self.layout!r} is not one of {', '.join(LAYOUTS)}")
+
+    def maps(self, output: Float[Tensor, b * rest], image: tuple[int, int]) -> Float[Tensor, "b K h w"]:
+        """Return the output as channel maps: a view, never a copy.
+
+        Args:
+            output: what the layer returned.
+            image: height and width of the model's input.
+
+        Raises:
+            FinercamError: the tokens do not make a grid of this image's shape.
+        """
+        if output.ndim != (3 if self.layout == "tokens" else 4):
+            raise FinercamError(f"a {self.layout} layer cannot put out the shape {tuple(output.shape)}")
+        if self.layout == "nchw":
+            return output
+        if self.layout == "nhwc":
+            return output.permute(0, 3, 1, 2)
+        patches = output[:, self.prefix :]
+        count = patches.shape[1]
+        size = self.size or token_grid(count, image)
+        if size is None or math.prod(size) != count:
+            raise FinercamError(
+                f"{output.shape[1]} tokens with {self.prefix} before the patches make no grid over an image of "
+                f"{image[0]} x {image[1]} pixels; give grid=Grid('tokens', prefix=..., size=(h, w))"
+            )
+        return patches.unflatten(1, size).permute(0, 3, 1, 2)
+
+
+def token_grid(count: int, image: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the (h, w) with ``h * w == count`` that one stride in both directions gives, or ``None``."""
+    height, width = image
+    if height == width:
+        side = math.isqrt(count)
+        return (side, side) if side * side == count else None
+    fits = []
+    for h in range(1, count + 1):
+        w = count // h
+        # Rounding (padding or cropping at the border) leaves each side within one cell of side / stride.
+        if h * w == count and max(height / (h + 1), width / (w + 1)) < min(_upper(height, h), _upper(width, w)):
+            fits.append((abs(math.log(h * width / (w * height))), (h, w)))
+    return min(fits)[1] if fits else None
+
+
+def _upper(side: int, cells: int) -> float:
+    return side / (cells - 1) if cells > 1 else math.inf
+
+
+def infer_grid(
+    shape: Sequence[int], image: tuple[int, int], prefix: int | None = None, channels_last: bool | None = None
+) -> Grid | None:
+    """Return how an output of this shape is laid out over the image, or ``None`` if it is no grid of cells.
+
+    Args:
+        shape: of the layer's output, the batch first.
+        image: height and width of the model's input.
+        prefix: tokens before the patches, where the model states it; otherwise the fewest that leave a grid.
+        channels_last: whether a four-dimensional output is b h w K, where that is known.
+    """
+    if len(shape) == 4:
+        options = {"nchw": (shape[2], shape[3]), "nhwc": (shape[1], shape[2])}
+        if channels_last is not None:
+            options.pop("nchw" if channels_last else "nhwc")
+        for layout, cells in options.items():
+            if min(cells) >= 1 and max(cells) > 1 and _one_stride(cells, image):
+                return Grid(layout)
+    if len(shape) == 3:
+        for tokens in range(MOST_PREFIX + 1) if prefix is None else (prefix,):
+            size = token_grid(shape[1] - tokens, image) if shape[1] - tokens > 1 else None
+            if size is not None:
+                return Grid("tokens", prefix=tokens)
+    return None
+
+
+def _one_stride(cells: tuple[int, int], image: tuple[int, int]) -> bool:
+    (h, w), (height, width) = cells, image
+    if height == width:
+        return h == w <= width
+    return max(height / (h + 1), width / (w + 1)) < min(_upper(height, h), _upper(width, w)) and w <= width

@@ -1,0 +1,159 @@
+"""Evidence for score methods: the logits of many altered runs, kept for all classes.
+
+What is altered does not depend on the class, so one table (channels x classes) answers every contrast. The
+altered copies are streamed through the model in batches and never held together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from finercam.classifiers.classifier import Classifier
+from finercam.errors import FinercamError
+from finercam.evidence import forward, refuse_unusable
+from finercam.running import run, undisturbed
+
+#: Tried first where no batch size is given, and halved while the accelerator's memory does not suffice.
+_FIRST_BATCH = {"cpu": 16, "cuda": 256, "mps": 32}
+
+
+@dataclass(frozen=True)
+class ScoreEvidence:
+    """What score methods need, for a batch.
+
+    Attributes:
+        logits: of the unaltered images.
+        activations: of the target layer.
+        image_size: height and width of the images.
+        table: for each channel, the logits of the run altered by it.
+        baseline: the logits that ``table`` is compared with: of the empty input (Score-CAM), of the unaltered
+            images (Ablation-CAM).
+    """
+
+    logits: Float[Tensor, "b C"]
+    activations: Float[Tensor, "b K h w"]
+    image_size: tuple[int, int]
+    table: Float[Tensor, "b K C"]
+    baseline: Float[Tensor, "b C"]
+    kind: str
+
+    def image(self, index: int) -> ScoreEvidence:
+        """Return the evidence of one image of the batch (views, not copies)."""
+        one = slice(index, index + 1)
+        parts = {"logits": self.logits, "activations": self.activations, "table": self.table, "baseline": self.baseline}
+        return replace(self, **{name: tensor[one] for name, tensor in parts.items()})
+
+
+def look_through_masks(
+    classifier: Classifier,
+    images: Float[Tensor, "b 3 H W"],
+    *,
+    precision: str = "float32",
+    batch_size: int | None = None,
+) -> ScoreEvidence:
+    """Return the logits of ``x * H_k`` for every channel k (Score-CAM; arXiv 2501.11309, Eq. 3 and 9).
+
+    ``H_k`` is the channel's activation, resized bilinearly to the image and scaled to 0..1 over it. The baseline
+    is the zero input, that is the mean colour. A constant channel shows nothing of the image, so its row is the
+    baseline's, without a run.
+
+    Args:
+        classifier: with one target layer.
+        images: preprocessed.
+        precision: of the runs.
+        batch_size: masked copies per run; ``None`` finds one that fits.
+
+    Raises:
+        FinercamError: several target layers, or too little memory for a single copy.
+    """
+    with undisturbed(classifier.module):
+        images = _as_run(classifier, images)
+        logits, activations = _unaltered(classifier, images, precision)
+        zero = run(classifier.module, torch.zeros_like(images[:1]), precision)
+        baseline = classifier.read(zero).to(logits).expand_as(logits)
+        flat = activations.flatten(2)
+        varied = flat.amax(2) > flat.amin(2)
+        table = baseline[:, None].repeat(1, activations.shape[1], 1)
+        size = (images.shape[-2], images.shape[-1])
+
+        def masked(image: Tensor, channel: Tensor) -> Tensor:
+            masks = torch.nn.functional.interpolate(
+                activations[image, channel][:, None], size, mode="bilinear", align_corners=False
+            )
+            low = masks.amin((2, 3), keepdim=True)
+            high = masks.amax((2, 3), keepdim=True)
+            # One product per copy: the mask is brought to the images' memory order by broadcasting.
+            return images[image] * ((masks - low) / (high - low)).to(images.dtype)
+
+        for image, channel in _batches(varied, batch_size, images.device):
+            output = run(classifier.module, masked(image, channel), precision)
+            table[image, channel] = classifier.read(output).to(table)
+    refuse_unusable(table.flatten(0, 1), precision)
+    return ScoreEvidence(logits, activations, size, table, baseline, "masks")
+
+
+def look_through_ablation(
+    classifier: Classifier,
+    images: Float[Tensor, "b 3 H W"],
+    *,
+    precision: str = "float32",
+    batch_size: int | None = None,
+) -> ScoreEvidence:
+    """Return the logits with channel k of the target layer's grid set to zero, for every k (Ablation-CAM).
+
+    The baseline is the unaltered logits. With global average pooling and one linear layer behind the map, the
+    table is ``y - mean(A_k) * head[:, k]``, exactly and without a run. Tokens before the patches stay.
+
+    Args, Raises: as for ``look_through_masks``.
+    """
+    with undisturbed(classifier.module):
+        images = _as_run(classifier, images)
+        logits, activations = _unaltered(classifier, images, precision)
+        size = (images.shape[-2], images.shape[-1])
+        if classifier.pooled:
+            assert classifier.head is not None
+            loss = activations.mean((2, 3))[:, :, None] * classifier.head.weight.detach().to(activations).T
+            return ScoreEvidence(logits, activations, size, logits[:, None] - loss, logits, "ablation")
+        grid = classifier.grids[0]
+        active = (activations != 0).flatten(2).any(2)
+        table = logits[:, None].repeat(1, activations.shape[1], 1)
+        for image, channel in _batches(active, batch_size, images.device):
+
+            def ablate(name: str, output: Tensor, channel: Tensor = channel) -> Tensor:
+                output = output.clone()
+                grid.maps(output, size)[torch.arange(len(channel), device=output.device), channel] = 0
+                return output
+
+            altered, _ = forward(classifier, images[image], precision=precision, edit=ablate)
+            table[image, channel] = altered.to(table)
+    return ScoreEvidence(logits, activations, size, table, logits, "ablation")
+
+
+def _unaltered(classifier: Classifier, images: Tensor, precision: str) -> tuple[Tensor, Tensor]:
+    if len(classifier.layers) > 1:
+        raise FinercamError(
+            f"score methods look at one layer and the classifier has {len(classifier.layers)}: "
+            f"{', '.join(classifier.layers)}; load it with one"
+        )
+    logits, taps = forward(classifier, images, precision=precision)
+    activations = classifier.grids[0].maps(taps[0], (images.shape[-2], images.shape[-1]))
+    return logits, activations.to(logits.dtype)
+
+
+def _as_run(classifier: Classifier, images: Tensor) -> Tensor:
+    """Return the images where the model is, in the memory order that convolutions are fastest in."""
+    images = images.to(classifier.device)
+    convolutional = classifier.grids[0].layout == "nchw"
+    return images.contiguous(memory_format=torch.channels_last) if convolutional else images
+
+
+def _batches(wanted: Tensor, batch_size: int | None, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (image, channel) indices of the wanted entries in full batches, across images."""
+    image, channel = wanted.nonzero(as_tuple=True)
+    size = batch_size or _FIRST_BATCH.get(device.type, 32)
+    yield from zip(image.split(size), channel.split(size), strict=True)
