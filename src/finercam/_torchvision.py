@@ -36,7 +36,7 @@ def import_torchvision() -> ModuleType:
     for name in [name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")]:
         del sys.modules[name]
     declare = torch.library.register_fake
-    torch.library.register_fake = _except_for_torchvision(declare)  # type: ignore[assignment]
+    torch.library.register_fake = _except_for_torchvision(declare)
     try:
         return importlib.import_module("torchvision")
     finally:

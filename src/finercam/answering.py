@@ -50,6 +50,14 @@ def answer(
     return Answer(question, maps, to_saliency(maps, evidence.image_size))
 
 
+def ask(
+    classifier: Classifier, logits: Float[Tensor, "b C"], contrasts: Sequence[Contrast | Objective], targets: Targets
+) -> list[Question]:
+    """Put contrasts to a classifier's logits, with its class names and the rows of its final linear layer."""
+    rows = classifier.rows
+    return [contrast.ask(logits, targets, labels=classifier.labels, head=rows) for contrast in contrasts]
+
+
 def gather(
     classifier: Classifier,
     images: Float[Tensor, "b 3 H W"],
@@ -77,12 +85,8 @@ def gather(
     how = find_method(method) if isinstance(method, str) else method
     asked: list[Question] = []
 
-    def ask(logits: Tensor) -> list[Question]:
-        options = {"labels": classifier.labels, "head": classifier.rows}
-        return [contrast.ask(logits, targets, **options) for contrast in contrasts]
-
     def rows(logits: Tensor) -> Tensor:
-        asked.extend(ask(logits))
+        asked.extend(ask(classifier, logits, contrasts, targets))
         if collect is None:
             return _without_repeats([question.rows for question in asked])
         wanted = [find_class(name, classifier.classes, classifier.labels) for name in collect]
@@ -101,7 +105,7 @@ def gather(
         evidence = look_through_masks(classifier, images, precision=precision, batch_size=batch_size)
     else:
         evidence = look_through_ablation(classifier, images, precision=precision, batch_size=batch_size)
-    return evidence, asked or ask(evidence.logits)
+    return evidence, asked or ask(classifier, evidence.logits, contrasts, targets)
 
 
 def saliency(

@@ -84,15 +84,19 @@ def find_method(name: str) -> Method:
     Raises:
         FinercamError: there is none, or it ignores the class and so cannot answer why this class.
     """
-    folded = name.casefold().replace("-", "").replace("_", "")
+    folded = _folded(name)
     for known, found in METHODS.items():
-        if folded == known.replace("-", "").replace("_", ""):
+        if folded == _folded(known):
             return found
     if folded in _REFUSED:
         raise FinercamError(
             f"{name} ignores the class, so it cannot say why this one and not another; use {_REFUSED[folded]!r}"
         )
     raise FinercamError(f"there is no CAM method {name!r}; {nearest(name, METHODS)}")
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("-", "").replace("_", "")
 
 
 def signed_maps(

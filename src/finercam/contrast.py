@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -79,7 +79,7 @@ class Contrast:
 
     against: str | Named = "similar"
     references: int = 3
-    gamma: float | None = None
+    gamma: float | int | None = None
     weighting: str = "mean"
     aggregate: str = "mean"
     reverse: bool = False
@@ -106,7 +106,7 @@ class Contrast:
     def strength(self) -> float:
         """Gamma as a number."""
         assert self.gamma is not None
-        return self.gamma
+        return float(self.gamma)
 
     def ask(
         self,
@@ -144,15 +144,22 @@ class Contrast:
         e_references = torch.zeros(*references.shape, logits.shape[1], dtype=logits.dtype, device=logits.device)
         e_references.scatter_(2, references.clamp(min=0)[:, :, None], present[:, :, None].to(logits.dtype))
 
-        if self.aggregate == "mean":
+        if self.aggregate == "mean" or (self.strength == 0 and not self.reverse):
+            # Without comparison the references' maps are one and the same.
             against = torch.einsum("bt,btc->bc", share, e_references)[:, None]
-            rows, shares = self._difference(e_target[:, None], against), torch.ones_like(share[:, :1])
+            rows, shares = self._difference(e_target[:, None], against), torch.ones_like(e_target[:, :1])
         else:
             # An image with fewer references repeats its first: that changes neither the maximum nor, with a
             # share of zero, the mean.
             e_references = torch.where(present[:, :, None], e_references, e_references[:, :1])
             rows, shares = self._difference(e_target[:, None].expand_as(e_references), e_references), share
         return Question(rows, shares, target, references, self.aggregate)
+
+    def part(self, images: slice) -> Contrast:
+        """Return the contrast for part of a batch: the lists of references of those images."""
+        if isinstance(self.against, str) or not isinstance(self.against[0], tuple):
+            return self
+        return replace(self, against=self.against[images])
 
     def _difference(self, target: Tensor, references: Tensor) -> Tensor:
         gamma = self.strength
@@ -247,6 +254,10 @@ class Objective:
         none = torch.empty(len(y), 0, dtype=torch.long, device=y.device)
         return Question(rows[:, None], torch.ones_like(rows[:, :1]), find_targets(targets, y, labels), none)
 
+    def part(self, images: slice) -> Objective:
+        """Return the objective: it is the same for every image."""
+        return self
+
     def sentence(self, target: int, references: Sequence[int], labels: Labels | None) -> str:
         """Return the objective's name."""
         return self.name
@@ -270,15 +281,12 @@ def find_targets(targets: Targets, logits: Float[Tensor, "b C"], labels: Labels 
 
 def _named_references(named: Named, target: Tensor, logits: Tensor, labels: Labels | None) -> Int[Tensor, "b T"]:
     batch, classes = logits.shape
-    per_image = _frozen(named)
-    if per_image and isinstance(per_image[0], tuple):
-        if len(per_image) != batch:
-            raise FinercamError(f"{len(per_image)} lists of references were given for {batch} images")
-    else:
-        per_image = (per_image,) * batch
+    frozen = _frozen(named)
+    per_image: tuple[Any, ...] = frozen if isinstance(frozen[0], tuple) else (frozen,) * batch
+    if len(per_image) != batch:
+        raise FinercamError(f"{len(per_image)} lists of references were given for {batch} images")
     found = []
     for own, given in zip(target.tolist(), per_image, strict=True):
-        assert isinstance(given, tuple)
         indices = dict.fromkeys(find_class(name, classes, labels) for name in given)
         found.append([index for index in indices if index != own])
     width = max(map(len, found), default=0)

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class FinercamError(ValueError):
     """Something given cannot be used. The message says what was given, what was expected and what to do."""
 
 
-def nearest(given: str, choices: Iterable[str], n: int = 3) -> str:
-    """Return the ``n`` choices that look most like ``given``, as a phrase for the end of an error message."""
+def nearest(given: str, choices: Iterable[str], n: int = 3, called: Mapping[str, str] | None = None) -> str:
+    """Return the choices that look most like ``given``, as a phrase for the end of an error message.
+
+    Args:
+        given: what was asked for.
+        choices: what there is.
+        n: how many to name.
+        called: other names of the choices, as a mapping from such a name to the choice.
+    """
     choices = list(choices)
-    by_folded = {choice.casefold(): choice for choice in choices}
+    by_name = {choice.casefold(): choice for choice in choices}
+    by_name.update({name.casefold(): choice for name, choice in (called or {}).items()})
     folded = given.casefold()
-    close = difflib.get_close_matches(folded, by_folded, n=n, cutoff=0.5)
-    inside = [choice for choice in by_folded if folded in choice and choice not in close]
-    found = [by_folded[choice] for choice in (inside + close)[:n]]
+    inside = [name for name in by_name if folded in name]
+    close = difflib.get_close_matches(folded, by_name, n=2 * n, cutoff=0.5)
+    found = list(dict.fromkeys(by_name[name] for name in (inside[:n] + close)))[:n]
     if found:
         return "did you mean " + ", ".join(repr(choice) for choice in found) + "?"
     shown = ", ".join(choices[:20])

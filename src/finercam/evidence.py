@@ -151,6 +151,7 @@ def look(
         FinercamError: the target layer was not reached, the outputs are probabilities, or no gradient arrives.
     """
     with undisturbed(classifier.module):
+        images = classifier.take(images)
         logits, taps = forward(classifier, images, differentiate=not classifier.pooled, precision=precision)
         size = (images.shape[-2], images.shape[-1])
         activations = tuple(g.maps(t.detach(), size) for g, t in zip(classifier.grids, taps, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
@@ -70,17 +69,16 @@ def explain(
     how = find_method(method)
     several = isinstance(photos, (list, tuple)) or (isinstance(photos, Tensor) and photos.ndim == 4)
     given: list[Any] = list(photos) if several else [photos]  # type: ignore[arg-type]
-    per_photo = isinstance(target, (list, tuple, Tensor))
-    if per_photo and len(target) != len(given):  # type: ignore[arg-type]
-        raise FinercamError(f"{len(target)} targets were given for {len(given)} photos")  # type: ignore[arg-type]
+    each = target if isinstance(target, (list, tuple, Tensor)) else None
+    if each is not None and len(each) != len(given):
+        raise FinercamError(f"{len(each)} targets were given for {len(given)} photos")
     explanations: list[Explanation] = []
     for batch, images in _batches(model, given, batch_size):
-        targets = target[batch] if per_photo else target  # type: ignore[index]
-        per_image = dataclasses.replace(what, against=what.against[batch]) if _per_image(what) else what  # type: ignore[index]
+        targets = target if each is None else each[batch]
         explanations += explain_batch(
             model,
             images,
-            per_image,
+            what.part(batch),
             targets,
             sources=[_source(photo) for photo in given[batch]],
             how=how,
@@ -166,10 +164,6 @@ def _batches(classifier: Classifier, photos: list[Any], batch_size: int) -> Iter
         images.append(image)
     if images:
         yield slice(start, start + len(images)), torch.stack(images)
-
-
-def _per_image(contrast: Contrast | Objective) -> bool:
-    return isinstance(contrast, Contrast) and bool(contrast.against) and isinstance(contrast.against[0], tuple)
 
 
 def _source(photo: Any) -> str | None:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from finercam.answering import answer, gather
+from finercam.answering import answer, ask, gather
 from finercam.cams import Method, find_method
 from finercam.classifiers.classifier import Classifier
 from finercam.contrast import PLAIN, ClassName, Contrast, Objective, Question
@@ -104,8 +104,7 @@ class Explanation:
             if self.evidence is None:
                 raise NotGathered("no evidence was kept; explain with keep=True, or ask with collect=True")
             evidence = self.evidence
-            options = {"labels": self.classifier.labels, "head": self.classifier.rows}
-            questions = [what.ask(evidence.logits, wanted, **options) for what in (PLAIN, contrast)]
+            questions = ask(self.classifier, evidence.logits, [PLAIN, contrast], wanted)
             answer(evidence, questions[1], how)
         except NotGathered:
             if not collect:

@@ -71,7 +71,8 @@ class Labels:
                 several = ", ".join(f"{self.names[i]!r} ({i})" for i in found[:5])
                 raise FinercamError(f"{given!r} is the name of {len(found)} classes: {several}; give the index")
             if not given.strip().isdigit():
-                raise FinercamError(f"no class is called {given!r}; {nearest(given, self.names)}")
+                called = {name: self.names[indices[0]] for name, indices in self._by_spelling.items()}
+                raise FinercamError(f"no class is called {given!r}; {nearest(given, self.names, called=called)}")
             given = int(given)
         return check_index(given, len(self.names))
 

@@ -63,9 +63,11 @@ def hooked(hooks: Mapping[nn.Module, Callable[[nn.Module, Any, Any], Any]]) -> I
 
 def run(module: nn.Module, images: Tensor, precision: str) -> Any:
     """Return the module's output for a batch, moved and cast to where its weights are."""
-    weights = chain(module.named_parameters(), module.named_buffers())
-    # Tensors made under inference mode cannot be saved for a backward pass; their copies can.
-    copies = {name: tensor.clone() for name, tensor in weights if tensor.is_inference()}
+    copies = {}
+    if any(tensor.is_inference() for tensor in chain(module.parameters(), module.buffers())):
+        # Tensors made under inference mode cannot be saved for a backward pass; their copies can.
+        weights = chain(module.named_parameters(), module.named_buffers())
+        copies = {name: tensor.clone() for name, tensor in weights}
     parameter = next((p for p in module.parameters() if p.is_floating_point()), None)
     if images.is_inference():
         images = images.clone()
@@ -102,13 +104,15 @@ def tapped_run(
             if tensor is None:
                 raise FinercamError(f"layer {name!r} returns no tensor; choose another with layer=")
             if differentiate:
-                # A layer behind another tapped one stays in that one's graph.
-                taps[name] = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+                # A layer behind another tapped one stays in that one's graph, by a node of its own: what the layer
+                # itself went on to compute from this tensor is none of its output's doing.
+                taps[name] = tensor.clone() if tensor.requires_grad else tensor.detach().requires_grad_()
                 torch.set_grad_enabled(True)
             else:
                 taps[name] = tensor
             # The rest gets a copy: it may work in place, which would change what was captured.
-            return with_main_tensor(output, edit(name, tensor) if edit is not None else taps[name].clone())
+            rest = taps[name].clone() if edit is None else edit(name, taps[name])
+            return with_main_tensor(output, rest)
 
         return hook
 
@@ -175,7 +179,7 @@ def read_logits(output: Any) -> Tensor:
     if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point():
         what = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(output).__name__
         raise FinercamError(
-            f"the model returned {what}, not logits of shape (images, classes); give logits=, a function that takes "
+            f"the model returned {what}, not logits of shape (images, classes); give read=, a function that takes "
             "the model's output and returns them"
         )
     return logits

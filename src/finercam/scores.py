@@ -16,7 +16,7 @@ from torch import Tensor
 from finercam.classifiers.classifier import Classifier
 from finercam.errors import FinercamError
 from finercam.evidence import forward, refuse_unusable
-from finercam.running import run, undisturbed
+from finercam.running import autocast, run, undisturbed
 
 #: Tried first where no batch size is given, and halved while the accelerator's memory does not suffice.
 _FIRST_BATCH = {"cpu": 16, "cuda": 256, "mps": 32}
@@ -45,8 +45,13 @@ class ScoreEvidence:
     def image(self, index: int) -> ScoreEvidence:
         """Return the evidence of one image of the batch (views, not copies)."""
         one = slice(index, index + 1)
-        parts = {"logits": self.logits, "activations": self.activations, "table": self.table, "baseline": self.baseline}
-        return replace(self, **{name: tensor[one] for name, tensor in parts.items()})
+        return replace(
+            self,
+            logits=self.logits[one],
+            activations=self.activations[one],
+            table=self.table[one],
+            baseline=self.baseline[one],
+        )
 
 
 def look_through_masks(
@@ -72,7 +77,7 @@ def look_through_masks(
         FinercamError: several target layers, or too little memory for a single copy.
     """
     with undisturbed(classifier.module):
-        images = _as_run(classifier, images)
+        images = classifier.take(images)
         logits, activations = _unaltered(classifier, images, precision)
         zero = run(classifier.module, torch.zeros_like(images[:1]), precision)
         baseline = classifier.read(zero).to(logits).expand_as(logits)
@@ -90,9 +95,11 @@ def look_through_masks(
             # One product per copy: the mask is brought to the images' memory order by broadcasting.
             return images[image] * ((masks - low) / (high - low)).to(images.dtype)
 
-        for image, channel in _batches(varied, batch_size, images.device):
-            output = run(classifier.module, masked(image, channel), precision)
-            table[image, channel] = classifier.read(output).to(table)
+        # One context around all runs: the weights are cast once.
+        with autocast(images.device, precision):
+            for image, channel in _batches(varied, batch_size, images.device):
+                output = run(classifier.module, masked(image, channel), precision)
+                table[image, channel] = classifier.read(output).to(table)
     refuse_unusable(table.flatten(0, 1), precision)
     return ScoreEvidence(logits, activations, size, table, baseline, "masks")
 
@@ -112,7 +119,7 @@ def look_through_ablation(
     Args, Raises: as for ``look_through_masks``.
     """
     with undisturbed(classifier.module):
-        images = _as_run(classifier, images)
+        images = classifier.take(images)
         logits, activations = _unaltered(classifier, images, precision)
         size = (images.shape[-2], images.shape[-1])
         if classifier.pooled:
@@ -143,13 +150,6 @@ def _unaltered(classifier: Classifier, images: Tensor, precision: str) -> tuple[
     logits, taps = forward(classifier, images, precision=precision)
     activations = classifier.grids[0].maps(taps[0], (images.shape[-2], images.shape[-1]))
     return logits, activations.to(logits.dtype)
-
-
-def _as_run(classifier: Classifier, images: Tensor) -> Tensor:
-    """Return the images where the model is, in the memory order that convolutions are fastest in."""
-    images = images.to(classifier.device)
-    convolutional = classifier.grids[0].layout == "nchw"
-    return images.contiguous(memory_format=torch.channels_last) if convolutional else images
 
 
 def _batches(wanted: Tensor, batch_size: int | None, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

@@ -14,7 +14,7 @@ from finercam.classifiers.layers import find_layers
 from finercam.errors import FinercamError
 from finercam.grid import Grid
 from finercam.labels import Labels, display_name
-from finercam.running import device_of, read_logits
+from finercam.running import device_of, read_logits, run, undisturbed
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +58,8 @@ class Classifier:
     pooled: bool = field(init=False)
     #: How many logits there are.
     classes: int = field(init=False)
+    #: Whether images are given in the memory order b H W 3, in which convolutions are faster.
+    channels_last: bool = field(init=False)
 
     def __post_init__(
         self,
@@ -82,6 +84,7 @@ class Classifier:
             "head": found.head,
             "pooled": found.pooled,
             "classes": found.classes,
+            "channels_last": found.grids[0].layout == "nchw" and _runs_channels_last(self),
             "name": self.name or type(self.module).__name__,
         }.items():
             object.__setattr__(self, key, value)
@@ -91,6 +94,11 @@ class Classifier:
         """Where the weights are."""
         return device_of(self.module)
 
+    def take(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
+        """Return the images on the model's device, in the memory order it is fastest in."""
+        order = torch.channels_last if self.channels_last else torch.contiguous_format
+        return images.to(self.device).contiguous(memory_format=order)
+
     @property
     def rows(self) -> Float[Tensor, "C K"] | None:
         """The classifier's rows, where it ends in a linear layer."""
@@ -99,3 +107,15 @@ class Classifier:
     def class_name(self, index: int) -> str:
         """Return the name of a class, or ``class 7`` where there are no names."""
         return display_name(index, self.labels)
+
+
+def _runs_channels_last(classifier: Classifier) -> bool:
+    """Whether the module takes the other memory order: a ``view`` on a convolution's output, for one, does not."""
+    noise = torch.randn(1, 3, *classifier.image_size, generator=torch.Generator().manual_seed(0))
+    with undisturbed(classifier.module):
+        try:
+            reordered = run(classifier.module, noise.contiguous(memory_format=torch.channels_last), "float32")
+        except RuntimeError:
+            return False
+        usual, other = (classifier.read(output) for output in (run(classifier.module, noise, "float32"), reordered))
+    return bool(torch.allclose(usual, other, rtol=0, atol=1e-2 * float(usual.abs().amax())))

@@ -31,10 +31,10 @@ def draw_explanation(explanation: Explanation) -> Image.Image:
     asked = f"gamma {contrast.strength:g}" if isinstance(contrast, Contrast) else contrast.name
     if isinstance(contrast, Contrast) and contrast.reverse:
         asked = f"reversed, {asked}"
-    against = ", ".join(
+    against = [
         f"{name} {_percent(float(probabilities[i]))}"
         for name, i in zip(references, explanation.references, strict=True)
-    )
+    ]
     seen = f"the model says {top_name} {_percent(float(probabilities[top]))}"
     panels = [
         Panel(photo, "Photo", [seen, explanation.classifier.name]),
@@ -49,10 +49,15 @@ def draw_explanation(explanation: Explanation) -> Image.Image:
         Panel(
             overlay(photo, explanation.saliency),
             f"{heading}, {asked}",
-            [f"and not {against}" if references else asked, EMPTY if explanation.empty else ""],
+            [*_and_not(against), *([EMPTY] if explanation.empty else [])],
         ),
     ]
     return draw_panels(panels)
+
+
+def _and_not(against: list[str], shown: int = 3) -> list[str]:
+    more = [f"and {len(against) - shown} more"] if len(against) > shown else []
+    return [f"and not {against[0]}", *against[1:shown], *more] if against else []
 
 
 def _percent(probability: float) -> str:

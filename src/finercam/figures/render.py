@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from PIL import Image, ImageFont
 from torch import Tensor
 
@@ -56,18 +57,18 @@ def overlay(photo: Image.Image, saliency: Float[Tensor, "H W"], peak: float | No
     return Image.fromarray(muted.clip(0, 255).astype(np.uint8))
 
 
-def colours(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def colours(values: NDArray[Any]) -> NDArray[Any]:
     """Return float RGB in 0..255 for values in 0..1."""
     return _table()[(values * 255).astype(np.uint8)]
 
 
 @cache
-def _table() -> np.ndarray[Any, Any]:
+def _table() -> NDArray[Any]:
     import matplotlib
 
     # From a third of the scale on: its dark end cannot be told from a dark photo.
     steps = np.linspace(0.3, 1.0, 256)
-    table: np.ndarray[Any, Any] = matplotlib.colormaps[COLOUR_MAP](steps)[:, :3].astype(np.float32) * 255
+    table: NDArray[Any] = matplotlib.colormaps[COLOUR_MAP](steps)[:, :3].astype(np.float32) * 255
     return table
 
 

@@ -1,0 +1,1 @@
+"""Speed and memory beside other libraries, side by side in one run."""
