@@ -1,0 +1,62 @@
+"""The aviary: an endless, procedurally drawn fine-grained world of birds where every answer is known.
+
+Thirty-two species in families of look-alikes, which differ in one or two named traits. Every sample comes with its
+attributes, a caption, a box, a mask for each part, and for each look-alike the mask of what tells the two apart;
+``repaint`` draws the same scene with exactly those traits changed. All of it follows from (split, index, seed).
+"""
+
+from finercam.datasets.aviary.cub_export import export
+from finercam.datasets.aviary.dataset import Aviary
+from finercam.datasets.aviary.samples import (
+    Repainted,
+    Sample,
+    background_at,
+    empty_scene,
+    favourite,
+    label_at,
+    picture,
+    repaint,
+    sample,
+)
+from finercam.datasets.aviary.scene import BACKGROUNDS
+from finercam.datasets.aviary.species import (
+    ATTRIBUTES,
+    FAMILIES,
+    PART_OF,
+    PARTS,
+    SPECIES,
+    Family,
+    Species,
+    differing,
+    family_of,
+    find_species,
+    label_names,
+    look_alikes,
+)
+
+__all__ = [
+    "ATTRIBUTES",
+    "BACKGROUNDS",
+    "FAMILIES",
+    "PARTS",
+    "PART_OF",
+    "SPECIES",
+    "Aviary",
+    "Family",
+    "Repainted",
+    "Sample",
+    "Species",
+    "background_at",
+    "differing",
+    "empty_scene",
+    "export",
+    "family_of",
+    "favourite",
+    "find_species",
+    "label_at",
+    "label_names",
+    "look_alikes",
+    "picture",
+    "repaint",
+    "sample",
+]
