@@ -7,15 +7,15 @@ from PIL import Image
 from torch import nn
 
 import finercam
+from colour_birds import SPECIES, ColourNet, draw_bird, to_tensor
 from finercam import Classifier, Contrast, FinercamError, Objective, explain
-from finercam.commands.demo import SPECIES, ColourNet, _to_tensor, draw_bird
 
 
 @pytest.fixture(scope="module")
 def model():
     return Classifier(
         ColourNet(),
-        preprocess=_to_tensor,
+        preprocess=to_tensor,
         class_names=SPECIES,
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
@@ -23,15 +23,30 @@ def model():
     )
 
 
+def share_on_wing(saliency):
+    height, width = saliency.shape
+    ys, xs = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
+    wing = ((xs - 0.425) / 0.165) ** 2 + ((ys - 0.535) / 0.125) ** 2 < 1
+    return float(saliency[wing].sum() / saliency.sum())
+
+
+def test_finer_cam_is_on_the_wing_and_the_plain_cam_on_the_bird(model):
+    for species in range(3):
+        explanation = explain(model, draw_bird(species), gamma=1.0, references=2)
+        assert explanation.target == species
+        assert share_on_wing(explanation.plain) < 0.75
+        assert share_on_wing(explanation.saliency) > 0.9
+
+
 def test_one_photo_gives_one_explanation_several_a_list(model, tmp_path):
     draw_bird(1).save(tmp_path / "a.png")
     one = explain(model, tmp_path / "a.png")
     assert one.target_name == "Green-winged Bluet"
     assert one.source == str(tmp_path / "a.png")
-    forms = [tmp_path / "a.png", draw_bird(1), np.asarray(draw_bird(1)), _to_tensor(draw_bird(1))]
+    forms = [tmp_path / "a.png", draw_bird(1), np.asarray(draw_bird(1)), to_tensor(draw_bird(1))]
     for explanation in explain(model, forms, batch_size=3):
         torch.testing.assert_close(explanation.saliency, one.saliency)
-    batch = torch.stack([_to_tensor(draw_bird(i)) for i in range(3)])
+    batch = torch.stack([to_tensor(draw_bird(i)) for i in range(3)])
     assert [explanation.target for explanation in explain(model, batch)] == [0, 1, 2]
     assert explain(model, []) == []
 
@@ -128,7 +143,7 @@ def test_a_bare_module_and_a_registered_method_are_enough():
         return (activations * gradients).norm(dim=1)
 
     try:
-        e = explain(ColourNet(), _to_tensor(draw_bird(0)), method="gradient-norm")
+        e = explain(ColourNet(), to_tensor(draw_bird(0)), method="gradient-norm")
         assert e.target_name == "class 0"
         assert float(e.saliency.max()) > 0
     finally:

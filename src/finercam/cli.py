@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from finercam.commands import aviary
 from finercam.errors import FinercamError
 
 app = typer.Typer(
@@ -18,6 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+app.add_typer(aviary.app, name="aviary")
 
 
 @app.callback(invoke_without_command=True)
@@ -52,7 +56,9 @@ def explain(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, bfloat16, float16.")] = "float32",
-    batch_size: Annotated[int, typer.Option(min=1, help="Photos per run of the model.")] = 8,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Photos (for score methods, masked copies) per run of the model.")
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a model on a hub.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for pictures, maps and explanations.jsonl.")] = Path("finercam-out"),
     json: Annotated[bool, typer.Option("--json", help="Print each record as a line of JSON.")] = False,
@@ -101,12 +107,13 @@ def models() -> None:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the report and its pictures.")] = Path("demo"),
+    browse: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
 ) -> None:
-    """Explain a small embedded classifier, with nothing to download."""
+    """Explain drawn birds with a small embedded classifier, with nothing to download."""
     from finercam.commands.demo import run_demo
 
-    run_demo(out)
+    run_demo(out, browse=browse)
 
 
 def main() -> None:

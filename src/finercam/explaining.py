@@ -38,7 +38,7 @@ def explain(
     keep: bool = False,
     collect: Sequence[ClassName] = (),
     precision: str = "float32",
-    batch_size: int = 8,
+    batch_size: int | None = None,
     **options: Any,
 ) -> Explanation | list[Explanation]:
     """Explain why the classifier sees the target class and not its look-alikes.
@@ -54,7 +54,7 @@ def explain(
         keep: keep the evidence, so that ``explanation.again(gamma=1)`` needs no model.
         collect: further classes to keep, by name or index, besides the target and its references.
         precision: ``float32``, ``bfloat16`` or ``float16``.
-        batch_size: photos per run of the model.
+        batch_size: photos per run of the model, for score methods altered copies per run; ``None`` lets it choose.
 
     Returns:
         One explanation for one photo, a list for several.
@@ -73,7 +73,7 @@ def explain(
     if each is not None and len(each) != len(given):
         raise FinercamError(f"{len(each)} targets were given for {len(given)} photos")
     explanations: list[Explanation] = []
-    for batch, images in _batches(model, given, batch_size):
+    for batch, images in _batches(model, given, photos_per_run(batch_size)):
         targets = target if each is None else each[batch]
         explanations += explain_batch(
             model,
@@ -84,6 +84,7 @@ def explain(
             how=how,
             collect=list(collect) if keep else None,
             precision=precision,
+            batch_size=batch_size,
         )
     return explanations if several else explanations[0]
 
@@ -98,10 +99,18 @@ def explain_batch(
     how: Method,
     collect: Sequence[ClassName] | None,
     precision: str,
+    batch_size: int | None,
 ) -> list[Explanation]:
     """Explain one batch: the contrast and, beside it, the plain CAM, from one look at the model."""
     evidence, questions = gather(
-        classifier, images, [PLAIN, contrast], targets, method=how, collect=collect, precision=precision
+        classifier,
+        images,
+        [PLAIN, contrast],
+        targets,
+        method=how,
+        collect=collect,
+        precision=precision,
+        batch_size=batch_size,
     )
     return explanations_from(
         evidence,
@@ -114,6 +123,15 @@ def explain_batch(
         sources=sources,
         keep=collect is not None,
     )
+
+
+def photos_per_run(batch_size: int | None) -> int:
+    """Return how many photos are taken together."""
+    if batch_size is None:
+        return 8
+    if batch_size < 1:
+        raise FinercamError(f"batch_size is {batch_size}; it must be at least 1")
+    return batch_size
 
 
 def as_classifier(given: Classifier | nn.Module | str) -> Classifier:
@@ -153,8 +171,6 @@ def preprocess(classifier: Classifier, photo: Photo | Tensor) -> Float[Tensor, "
 
 def _batches(classifier: Classifier, photos: list[Any], batch_size: int) -> Iterator[tuple[slice, Tensor]]:
     """Yield runs of photos whose inputs have one shape, at most ``batch_size`` long."""
-    if batch_size < 1:
-        raise FinercamError(f"batch_size is {batch_size}; it must be at least 1")
     start, images = 0, list[Tensor]()
     for photo in photos:
         image = preprocess(classifier, photo)

@@ -38,7 +38,8 @@ def load(
 
     Args:
         spec: ``timm/NAME``, ``torchvision/NAME[/WEIGHTS]``, ``transformers/ORG/NAME``, ``open_clip/NAME/WEIGHTS``
-            (image tower), or a folder in timm's, transformers' or OpenCLIP's format.
+            (image tower), a folder in timm's, transformers' or OpenCLIP's format, or ``aviary``, the small embedded
+            model.
         layer, grid: as for ``Classifier``, where the layer found is not the one wanted.
         device: ``auto`` (an accelerator if there is one), or as torch names devices.
         pretrained: ``False`` gives random weights of the architecture.
@@ -48,6 +49,10 @@ def load(
         FinercamError: no such model, no access to its weights, or a model without a classification head.
     """
     spec = os.fspath(spec)
+    if spec == "aviary":
+        from finercam.datasets.aviary import MODEL
+
+        spec = str(MODEL)
     library, name = _parse(spec)
     target = find_device(device)
     parts_of: Callable[..., dict[str, Any]] = import_module(LIBRARIES[library][0]).classifier_parts

@@ -19,7 +19,7 @@ from finercam.cams import Method, find_method
 from finercam.classifiers import Classifier, load
 from finercam.contrast import Contrast
 from finercam.errors import FinercamError
-from finercam.explaining import explain_batch, preprocess
+from finercam.explaining import explain_batch, photos_per_run, preprocess
 from finercam.explanation import Explanation
 from finercam.files import whole
 from finercam.images import find_photos
@@ -46,7 +46,7 @@ def explain_photos(
     layer: Sequence[str] | None,
     device: str,
     precision: str,
-    batch_size: int,
+    batch_size: int | None,
     revision: str | None,
     out: Path,
     as_json: bool,
@@ -57,6 +57,7 @@ def explain_photos(
     """
     how = find_method(method)
     autocast(torch.device("cpu"), precision)
+    together = photos_per_run(batch_size)
     found = list(find_photos(photos))
     if out.exists() and not out.is_dir():
         raise FinercamError(f"--out {str(out)!r} is a file; give a folder")
@@ -77,8 +78,8 @@ def explain_photos(
             progress.advance(task)
 
         jobs = _open_photos(classifier, found, out, fail)
-        for batch in _batches(jobs, batch_size):
-            for job, outcome in _explain(classifier, batch, contrast, target, how, precision):
+        for batch in _batches(jobs, together):
+            for job, outcome in _explain(classifier, batch, contrast, target, how, precision, batch_size):
                 if isinstance(outcome, FinercamError):
                     fail(job.file, outcome)
                     continue
@@ -141,7 +142,13 @@ def _batches(jobs: Iterator[_Job], size: int) -> Iterator[list[_Job]]:
 
 
 def _explain(
-    classifier: Classifier, batch: Sequence[_Job], contrast: Contrast, target: str, how: Method, precision: str
+    classifier: Classifier,
+    batch: Sequence[_Job],
+    contrast: Contrast,
+    target: str,
+    how: Method,
+    precision: str,
+    batch_size: int | None,
 ) -> Iterator[tuple[_Job, Explanation | FinercamError]]:
     """Yield each job's explanation, or what stands in the way of that one."""
     try:
@@ -154,13 +161,14 @@ def _explain(
             how=how,
             collect=None,
             precision=precision,
+            batch_size=batch_size,
         )
     except FinercamError as error:
         if len(batch) == 1:
             yield batch[0], error
         else:
             for job in batch:
-                yield from _explain(classifier, [job], contrast, target, how, precision)
+                yield from _explain(classifier, [job], contrast, target, how, precision, batch_size)
     else:
         yield from zip(batch, explanations, strict=True)
 

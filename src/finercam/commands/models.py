@@ -17,6 +17,9 @@ def print_models() -> None:
         layout = f"{family.layout}, {family.prefix} before" if family.prefix else family.layout
         table.add_row(family.title, family.library, family.example, family.layer, layout, family.head)
     console = Console()
+    if not console.is_terminal:
+        # Piped, a row stays one line.
+        console = Console(width=160)
     console.print(table)
     console.print(
         "\nThe layer is found by watching the model run, so other models of these libraries, and your own modules, "

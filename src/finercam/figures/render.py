@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from PIL import Image, ImageFont
+from PIL import Image, ImageChops, ImageFilter, ImageFont
 from torch import Tensor
 
 #: Perceptually even, bright on any photo, and told apart by the colour-blind.
@@ -79,3 +79,12 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
+
+
+def outlined(photo: Image.Image, mask: Bool[np.ndarray, "H W"], colour: str = "#00e5ff", width: int = 3) -> Image.Image:
+    """Return the photo with a line around the mask's pixels; the mask is resized to the photo."""
+    region = Image.fromarray(mask.astype(np.uint8) * 255).resize(photo.size, Image.Resampling.NEAREST)
+    edge = ImageChops.difference(region.filter(ImageFilter.MaxFilter(2 * (width // 2) + 1)), region)
+    drawn = photo.copy()
+    drawn.paste(Image.new("RGB", photo.size, colour), mask=edge)
+    return drawn

@@ -5,6 +5,8 @@ attributes, a caption, a box, a mask for each part, and for each look-alike the 
 ``repaint`` draws the same scene with exactly those traits changed. All of it follows from (split, index, seed).
 """
 
+from pathlib import Path
+
 from finercam.datasets.aviary.cub_export import export
 from finercam.datasets.aviary.dataset import Aviary
 from finercam.datasets.aviary.samples import (
@@ -34,10 +36,14 @@ from finercam.datasets.aviary.species import (
     look_alikes,
 )
 
+#: Folder of the embedded classifier, in timm's format.
+MODEL = Path(__file__).parent / "model"
+
 __all__ = [
     "ATTRIBUTES",
     "BACKGROUNDS",
     "FAMILIES",
+    "MODEL",
     "PARTS",
     "PART_OF",
     "SPECIES",

@@ -1,0 +1,1 @@
+"""What a person runs over a data set, one file each."""
