@@ -65,7 +65,8 @@ def load(
     except Exception as error:
         # The libraries raise whatever their hub, file or config readers raise; the first line says it best.
         first = next(iter(str(error).splitlines()), "")
-        raise FinercamError(f"{spec} could not be loaded: {type(error).__name__}: {first}") from error
+        offline = "; without a connection, give the folder of a downloaded model" if isinstance(error, OSError) else ""
+        raise FinercamError(f"{spec} could not be loaded: {type(error).__name__}: {first}{offline}") from error
     module: nn.Module = parts.pop("module")
     return Classifier(module.to(target).eval(), layer=layer, grid=grid, name=spec, **parts)
 
