@@ -1,4 +1,4 @@
-"""The same explanation by each library, as its users would ask for it. Random weights: speed does not depend on them."""
+"""The same explanation by each library, as its users would ask for it; random weights, on which speed does not depend."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from finercam.classifiers.classifier import Classifier
 from finercam.contrast import ClassName, Contrast, Objective, Question, Targets
 from finercam.evidence import GradientEvidence, NotGathered, look, one_hot_rows
 from finercam.labels import find_class
+from finercam.running import exact
 from finercam.scores import ScoreEvidence, look_through_ablation, look_through_masks
 
 
@@ -46,8 +47,9 @@ def answer(
     how = find_method(method) if isinstance(method, str) else method
     if how.evidence != evidence.kind:
         raise NotGathered(f"{how.title} needs evidence from {how.evidence}; what was kept is from {evidence.kind}")
-    maps = question.combine(signed_maps(evidence, how, question.rows))
-    return Answer(question, maps, to_saliency(maps, evidence.image_size))
+    with exact(evidence.logits.device):
+        maps = question.combine(signed_maps(evidence, how, question.rows))
+        return Answer(question, maps, to_saliency(maps, evidence.image_size))
 
 
 def ask(
@@ -55,7 +57,8 @@ def ask(
 ) -> list[Question]:
     """Put contrasts to a classifier's logits, with its class names and the rows of its final linear layer."""
     rows = classifier.rows
-    return [contrast.ask(logits, targets, labels=classifier.labels, head=rows) for contrast in contrasts]
+    with exact(logits.device):
+        return [contrast.ask(logits, targets, labels=classifier.labels, head=rows) for contrast in contrasts]
 
 
 def gather(

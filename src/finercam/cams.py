@@ -160,12 +160,12 @@ def gradcam(a: Float[Tensor, "b K h w"], g: Float[Tensor, "b K h w"]) -> Float[T
 def gradcam_plus_plus(a: Float[Tensor, "b K h w"], g: Float[Tensor, "b K h w"]) -> Float[Tensor, "b h w"]:
     """Grad-CAM++: ``w_k = sum_ij alpha_ij ReLU(G_ij)`` (arXiv 1710.11063, Eq. 10 and 19).
 
-    ``alpha = G^2 / (2 G^2 + sum(A_k) G^3)``, which is ``1 / (2 + sum(A_k) G)`` where G is not zero, and 0 where it
-    is or where that denominator vanishes. The positive factor exp(y) of the paper is left out: it scales a map
-    as a whole and overflows.
+    ``alpha = G^2 / (2 G^2 + sum(A_k) G^3)``, which is ``1 / (2 + sum(A_k) G)`` where G is not zero (where it is, so
+    is its ReLU), and 0 where that denominator vanishes. The positive factor exp(y) of the paper is left out: it
+    scales a map as a whole and overflows.
     """
     denominator = 2 + a.sum((2, 3), keepdim=True) * g
-    usable = (g != 0) & (denominator != 0)
+    usable = denominator != 0
     alpha = torch.where(usable, 1 / torch.where(usable, denominator, 1), 0)
     return torch.einsum("bk,bkhw->bhw", (alpha * g.relu()).sum((2, 3)), a)
 

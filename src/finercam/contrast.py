@@ -8,9 +8,10 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -146,7 +147,8 @@ class Contrast:
 
         if self.aggregate == "mean" or (self.strength == 0 and not self.reverse):
             # Without comparison the references' maps are one and the same.
-            against = torch.einsum("bt,btc->bc", share, e_references)[:, None]
+            # (Products and sums, not einsum: a caller's autocast must not round coefficients.)
+            against = (share[:, :, None] * e_references).sum(1, keepdim=True)
             rows, shares = self._difference(e_target[:, None], against), torch.ones_like(e_target[:, :1])
         else:
             # An image with fewer references repeats its first: that changes neither the maximum nor, with a
@@ -174,7 +176,8 @@ class Contrast:
         if self.weighting == "official":
             # d/dy_t of sum_s q_s y_s with q the renormalised probabilities: q_t (1 + y_t - sum_s q_s y_s).
             # The authors add 1e-9 to the denominator; without it the target's coefficient is exactly 1.
-            values = of_references.masked_fill(~present, 0.0)
+            # A logit of -inf (a class ruled out) has q = 0, and q y goes to 0 with it.
+            values = of_references.masked_fill(of_references.isneginf(), 0.0)
             share = share * (1 + values - (share * values).sum(1, keepdim=True))
         return share
 
@@ -241,8 +244,9 @@ class Objective:
         head: Float[Tensor, "C K"] | None = None,
     ) -> Question:
         """Return one row per image: the objective's gradient at its logits."""
-        with torch.enable_grad():
-            y = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).requires_grad_()
+        # Also where the caller is in inference mode: a copy made outside of it can be differentiated.
+        with torch.inference_mode(False), torch.enable_grad():
+            y = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).clone().requires_grad_()
             value = self.function(y)
             if value.shape != y.shape[:1] or not value.requires_grad:
                 raise FinercamError(
@@ -294,10 +298,10 @@ def _named_references(named: Named, target: Tensor, logits: Tensor, labels: Labe
     return torch.tensor(padded, dtype=torch.long, device=logits.device).reshape(batch, width)
 
 
-def _frozen(named: Named) -> tuple[ClassName, ...] | tuple[tuple[ClassName, ...], ...]:
+def _frozen(named: Any) -> tuple[ClassName, ...] | tuple[tuple[ClassName, ...], ...]:
     if not len(named):
         raise FinercamError("no reference classes were named; name at least one, or use against='similar'")
-    each = [one if _is_class(one) else tuple(one) for one in named]  # type: ignore[arg-type]
+    each = [_plain(one) if _is_class(one) else tuple(map(_plain, one)) for one in named]
     if len({isinstance(one, tuple) for one in each}) > 1:
         raise FinercamError(f"references must be classes, or one list of classes per image, not both: {named!r}")
     return tuple(each)  # type: ignore[return-value]
@@ -308,8 +312,14 @@ def _check_choice(option: str, given: str, choices: Sequence[str], more: str = "
         raise FinercamError(f"{option} is {given!r}; {nearest(given, choices)}{more}")
 
 
+def _plain(given: str | SupportsIndex) -> ClassName:
+    """Return a class as text or a plain number, also where it comes out of an array."""
+    return given if isinstance(given, str) else operator.index(given)
+
+
 def _is_class(given: object) -> bool:
-    return isinstance(given, str) or hasattr(given, "__index__")
+    # Arrays have __index__ too, whatever their shape.
+    return isinstance(given, str) or (hasattr(given, "__index__") and not getattr(given, "ndim", 0))
 
 
 #: The ordinary CAM: the target's logit alone.

@@ -101,8 +101,8 @@ class GradientEvidence:
         rows, wanted = self.rows.double().cpu(), v.double().cpu()
         gram = rows @ rows.mT
         mixture = wanted @ rows.mT @ torch.linalg.pinv(gram, hermitian=True)
-        rest = (wanted - mixture @ rows).abs().amax((0, 1))
-        missing = (rest > 1e-5 * wanted.abs().amax()).nonzero().flatten().tolist()
+        rest = (wanted - mixture @ rows).abs() > 1e-5 * wanted.abs().amax(2, keepdim=True)
+        missing = rest.any(1).any(0).nonzero().flatten().tolist()
         if missing:
             raise NotCollected(missing, [self.class_name(i) for i in missing])
         return mixture.to(v)
@@ -161,7 +161,7 @@ def look(
             return display_name(index, classifier.labels)
 
         if classifier.pooled:
-            head = _checked_head(classifier, plain, activations[0])
+            head = checked_head(classifier, plain, activations[0], precision)
             return GradientEvidence(plain, activations, size, head=head, class_name=name)
         v = rows(plain).to(plain)
         collected = products(logits, taps, v)
@@ -195,10 +195,12 @@ def forward(
     unreached = [name for name in classifier.layers if name not in taps]
     if unreached:
         raise FinercamError(f"layer {unreached[0]!r} is not used in the forward pass; choose another with layer=")
-    logits = classifier.read(output)
     with torch.set_grad_enabled(differentiate):
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    refuse_unusable(logits.detach(), precision)
+        given = classifier.read(output)
+        logits = given.to(torch.promote_types(given.dtype, torch.float32))
+    if edit is None:
+        refuse_not_numbers(logits.detach(), precision)
+        refuse_probabilities(given.detach())
     return logits, [taps[name] for name in classifier.layers]
 
 
@@ -206,8 +208,9 @@ def products(logits: Tensor, taps: list[Tensor], rows: Float[Tensor, "b m C"]) -
     """Return, for each row, the gradients of ``row . logits`` with respect to the taps."""
     if not logits.requires_grad:
         raise FinercamError(
-            "the logits do not depend on the target layer by way of differentiable operations; choose another "
-            "layer, or a method that needs no gradients (scorecam, ablationcam)"
+            "the logits do not depend on the target layer by way of differentiable operations (does the model's "
+            "forward turn gradients off?); choose another layer, or a method that needs no gradients (scorecam, "
+            "ablationcam)"
         )
     scale = _FLOAT16_SCALE if any(tap.dtype == torch.float16 for tap in taps) else 1.0
     count = rows.shape[1]
@@ -218,26 +221,43 @@ def products(logits: Tensor, taps: list[Tensor], rows: Float[Tensor, "b m C"]) -
         )
         if scale != 1.0:
             gradients = tuple(gradient.float() / scale for gradient in gradients)
-            if not all(bool(gradient.isfinite().all()) for gradient in gradients):
-                raise FinercamError("the gradient overflowed in float16; use precision bfloat16 or float32")
         collected.append(gradients)
+    if not all(bool(gradient.isfinite().all()) for gradients in collected for gradient in gradients):
+        raise FinercamError(
+            "the gradient at the target layer is not finite: "
+            + (
+                "it overflowed in float16; use precision bfloat16 or float32"
+                if scale != 1.0
+                else "an operation behind that layer has no derivative there; choose a later layer with layer="
+            )
+        )
     return collected
 
 
-def refuse_unusable(logits: Float[Tensor, "b C"], precision: str) -> None:
-    """Raise if the logits are not numbers, or if they are probabilities."""
-    if bool(logits.isnan().any()):
-        image = int(logits.isnan().any(1).nonzero()[0])
+def refuse_not_numbers(logits: Float[Tensor, "b C"], precision: str) -> None:
+    """Raise if logits are NaN or +inf. (-inf is what a class that is ruled out has.)"""
+    bad = (logits.isnan() | logits.isposinf()).any(1)
+    if bool(bad.any()):
+        image = int(bad.nonzero()[0])
         hint = "" if precision == "float32" else f"; {precision} may be too coarse for this model, try float32"
-        raise FinercamError(f"the model's logits for image {image} are not numbers (NaN){hint}")
-    if logits.shape[1] > 1 and bool(((logits >= 0).all(1) & ((logits.sum(1) - 1).abs() < 1e-3)).all()):
+        raise FinercamError(f"the model's logits for image {image} are not numbers (NaN or infinite){hint}")
+
+
+def refuse_probabilities(given: Float[Tensor, "b C"]) -> None:
+    """Raise if what the model returned, in its own precision, are probabilities."""
+    logits = given.to(torch.promote_types(given.dtype, torch.float32))
+    # Logits of few classes sum to nearly 1 by chance at times, so no wider than rounding.
+    near = 1e-3 if given.dtype in (torch.float16, torch.bfloat16) else 1e-5
+    if logits.shape[1] > 1 and bool(((logits >= 0).all(1) & ((logits.sum(1) - 1).abs() < near)).all()):
         raise FinercamError(
             "the model returns probabilities (every row is non-negative and sums to 1), but a contrast is a "
-            "difference of logits; remove the final softmax, or give logits= a function that reads the logits"
+            "difference of logits; remove the final softmax, or give read= a function that returns the logits"
         )
 
 
-def _checked_head(classifier: Classifier, logits: Tensor, activations: Tensor) -> Float[Tensor, "C K"]:
+def checked_head(
+    classifier: Classifier, logits: Float[Tensor, "b C"], activations: Float[Tensor, "b K h w"], precision: str
+) -> Float[Tensor, "C K"]:
     """Return the classifier's rows, having seen that pooling and that layer still make these logits."""
     head = classifier.head
     assert head is not None
@@ -245,7 +265,7 @@ def _checked_head(classifier: Classifier, logits: Tensor, activations: Tensor) -
     expected = activations.to(logits).mean((2, 3)) @ weight.T
     if head.bias is not None:
         expected = expected + head.bias.detach().to(logits)
-    coarse = activations.dtype in (torch.bfloat16, torch.float16) or head.weight.dtype != torch.float32
+    coarse = precision != "float32" or head.weight.dtype in (torch.bfloat16, torch.float16)
     if not torch.allclose(expected, logits, atol=(0.1 if coarse else 1e-3) * float(logits.abs().amax()), rtol=0):
         raise FinercamError("the model was changed since its Classifier was made; make a new one")
     return weight

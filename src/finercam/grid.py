@@ -11,7 +11,7 @@ from torch import Tensor
 
 from finercam.errors import FinercamError
 
-LAYOUTS = ("nchw", "nhwc", "tokens")
+LAYOUTS = ("nchw", "nhwc", "tokens", "tokens-first")
 #: More tokens than this before the patches (class token, registers) are not guessed, only taken when stated.
 MOST_PREFIX = 16
 
@@ -21,7 +21,8 @@ class Grid:
     """How a layer's output is laid out over the image.
 
     Args:
-        layout: ``nchw`` (b K h w), ``nhwc`` (b h w K, as in Swin) or ``tokens`` (b N K).
+        layout: ``nchw`` (b K h w), ``nhwc`` (b h w K, as in Swin), ``tokens`` (b N K) or ``tokens-first`` (N b K,
+            as in ``nn.TransformerEncoder``).
         prefix: tokens before the patches: class token, distillation token, registers.
         size: (h, w) of a token grid. ``None`` infers it from the number of tokens and the image's sides, so that
             other input sizes work.
@@ -45,19 +46,20 @@ class Grid:
         Raises:
             FinercamError: the tokens do not make a grid of this image's shape.
         """
-        if output.ndim != (3 if self.layout == "tokens" else 4):
+        if output.ndim != (4 if self.layout in ("nchw", "nhwc") else 3):
             raise FinercamError(f"a {self.layout} layer cannot put out the shape {tuple(output.shape)}")
         if self.layout == "nchw":
             return output
         if self.layout == "nhwc":
             return output.permute(0, 3, 1, 2)
-        patches = output[:, self.prefix :]
+        tokens = output.transpose(0, 1) if self.layout == "tokens-first" else output
+        patches = tokens[:, self.prefix :]
         count = patches.shape[1]
         size = self.size or token_grid(count, image)
         if size is None or math.prod(size) != count:
             raise FinercamError(
-                f"{output.shape[1]} tokens with {self.prefix} before the patches make no grid over an image of "
-                f"{image[0]} x {image[1]} pixels; give grid=Grid('tokens', prefix=..., size=(h, w))"
+                f"{tokens.shape[1]} tokens with {self.prefix} before the patches make no grid over an image of "
+                f"{image[0]} x {image[1]} pixels; give grid=Grid({self.layout!r}, prefix=..., size=(h, w))"
             )
         return patches.unflatten(1, size).permute(0, 3, 1, 2)
 
@@ -87,23 +89,23 @@ def infer_grid(
     """Return how an output of this shape is laid out over the image, or ``None`` if it is no grid of cells.
 
     Args:
-        shape: of the layer's output, the batch first.
+        shape: of the layer's output for one image. Outputs for more than one (windows, heads) are no grid.
         image: height and width of the model's input.
         prefix: tokens before the patches, where the model states it; otherwise the fewest that leave a grid.
         channels_last: whether a four-dimensional output is b h w K, where that is known.
     """
-    if len(shape) == 4:
+    if len(shape) == 4 and shape[0] == 1:
         options = {"nchw": (shape[2], shape[3]), "nhwc": (shape[1], shape[2])}
         if channels_last is not None:
             options.pop("nchw" if channels_last else "nhwc")
         for layout, cells in options.items():
             if min(cells) >= 1 and max(cells) > 1 and _one_stride(cells, image):
                 return Grid(layout)
-    if len(shape) == 3:
-        for tokens in range(MOST_PREFIX + 1) if prefix is None else (prefix,):
-            size = token_grid(shape[1] - tokens, image) if shape[1] - tokens > 1 else None
-            if size is not None:
-                return Grid("tokens", prefix=tokens)
+    if len(shape) == 3 and 1 in shape[:2]:
+        layout, count = ("tokens", shape[1]) if shape[0] == 1 else ("tokens-first", shape[0])
+        for before in range(MOST_PREFIX + 1) if prefix is None else (prefix,):
+            if count - before > 1 and token_grid(count - before, image) is not None:
+                return Grid(layout, prefix=before)
     return None
 
 

@@ -27,13 +27,14 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
     A second thread that asks for the same module waits. Restored on the way out, also after an exception: each
     submodule's training flag, the random number generators of the CPU and of the module's device. Gradients are
-    off inside, and inference mode too, so that what is captured can be differentiated.
+    off inside, and so are a caller's autocast and inference mode, so that what is captured is exact and can be
+    differentiated.
     """
     with _locks_lock:
         lock = _locks.setdefault(module, threading.RLock())
     device = device_of(module)
     devices = [device] if device.type == "cuda" else []
-    with lock, torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices):
+    with lock, torch.inference_mode(False), torch.no_grad(), exact(device), torch.random.fork_rng(devices):
         # The flag alone: train() may be overridden and do more.
         training = [submodule for submodule in module.modules() if submodule.training]
         for submodule in training:
@@ -116,11 +117,26 @@ def tapped_run(
 
         return hook
 
+    hooks: dict[nn.Module, Callable[[nn.Module, Any, Any], Any]] = {}
+    if differentiate and len(images) == 1:
+        norms = (inner for inner in module.modules() if isinstance(inner, nn.modules.batchnorm._NormBase))
+        hooks = dict.fromkeys(norms, _even_out_gradient)
+    hooks |= {module.get_submodule(name): tap(name) for name in layers}
     try:
-        with hooked({module.get_submodule(name): tap(name) for name in layers}):
+        with hooked(hooks):
             return run(module, images, precision), taps
     finally:
         torch.set_grad_enabled(False)
+
+
+def _even_out_gradient(inner: nn.Module, args: Any, output: Any) -> None:
+    """Have the gradient that arrives at a batch or instance norm lie evenly in memory.
+
+    Tokens made by ``flatten(2).transpose(1, 2)`` send back a gradient whose stride over a batch of one is
+    arbitrary; PyTorch's backward of these norms on the CPU (up to 2.13 at least) reads it wrongly, without a word.
+    """
+    if isinstance(output, Tensor) and output.requires_grad:
+        output.register_hook(Tensor.contiguous)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
@@ -129,6 +145,14 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
         raise FinercamError(f"precision is {precision!r}; {nearest(precision, PRECISIONS)}")
     dtype = PRECISIONS[precision]
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+
+
+def exact(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context in which a caller's autocast, if there is one, does not round products."""
+    kind = device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()
 
 
 def device_of(module: nn.Module) -> torch.device:

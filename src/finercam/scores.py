@@ -6,16 +6,16 @@ altered copies are streamed through the model in batches and never held together
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from finercam.classifiers.classifier import Classifier
 from finercam.errors import FinercamError
-from finercam.evidence import forward, refuse_unusable
+from finercam.evidence import checked_head, forward, refuse_not_numbers
 from finercam.running import autocast, run, undisturbed
 
 #: Tried first where no batch size is given, and halved while the accelerator's memory does not suffice.
@@ -95,13 +95,15 @@ def look_through_masks(
             # One product per copy: the mask is brought to the images' memory order by broadcasting.
             return images[image] * ((masks - low) / (high - low)).to(images.dtype)
 
+        def fill(image: Tensor, channel: Tensor) -> None:
+            output = run(classifier.module, masked(image, channel), precision)
+            table[image, channel] = classifier.read(output).to(table)
+
         # One context around all runs: the weights are cast once.
         with autocast(images.device, precision):
-            for image, channel in _batches(varied, batch_size, images.device):
-                output = run(classifier.module, masked(image, channel), precision)
-                table[image, channel] = classifier.read(output).to(table)
-    refuse_unusable(table.flatten(0, 1), precision)
-    return ScoreEvidence(logits, activations, size, table, baseline, "masks")
+            _stream(varied, fill, batch_size)
+    refuse_not_numbers(table.flatten(1), precision)
+    return ScoreEvidence(logits, activations, size, _open(table), _open(baseline), "masks")
 
 
 def look_through_ablation(
@@ -123,22 +125,31 @@ def look_through_ablation(
         logits, activations = _unaltered(classifier, images, precision)
         size = (images.shape[-2], images.shape[-1])
         if classifier.pooled:
-            assert classifier.head is not None
-            loss = activations.mean((2, 3))[:, :, None] * classifier.head.weight.detach().to(activations).T
+            head = checked_head(classifier, logits, activations, precision)
+            loss = activations.mean((2, 3))[:, :, None] * head.to(activations).T
             return ScoreEvidence(logits, activations, size, logits[:, None] - loss, logits, "ablation")
         grid = classifier.grids[0]
         active = (activations != 0).flatten(2).any(2)
         table = logits[:, None].repeat(1, activations.shape[1], 1)
-        for image, channel in _batches(active, batch_size, images.device):
 
-            def ablate(name: str, output: Tensor, channel: Tensor = channel) -> Tensor:
+        def fill(image: Tensor, channel: Tensor) -> None:
+            def ablate(name: str, output: Tensor) -> Tensor:
                 output = output.clone()
                 grid.maps(output, size)[torch.arange(len(channel), device=output.device), channel] = 0
                 return output
 
             altered, _ = forward(classifier, images[image], precision=precision, edit=ablate)
             table[image, channel] = altered.to(table)
-    return ScoreEvidence(logits, activations, size, table, logits, "ablation")
+
+        with autocast(images.device, precision):
+            _stream(active, fill, batch_size)
+    refuse_not_numbers(table.flatten(1), precision)
+    return ScoreEvidence(logits, activations, size, _open(table), _open(logits), "ablation")
+
+
+def _open(scores: Tensor) -> Tensor:
+    """Return scores in which a class that is ruled out (-inf, altered or not) has no say: 0 instead."""
+    return scores.masked_fill(scores.isneginf(), 0.0)
 
 
 def _unaltered(classifier: Classifier, images: Tensor, precision: str) -> tuple[Tensor, Tensor]:
@@ -152,8 +163,22 @@ def _unaltered(classifier: Classifier, images: Tensor, precision: str) -> tuple[
     return logits, activations.to(logits.dtype)
 
 
-def _batches(wanted: Tensor, batch_size: int | None, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (image, channel) indices of the wanted entries in full batches, across images."""
+def _stream(wanted: Bool[Tensor, "b K"], fill: Callable[[Tensor, Tensor], None], batch_size: int | None) -> None:
+    """Call ``fill`` with the (image, channel) indices of the wanted entries, in full batches across images."""
+    if batch_size is not None and batch_size < 1:
+        raise FinercamError(f"batch_size is {batch_size}; it must be at least 1")
+    if batch_size is not None and batch_size < 1:
+        raise FinercamError(f"batch_size is {batch_size}; it must be at least 1")
     image, channel = wanted.nonzero(as_tuple=True)
-    size = batch_size or _FIRST_BATCH.get(device.type, 32)
-    yield from zip(image.split(size), channel.split(size), strict=True)
+    size = batch_size or _FIRST_BATCH.get(wanted.device.type, 32)
+    start = 0
+    while start < len(image):
+        part = slice(start, start + size)
+        try:
+            fill(image[part], channel[part])
+        except torch.OutOfMemoryError as error:
+            if batch_size is not None or size == 1:
+                raise FinercamError(f"{size} altered copies do not fit in memory; give a smaller batch_size") from error
+            size //= 2
+            continue
+        start += size

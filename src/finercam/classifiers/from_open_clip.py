@@ -12,6 +12,7 @@ def classifier_parts(name: str, *, pretrained: bool, revision: str | None) -> di
     """Return the image tower and preprocessing of ``NAME/WEIGHTS``, ``hf-hub:ORG/NAME`` or ``local-dir:FOLDER``."""
     import_torchvision()
     import open_clip
+    from open_clip.transform import PreprocessCfg, image_transform_v2
 
     if revision is not None:
         raise FinercamError("OpenCLIP's loader takes no revision; download the one you want and give its folder")
@@ -30,7 +31,7 @@ def classifier_parts(name: str, *, pretrained: bool, revision: str | None) -> di
     config = open_clip.get_model_preprocess_cfg(model)
     return {
         "module": visual,
-        "preprocess": open_clip.image_transform_v2(open_clip.PreprocessCfg(**config), is_train=False),
+        "preprocess": image_transform_v2(PreprocessCfg(**config), is_train=False),
         "image_size": tuple(size),
         "mean": tuple(config["mean"]),
         "std": tuple(config["std"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -19,6 +20,9 @@ def classifier_parts(name: str, *, pretrained: bool, revision: str | None) -> di
 
     where = {} if revision is None else {"revision": revision}
     config = AutoConfig.from_pretrained(name, **where)
+    if config.model_type == "timm_wrapper":
+        kind = "local-dir" if Path(name).is_dir() else "hf-hub"
+        raise FinercamError(f"transformers/{name} is a model of timm's; write timm/{kind}:{name}")
     heads = config.architectures or []
     if pretrained and not any("ForImageClassification" in head for head in heads):
         raise FinercamError(

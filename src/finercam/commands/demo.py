@@ -41,8 +41,8 @@ def run_demo(out: Path, *, measured: int = 64, browse: bool = False) -> Path:
         Section(
             "Against the nearest look-alike",
             "The first bird of each family. The look-alike is drawn in the same scene: all but the outlined pixels is "
-            "the same. Grad-CAM says why the species; Finer-CAM says why it and not the look-alike. Each map is scaled "
-            "to its own peak.",
+            "the same. Grad-CAM says why the species; Finer-CAM says why it and not the look-alike. Each map is "
+            "scaled to its own peak.",
             strips=list(_against_nearest(classifier, birds, chosen)),
         ),
         Section(
@@ -71,11 +71,11 @@ def run_demo(out: Path, *, measured: int = 64, browse: bool = False) -> Path:
     sections.append(
         Section(
             "How much saliency lies on the true difference",
-            f"Means with 95 % intervals over the {found.fall.n} of {measured} fresh birds that the model names rightly, "
-            "against the look-alike with the nearest logit. Average precision ranks pixels, so that no sharpening of a "
-            "map can raise it. Does the model use what tells them apart? Repainting just those pixels as the "
-            f"look-alike's lowers the margin of {found.before.mean:.1f} by {found.fall.mean:.1f} and changes the answer "
-            f"for {100 * found.changed_sides.mean:.0f} %.",
+            f"Means with 95 % intervals over the {found.fall.n} of {measured} fresh birds that the model names "
+            "rightly, against the look-alike with the nearest logit. Average precision ranks pixels, so that no "
+            "sharpening of a map can raise it. Does the model use what tells them apart? Repainting just those pixels "
+            f"as the look-alike's lowers the margin of {found.before.mean:.1f} by {found.fall.mean:.1f} and changes "
+            f"the answer for {100 * found.changed_sides.mean:.0f} %.",
             table=table,
         )
     )
@@ -85,7 +85,7 @@ def run_demo(out: Path, *, measured: int = 64, browse: bool = False) -> Path:
         "Everything here was drawn and explained on this machine: fresh birds, a small embedded classifier, Finer-CAM.",
         sections,
     )
-    console.print(difference_table(rows))
+    console.print(difference_table(rows, intervals=False))
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
     if browse:
         webbrowser.open(report.resolve().as_uri())
@@ -149,13 +149,14 @@ def _each_look_alike(classifier: Classifier, birds: Aviary, index: int) -> Itera
             Panel(overlay(photo, finer.saliency), "Finer-CAM", [f"not {other.name}, gamma 1"]),
             Panel(outlined(photo, sample.differences[other.name]), "True difference", []),
         ]
-        yield f"{finer.target_name}, each: not {other.name}", panels
+        yield f"{finer.target_name}, this time not {other.name}", panels
 
 
 def _says(explanation: Explanation) -> str:
     top = int(explanation.logits.argmax())
     probability = 100 * float(explanation.probabilities[top])
-    return f"the model says {explanation.classifier.class_name(top)}, {probability:.0f} %"
+    named = "it" if top == explanation.target else explanation.classifier.class_name(top)
+    return f"the model says {named}, {probability:.0f} %"
 
 
 def _large(photo: Image.Image) -> Image.Image:

@@ -81,7 +81,7 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
 
 
-def outlined(photo: Image.Image, mask: Bool[np.ndarray, "H W"], colour: str = "#00e5ff", width: int = 3) -> Image.Image:
+def outlined(photo: Image.Image, mask: Bool[np.ndarray, "H W"], colour: str = "#ff1fd0", width: int = 5) -> Image.Image:
     """Return the photo with a line around the mask's pixels; the mask is resized to the photo."""
     region = Image.fromarray(mask.astype(np.uint8) * 255).resize(photo.size, Image.Resampling.NEAREST)
     edge = ImageChops.difference(region.filter(ImageFilter.MaxFilter(2 * (width // 2) + 1)), region)

@@ -21,7 +21,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
   max-width: 76rem; margin: 0 auto; padding: 1rem; }
 h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; } h3 { margin: 1.5rem 0 .5rem; font-size: 1.05rem; }
 p { max-width: 46rem; }
-.strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(150px, 45%), 1fr)); gap: .75rem; }
+.strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(190px, 45%), 1fr)); gap: .75rem; }
 figure { margin: 0; } figure img { width: 100%; display: block; border-radius: 4px; }
 figcaption { font-size: .85rem; line-height: 1.35; margin-top: .35rem; color: var(--faint); }
 figcaption b { color: var(--ink); display: block; }
