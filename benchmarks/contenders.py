@@ -1,4 +1,4 @@
-"""The same explanation by each library, as its users would ask for it; random weights, on which speed does not depend."""
+"""The same explanation by each library, as its users would ask for it; random weights, as speed is all that counts."""
 
 from __future__ import annotations
 
