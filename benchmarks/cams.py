@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--score-batch", type=int, default=1, help="images for Score-CAM; 0 leaves it out")
+    parser.add_argument("--score-rounds", type=int, default=1)
     parser.add_argument("--out", type=Path, help="file for the report")
     parser.add_argument("--peak", nargs=3, metavar=("CONTENDER", "ARCHITECTURE", "BATCH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -49,13 +50,15 @@ def sections(options: argparse.Namespace, device: torch.device):
         for batch in options.batches:
             images = random_images(batch, device)
             for precision in ("float32", "bfloat16"):
+                peaked = precision == "float32" and batch == max(options.batches)
                 seconds = take_turns(gradient_methods(architecture, images, precision), device, options.rounds)
-                peaks = peaks_apart(list(seconds), architecture, batch, device) if precision == "float32" else {}
+                peaks = peaks_apart(list(seconds), architecture, batch, device) if peaked else {}
                 yield table(f"{title}, batch {batch}, {precision}", seconds, BASE, peaks)
         if options.score_batch:
             images = random_images(options.score_batch, device)
             runs = score_methods(architecture, images)
-            seconds = take_turns(runs, device, max(2, options.rounds // 3))
+            # Minutes a run, so that a first run's warming up does not show.
+            seconds = take_turns(runs, device, options.score_rounds, warm_up=0)
             lines = table(f"{title}, Score-CAM, batch {options.score_batch}", seconds, "grad-cam ScoreCAM", {})
             both = [runs[f"finercam Finer Score-CAM{suffix}"]() for suffix in ("", ", bfloat16")]
             lines.append(f"\nRank correlation of float32 and bfloat16 maps: {rank_correlation(*both):.4f}.")

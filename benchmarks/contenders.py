@@ -75,7 +75,6 @@ def score_methods(architecture: str, images: Tensor) -> dict[str, Run]:
     reshape = None if classifier.grids[0].layout != "tokens" else lambda out: classifier.grids[0].maps(out, size)
     return {
         "grad-cam ScoreCAM": lambda: _grad_cam(grad_cam.ScoreCAM, module, layer, reshape, images),
-        "finercam Score-CAM": lambda: saliency(classifier, images, contrast=PLAIN, method="scorecam"),
         "finercam Finer Score-CAM": lambda: saliency(classifier, images, method="scorecam"),
         "finercam Finer Score-CAM, bfloat16": lambda: saliency(
             classifier, images, method="scorecam", precision="bfloat16"

@@ -10,17 +10,17 @@ import torch
 
 
 def take_turns(
-    contenders: Mapping[str, Callable[[], object]], device: torch.device, rounds: int = 7
+    contenders: Mapping[str, Callable[[], object]], device: torch.device, rounds: int = 7, warm_up: int = 1
 ) -> dict[str, list[float]]:
-    """Return seconds per contender and round, after one round that is not counted."""
+    """Return seconds per contender and round, after ``warm_up`` rounds that are not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(rounds + 1):
+    for turn in range(warm_up + rounds):
         for name, run in contenders.items():
             _wait(device)
             start = time.perf_counter()
             run()
             _wait(device)
-            if turn:
+            if turn >= warm_up:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
 

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from finercam.cams import Method, find_method, signed_maps, to_saliency
 from finercam.classifiers.classifier import Classifier
-from finercam.contrast import ClassName, Contrast, Objective, Question, Targets
+from finercam.contrast import Contrast, Objective, Question
+from finercam.errors import FinercamError
 from finercam.evidence import GradientEvidence, NotGathered, look, one_hot_rows
 from finercam.labels import find_class
+from finercam.references import ClassName, Targets
 from finercam.running import exact
 from finercam.scores import ScoreEvidence, look_through_ablation, look_through_masks
 
@@ -86,6 +88,8 @@ def gather(
         batch_size: altered copies per run of score methods.
     """
     how = find_method(method) if isinstance(method, str) else method
+    if not len(images):
+        raise FinercamError("there are no images in the batch")
     asked: list[Question] = []
 
     def rows(logits: Tensor) -> Tensor:

@@ -8,27 +8,20 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, SupportsIndex, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from finercam.errors import FinercamError, nearest
-from finercam.labels import Labels, display_name, find_class, short_names
+from finercam.labels import Labels, display_name, short_names
+from finercam.references import Named, Targets, find_targets, frozen, named_references, nearest_references
 
 AGAINST = ("similar", "predicted", "weights")
 WEIGHTINGS = ("mean", "softmax", "official")
 AGGREGATES = ("mean", "max", "mean-after-relu")
-
-ClassName: TypeAlias = "str | int"
-#: Classes for all images, or one sequence of classes per image.
-Named: TypeAlias = "Sequence[ClassName] | Sequence[Sequence[ClassName]]"
-#: ``"predicted"``, one class for all images, or one class per image.
-Targets: TypeAlias = "ClassName | Sequence[ClassName] | Int[Tensor, ' b'] | None"
 
 
 @dataclass(frozen=True)
@@ -89,7 +82,7 @@ class Contrast:
         if isinstance(self.against, str):
             _check_choice("against", self.against, AGAINST, "; give classes as a list of names or indices")
         else:
-            object.__setattr__(self, "against", _frozen(self.against))
+            object.__setattr__(self, "against", frozen(self.against))
         _check_choice("weighting", self.weighting, WEIGHTINGS)
         _check_choice("aggregate", self.aggregate, AGGREGATES)
         if self.references < 1:
@@ -184,26 +177,9 @@ class Contrast:
     def _find_references(
         self, logits: Tensor, target: Tensor, labels: Labels | None, head: Tensor | None
     ) -> Int[Tensor, "b T"]:
-        if not isinstance(self.against, str):
-            return _named_references(self.against, target, logits, labels)
-        own = target[:, None]
-        if self.against == "weights":
-            if head is None:
-                raise FinercamError(
-                    "against='weights' compares the rows of a final linear layer and this classifier has none; "
-                    "use against='similar'"
-                )
-            rows = torch.nn.functional.normalize(head.detach().to(logits), dim=1)
-            order = -(rows[target] @ rows.T)
-        elif self.against == "predicted":
-            order = -logits
-        else:
-            order = (logits - logits.gather(1, own)).abs()
-        order = order.scatter(1, own, torch.inf)
-        # Stable, so that ties fall by class index on every device.
-        distance, index = order.sort(dim=1, stable=True)
-        count = min(self.references, logits.shape[1] - 1)
-        return index[:, :count].masked_fill(distance[:, :count].isposinf(), -1)
+        if isinstance(self.against, str):
+            return nearest_references(self.against, self.references, target, logits, head)
+        return named_references(self.against, target, logits, labels)
 
     def sentence(self, target: int, references: Sequence[int], labels: Labels | None) -> str:
         """Return the contrast as a person would say it.
@@ -267,59 +243,9 @@ class Objective:
         return self.name
 
 
-def find_targets(targets: Targets, logits: Float[Tensor, "b C"], labels: Labels | None) -> Int[Tensor, " b"]:
-    """Return one class index per image, on the device of the logits."""
-    batch, classes = logits.shape
-    if targets is None or (isinstance(targets, str) and targets == "predicted"):
-        return logits.argmax(1)
-    if isinstance(targets, Tensor):
-        targets = targets.tolist()
-    if _is_class(targets):
-        targets = [targets] * batch  # type: ignore[list-item]
-    assert not isinstance(targets, (str, int))
-    if len(targets) != batch:
-        raise FinercamError(f"{len(targets)} targets were given for {batch} images; give one, or one per image")
-    indices = [find_class(target, classes, labels) for target in targets]
-    return torch.tensor(indices, device=logits.device)
-
-
-def _named_references(named: Named, target: Tensor, logits: Tensor, labels: Labels | None) -> Int[Tensor, "b T"]:
-    batch, classes = logits.shape
-    frozen = _frozen(named)
-    per_image: tuple[Any, ...] = frozen if isinstance(frozen[0], tuple) else (frozen,) * batch
-    if len(per_image) != batch:
-        raise FinercamError(f"{len(per_image)} lists of references were given for {batch} images")
-    found = []
-    for own, given in zip(target.tolist(), per_image, strict=True):
-        indices = dict.fromkeys(find_class(name, classes, labels) for name in given)
-        found.append([index for index in indices if index != own])
-    width = max(map(len, found), default=0)
-    padded = [indices + [-1] * (width - len(indices)) for indices in found]
-    return torch.tensor(padded, dtype=torch.long, device=logits.device).reshape(batch, width)
-
-
-def _frozen(named: Any) -> tuple[ClassName, ...] | tuple[tuple[ClassName, ...], ...]:
-    if not len(named):
-        raise FinercamError("no reference classes were named; name at least one, or use against='similar'")
-    each = [_plain(one) if _is_class(one) else tuple(map(_plain, one)) for one in named]
-    if len({isinstance(one, tuple) for one in each}) > 1:
-        raise FinercamError(f"references must be classes, or one list of classes per image, not both: {named!r}")
-    return tuple(each)  # type: ignore[return-value]
-
-
 def _check_choice(option: str, given: str, choices: Sequence[str], more: str = "") -> None:
     if given not in choices:
         raise FinercamError(f"{option} is {given!r}; {nearest(given, choices)}{more}")
-
-
-def _plain(given: str | SupportsIndex) -> ClassName:
-    """Return a class as text or a plain number, also where it comes out of an array."""
-    return given if isinstance(given, str) else operator.index(given)
-
-
-def _is_class(given: object) -> bool:
-    # Arrays have __index__ too, whatever their shape.
-    return isinstance(given, str) or (hasattr(given, "__index__") and not getattr(given, "ndim", 0))
 
 
 #: The ordinary CAM: the target's logit alone.

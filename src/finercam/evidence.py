@@ -246,8 +246,8 @@ def refuse_not_numbers(logits: Float[Tensor, "b C"], precision: str) -> None:
 def refuse_probabilities(given: Float[Tensor, "b C"]) -> None:
     """Raise if what the model returned, in its own precision, are probabilities."""
     logits = given.to(torch.promote_types(given.dtype, torch.float32))
-    # Logits of few classes sum to nearly 1 by chance at times, so no wider than rounding.
-    near = 1e-3 if given.dtype in (torch.float16, torch.bfloat16) else 1e-5
+    # Logits of few classes sum to nearly 1 by chance at times, so no wider than rounding: half an eps of the sum.
+    near = max(1e-5, torch.finfo(given.dtype).eps)
     if logits.shape[1] > 1 and bool(((logits >= 0).all(1) & ((logits.sum(1) - 1).abs() < near)).all()):
         raise FinercamError(
             "the model returns probabilities (every row is non-negative and sums to 1), but a contrast is a "

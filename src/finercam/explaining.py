@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from finercam.answering import gather
 from finercam.cams import Method, find_method
 from finercam.classifiers.classifier import Classifier
-from finercam.contrast import PLAIN, ClassName, Contrast, Objective, Targets
+from finercam.contrast import PLAIN, Contrast, Objective
 from finercam.errors import FinercamError
 from finercam.explanation import Explanation, explanations_from
 from finercam.images import Photo, open_photo
+from finercam.references import ClassName, Targets
 
 
 @overload

@@ -18,10 +18,11 @@ from torch import Tensor
 from finercam.answering import answer, ask, gather
 from finercam.cams import Method, find_method
 from finercam.classifiers.classifier import Classifier
-from finercam.contrast import PLAIN, ClassName, Contrast, Objective, Question
+from finercam.contrast import PLAIN, Contrast, Objective, Question
 from finercam.errors import FinercamError
 from finercam.evidence import GradientEvidence, NotGathered
 from finercam.files import whole
+from finercam.references import ClassName
 from finercam.scores import ScoreEvidence
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -12,7 +12,7 @@ from torch import Tensor
 from finercam.errors import FinercamError
 
 LAYOUTS = ("nchw", "nhwc", "tokens", "tokens-first")
-#: More tokens than this before the patches (class token, registers) are not guessed, only taken when stated.
+#: More tokens than this before the patches (class token, registers) are not guessed where nothing speaks for them.
 MOST_PREFIX = 16
 
 
@@ -84,15 +84,21 @@ def _upper(side: int, cells: int) -> float:
 
 
 def infer_grid(
-    shape: Sequence[int], image: tuple[int, int], prefix: int | None = None, channels_last: bool | None = None
+    shape: Sequence[int],
+    image: tuple[int, int],
+    prefix: int | None = None,
+    channels_last: bool | None = None,
+    seen: Iterable[tuple[int, int]] = (),
 ) -> Grid | None:
     """Return how an output of this shape is laid out over the image, or ``None`` if it is no grid of cells.
 
     Args:
         shape: of the layer's output for one image. Outputs for more than one (windows, heads) are no grid.
         image: height and width of the model's input.
-        prefix: tokens before the patches, where the model states it; otherwise the fewest that leave a grid.
+        prefix: tokens before the patches, where the model states it. Otherwise the fewest that leave one of the
+            grids seen, or else any grid.
         channels_last: whether a four-dimensional output is b h w K, where that is known.
+        seen: (h, w) of other layers' maps: tokens most often are one of them, taken apart.
     """
     if len(shape) == 4 and shape[0] == 1:
         options = {"nchw": (shape[2], shape[3]), "nhwc": (shape[1], shape[2])}
@@ -103,10 +109,17 @@ def infer_grid(
                 return Grid(layout)
     if len(shape) == 3 and 1 in shape[:2]:
         layout, count = ("tokens", shape[1]) if shape[0] == 1 else ("tokens-first", shape[0])
-        for before in range(MOST_PREFIX + 1) if prefix is None else (prefix,):
+        for before in _prefixes(count, image, seen) if prefix is None else (prefix,):
             if count - before > 1 and token_grid(count - before, image) is not None:
                 return Grid(layout, prefix=before)
     return None
+
+
+def _prefixes(count: int, image: tuple[int, int], seen: Iterable[tuple[int, int]]) -> list[int]:
+    """Return how many of the tokens may come before the patches, the likeliest first."""
+    # A grid that was seen excuses many (prompts), but never more than there are patches.
+    likely = sorted(count - h * w for h, w in seen if h * w <= count < 2 * h * w and token_grid(h * w, image) == (h, w))
+    return [*likely, *range(MOST_PREFIX + 1)]
 
 
 def _one_stride(cells: tuple[int, int], image: tuple[int, int]) -> bool:
