@@ -192,7 +192,7 @@ def test_grad_cam_plus_plus_departs_by_its_epsilon() -> None:
     """They add 1e-6 to 2 G^2 + sum(A) G^3, which is no small number: G is of that order itself.
 
     With that epsilon put into the formula theirs is met; without it, 5 % of the peak lies between here, and on
-    other nets a third.
+    other nets 30 %.
     """
     given = case("layer3", torch.float64)
     theirs = grad_cam_map(given, grad_cam.GradCAMPlusPlus, [TARGET, TARGET])

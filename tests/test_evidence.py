@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import reference
 from finercam import METHODS, PLAIN, Classifier, Contrast, FinercamError, Objective, answer, explain, gather, saliency
-from finercam.evidence import GradientEvidence, NotCollected, NotGathered
+from finercam.evidence import GradientEvidence, NotCollected, NotGathered, refuse_probabilities
 from finercam.running import run, undisturbed
 from models import (
     CLASSES,
@@ -703,6 +703,22 @@ def test_probabilities_are_refused(dtype: torch.dtype, method: str) -> None:
         saliency(model, photos(), method=method)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("classes", [2, 1000])
+def test_probabilities_are_known_in_every_precision_and_sharpness(classes: int, dtype: torch.dtype) -> None:
+    logits = torch.randn(40, classes, generator=torch.Generator().manual_seed(0))
+    for sharpness in (0.1, 1, 10):
+        for row in (sharpness * logits).to(dtype).softmax(1).split(1):
+            with pytest.raises(FinercamError, match="returns probabilities"):
+                refuse_probabilities(row)
+
+
+@pytest.mark.parametrize("method", KINDS)
+def test_a_batch_without_images_is_refused(method: str) -> None:
+    with pytest.raises(FinercamError, match="there are no images in the batch"):
+        saliency(classifier("deep"), photos()[:0], method=method)
+
+
 def test_logits_that_look_a_little_like_probabilities_are_not_refused() -> None:
     for function in (
         lambda y: 0.01 * y.detach() + 0.0 * y + 0.1,  # positive, of some other sum
@@ -770,6 +786,7 @@ def test_nothing_outlives_its_evidence(method: str) -> None:
         evidence, (question,) = gather(model, photos(), [Contrast()], method=method, collect=())
         found = answer(evidence, question, method)
         activations = evidence.activations
+        assert not evidence.logits.requires_grad  # nor the graph behind it
         held = [weakref.ref(t) for t in (evidence.logits, found.maps, found.saliency, question.rows)]
         held += [weakref.ref(activations[0] if isinstance(activations, tuple) else activations)]
         del evidence, found, question, activations

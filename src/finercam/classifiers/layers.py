@@ -1,7 +1,7 @@
 """Finding the target layer and its grid by watching the model run, not by the model's name.
 
-The layer wanted is the last one whose output lies on a grid of cells over the image, on every cell of which the
-logits depend, and past which nothing of the image reaches them. In a network with pooling that is the map that is
+The layer wanted is the last one whose output lies on a grid of cells over the image, on whose cells the logits
+depend, and past which nothing of the image reaches them. In a network with pooling that is the map that is
 pooled. In a vision transformer with a class-token head the last block's patches lead nowhere, and the layer found
 is the norm that opens that block; there the class token may carry what earlier blocks told it.
 """
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from finercam.classifiers.watching import Call, Trial, outermost_first, trial
+from finercam.classifiers.watching import Call, Trial, Watched, outermost_first, trial
 from finercam.errors import FinercamError, nearest
 from finercam.grid import Grid, infer_grid
 from finercam.running import undisturbed
@@ -23,6 +23,9 @@ from finercam.running import undisturbed
 #: How many candidates are looked at in one run, and after how many that matter the search for one that nothing
 #: gets round is given up: a network of two towers has none.
 _AT_ONCE, _TRIES = 8, 12
+#: The share of cells that must matter. A class token reads none of its neighbours in the end; where a maximum is
+#: taken over the cells, each channel reads one.
+_ENOUGH = 0.1
 
 
 @dataclass(frozen=True)
@@ -52,22 +55,23 @@ def find_layers(
     names = None if layer is None else _names(module, layer)
     with undisturbed(module):
         tried = trial(module, image_size, read)
-        calls, named, logits = tried.watch(names or ())
-        lie = _how_calls_lie(module, image_size, grid)
+        seen = tried.watch(names or ())
+        named = seen.named
+        lie = _how_calls_lie(module, image_size, grid, seen.cells)
         if names is None:
-            chosen = _last_that_matters(tried, calls, lie)
+            chosen = _last_that_matters(tried, seen, lie)
             names, named = (chosen.name,), {chosen.name: chosen}
         unreached = [name for name in names if name not in named]
         if unreached:
             raise FinercamError(f"layer {unreached[0]!r} is not used in the forward pass; choose another")
         grids = tuple(grid or _grid(named[name], lie, image_size) for name in names)
         maps = grids[0].maps(named[names[0]].output, image_size)
-        head = _head(calls, logits)
+        head = _head(seen.calls, seen.logits)
         pooled = len(names) == 1 and head is not None and not named[names[0]].changed_since
         pooled = pooled and head is not None and _is_mean(head.given, maps)
     linear = None if head is None else head.module
     assert linear is None or isinstance(linear, nn.Linear)
-    return FoundLayers(names, grids, linear, pooled, logits.shape[1])
+    return FoundLayers(names, grids, linear, pooled, seen.logits.shape[1])
 
 
 def _names(module: nn.Module, layer: str | nn.Module | Sequence[str | nn.Module]) -> tuple[str, ...]:
@@ -109,7 +113,9 @@ def _is_mean(given: Any, maps: Tensor) -> bool:
     return bool((off <= rounding * precise.abs().mean((2, 3))).all())
 
 
-def _how_calls_lie(module: nn.Module, image_size: tuple[int, int], grid: Grid | None) -> Callable[[Call], Grid | None]:
+def _how_calls_lie(
+    module: nn.Module, image_size: tuple[int, int], grid: Grid | None, cells: set[tuple[int, int]]
+) -> Callable[[Call], Grid | None]:
     """Return the function that says how a call's output lies over the image."""
     stated = getattr(module, "num_prefix_tokens", None)
     # timm's models say how many tokens come before the patches. It need not hold for every layer: in CaiT the
@@ -120,7 +126,7 @@ def _how_calls_lie(module: nn.Module, image_size: tuple[int, int], grid: Grid | 
         if grid is not None:
             return grid if _fits(grid, call.output, image_size) else None
         shape = call.output.shape
-        found = (infer_grid(shape, image_size, prefix, _channels_last(call)) for prefix in prefixes)
+        found = (infer_grid(shape, image_size, prefix, _channels_last(call), cells) for prefix in prefixes)
         return next((one for one in found if one is not None), None)
 
     return lie
@@ -152,33 +158,35 @@ def _grid(call: Call, lie: Callable[[Call], Grid | None], image_size: tuple[int,
     return grid
 
 
-def _last_that_matters(tried: Trial, calls: list[Call], lie: Callable[[Call], Grid | None]) -> Call:
-    """Return the last call on a grid on every cell of which the logits depend, and that nothing gets round.
+def _last_that_matters(tried: Trial, seen: Watched, lie: Callable[[Call], Grid | None]) -> Call:
+    """Return the last call on a grid on whose cells the logits depend, and that nothing gets round.
 
     Where every such layer is got round, as in a network of two towers, the last one is returned.
     """
     # A part that runs several times is tapped at its last.
-    last = {call.name: call for call in calls}
-    on_grid = [call for call in calls if last[call.name] is call and lie(call) is not None]
-    candidates = [call for call in outermost_first(calls) if call in on_grid and _is_trunk(call)]
+    last = {call.name: call for call in seen.calls}
+    candidates = [
+        (call, grid)
+        for call in outermost_first(seen.calls)
+        if last[call.name] is call and _is_trunk(call) and (grid := lie(call)) is not None
+    ]
     mattering: list[Call] = []
     for start in range(0, len(candidates), _AT_ONCE):
         some = candidates[start : start + _AT_ONCE]
-        for call, gradient in zip(some, tried.gradients([call.name for call in some]), strict=True):
-            grid = lie(call)
-            if gradient is None or grid is None:
+        for (call, grid), found in zip(some, tried.dependence([call.name for call, _ in some]), strict=True):
+            if found.gradient is None:
                 continue
-            cells = grid.maps(gradient, tried.size).abs().amax(1) > 0
-            if float(cells.float().mean()) <= 0.5:
+            cells = grid.maps(found.gradient, tried.size).abs().amax(1) > 0
+            if float(cells.float().mean()) < _ENOUGH:
                 continue
-            if grid.prefix or call is on_grid[0] or not tried.gets_round(call.name, on_grid[0].name):
+            if grid.prefix or not tried.gets_round(call.name, found.output, seen.logits):
                 return call
             mattering.append(call)
             if len(mattering) == _TRIES:
                 return mattering[0]
     if mattering:
         return mattering[0]
-    known = ", ".join(dict.fromkeys(call.name for call in calls[-12:]))
+    known = ", ".join(dict.fromkeys(call.name for call in seen.calls[-12:]))
     if candidates:
         raise FinercamError(
             "the logits do not depend on any layer whose output lies on a grid over the image: the head may be "

@@ -39,6 +39,32 @@ class Call:
 
 
 @dataclass(frozen=True, eq=False)
+class Watched:
+    """What was seen of one run.
+
+    Attributes:
+        calls: the last calls, in the order they ended. What ran before the first part with weights is left out: it
+            is the input in other clothes.
+        named: the last call of each part that was asked for.
+        cells: heights and widths of all maps b K h w that were put out.
+        logits: as read from the output.
+    """
+
+    calls: list[Call]
+    named: dict[str, Call]
+    cells: set[tuple[int, int]]
+    logits: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Dependence:
+    """A part's output and the gradient of a mixture of the logits with respect to it; ``None`` where there is none."""
+
+    output: Tensor
+    gradient: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
 class Trial:
     """A module, one image of noise to try it on, and how to read its logits. Used inside ``undisturbed`` only."""
 
@@ -51,16 +77,15 @@ class Trial:
         """Height and width of the noise."""
         return self.noise.shape[2], self.noise.shape[3]
 
-    def watch(self, names: Sequence[str] = ()) -> tuple[list[Call], dict[str, Call], Tensor]:
-        """Return the last calls in the order they ended, the last call of each named part, and the logits.
-
-        What ran before the first part with weights is left out: the input in other clothes.
+    def watch(self, names: Sequence[str] = ()) -> Watched:
+        """Run the module and return what its parts put out.
 
         Raises:
             FinercamError: the module does not run on the noise.
         """
-        recent: deque[Call] = deque(maxlen=_WINDOW)
+        calls: deque[Call] = deque(maxlen=_WINDOW)
         named: dict[str, Call] = {}
+        cells: set[tuple[int, int]] = set()
         learned = False
 
         def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -73,7 +98,9 @@ class Trial:
                     if name in names:
                         named[name] = call
                     if learned:
-                        recent.append(call)
+                        calls.append(call)
+                        if tensor.ndim == 4 and len(tensor) == 1:
+                            cells.add((tensor.shape[2], tensor.shape[3]))
 
             return hook
 
@@ -88,31 +115,30 @@ class Trial:
                 f"the model does not run on an image of {self.size[0]} x {self.size[1]} pixels "
                 f"({type(error).__name__}: {first}); give image_size=(H, W)"
             ) from error
-        return list(recent), named, self.read(output)
+        return Watched(list(calls), named, cells, self.read(output))
 
-    def gradients(self, names: Sequence[str]) -> list[Tensor | None]:
-        """Return the gradient of a random mixture of the logits with respect to each part's output."""
+    def dependence(self, names: Sequence[str]) -> list[Dependence]:
+        """Return how the logits depend on what each of these parts puts out."""
         output, taps = tapped_run(self.module, self.noise, names, differentiate=True)
-        return self._gradients(output, [taps[name] for name in names])
-
-    def gets_round(self, name: str, earlier: str) -> bool:
-        """Whether anything reaches the logits from an earlier part but by way of this one."""
-
-        def cut(which: str, output: Tensor) -> Tensor:
-            return output.detach().clone() if which == name else output.clone()
-
-        output, taps = tapped_run(self.module, self.noise, [earlier, name], differentiate=True, edit=cut)
-        (gradient,) = self._gradients(output, [taps[earlier]])
-        return gradient is not None and bool(gradient.any())
-
-    def _gradients(self, output: Any, of: list[Tensor]) -> list[Tensor | None]:
         with torch.enable_grad():
             logits = self.read(output)
-        if not logits.requires_grad:
-            return [None] * len(of)
-        # A mixture: the plain sum is constant where the outputs are probabilities.
-        mixture = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1)).to(logits)
-        return list(torch.autograd.grad(logits, of, mixture, allow_unused=True))
+        outputs = [taps[name] for name in names]
+        gradients: Sequence[Tensor | None] = [None] * len(names)
+        if logits.requires_grad:
+            # A mixture: the plain sum is constant where the outputs are probabilities.
+            mixture = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1)).to(logits)
+            gradients = torch.autograd.grad(logits, outputs, mixture, allow_unused=True)
+        return [Dependence(out.detach(), gradient) for out, gradient in zip(outputs, gradients, strict=True)]
+
+    def gets_round(self, name: str, output: Tensor, logits: Tensor) -> bool:
+        """Whether anything of the image reaches the logits but by way of this part.
+
+        Another image is run, with the part's output for the noise put in its place: where all passes through, the
+        logits are those of the noise.
+        """
+        other, _ = tapped_run(self.module, -self.noise.flip(2), [name], edit=lambda name, given: output.clone())
+        rounding = max(1e-4, 4 * torch.finfo(logits.dtype).eps) * float(logits.abs().amax())
+        return bool(((self.read(other) - logits).abs() > rounding).any())
 
 
 def trial(module: nn.Module, image_size: tuple[int, int], read: Callable[[Any], Tensor]) -> Trial:
