@@ -59,6 +59,20 @@ def test_targets_and_references_are_per_photo_or_for_all(model):
     assert [(e.target, e.references) for e in found] == [(2, (0,)), (0, (1, 3)), (1, (3,))]
     with pytest.raises(FinercamError, match="2 targets were given for 3 photos"):
         explain(model, photos, [0, 1])
+    with pytest.raises(FinercamError, match="2 lists of references were given for 3 photos"):
+        explain(model, photos, against=[[0], [1]])
+    kept = explain(model, photos, [2, 0, 1], against=[[0], [1, 3], [3]], keep=True)
+    fresh = explain(model, photos[1], 0, against=[1, 3], gamma=1.0)
+    torch.testing.assert_close(kept[1].again(gamma=1.0).saliency, fresh.saliency)
+
+
+def test_keeping_costs_no_more_classes_than_were_asked_for(model):
+    deep = Classifier(ColourNet(), layer="filters", class_names=SPECIES)
+    kept = explain(deep, to_tensor(draw_bird(0)), "Red-winged Bluet", against=["Ember Thrush"], keep=True)
+    assert kept.evidence is not None
+    assert kept.evidence.rows.shape[1] == 2
+    with pytest.raises(FinercamError, match="Green-winged Bluet"):
+        kept.again(against=["Green-winged Bluet"])
 
 
 def test_photos_of_different_size_are_explained_in_their_own_shape(model):

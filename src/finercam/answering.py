@@ -11,7 +11,7 @@ from torch import Tensor
 
 from finercam.cams import Method, find_method, signed_maps, to_saliency
 from finercam.classifiers.classifier import Classifier
-from finercam.contrast import Contrast, Objective, Question
+from finercam.contrast import PLAIN, Contrast, Objective, Question
 from finercam.errors import FinercamError
 from finercam.evidence import GradientEvidence, NotGathered, look, one_hot_rows
 from finercam.labels import find_class
@@ -98,7 +98,9 @@ def gather(
             return _without_repeats([question.rows for question in asked])
         wanted = [find_class(name, classifier.classes, classifier.labels) for name in collect]
         classes = torch.cat([
-            *(torch.cat([q.targets[:, None], q.references], 1) for q in asked),
+            *(q.targets[:, None] for q in asked),
+                # The plain CAM has none, whatever is similar to its target.
+                *(q.references for q, what in zip(asked, contrasts, strict=True) if what is not PLAIN),
             torch.tensor(wanted, dtype=torch.long, device=logits.device).expand(len(logits), -1),
         ], 1)  # fmt: skip
         single = one_hot_rows(_unique_classes(classes), classifier.classes, logits)

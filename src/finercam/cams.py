@@ -174,8 +174,9 @@ def gradcam_plus_plus(a: Float[Tensor, "b K h w"], g: Float[Tensor, "b K h w"]) 
 def xgradcam(a: Float[Tensor, "b K h w"], g: Float[Tensor, "b K h w"]) -> Float[Tensor, "b h w"]:
     """XGrad-CAM: ``w_k = sum_ij A_ij G_ij / sum(A_k)`` (arXiv 2008.02312, Eq. 8).
 
-    Meant for activations that are not negative. A channel whose sum vanishes against its absolute sum (below one
-    part in a million) has no defined weight and is left out.
+    Meant for activations that are not negative: where they are (tokens after a norm), a channel's sum may be close to
+    zero and its weight is ill-conditioned, so that half precision can turn a map over. A channel whose sum vanishes
+    against its absolute sum (below one part in a million) has no defined weight and is left out.
     """
     total = a.sum((2, 3))
     defined = total.abs() > 1e-6 * a.abs().sum((2, 3))

@@ -73,6 +73,8 @@ def explain(
     each = target if isinstance(target, (list, tuple, Tensor)) else None
     if each is not None and len(each) != len(given):
         raise FinercamError(f"{len(each)} targets were given for {len(given)} photos")
+    if isinstance(what, Contrast) and isinstance(what.against[0], tuple) and len(what.against) != len(given):
+        raise FinercamError(f"{len(what.against)} lists of references were given for {len(given)} photos")
     explanations: list[Explanation] = []
     for batch, images in _batches(model, given, photos_per_run(batch_size)):
         targets = target if each is None else each[batch]

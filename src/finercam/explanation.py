@@ -238,7 +238,7 @@ def explanations_from(
             logits=evidence.logits[i],
             target=int(question.targets[i]),
             references=tuple(index for index in question.references[i].tolist() if index >= 0),
-            contrast=contrast,
+            contrast=contrast.part(slice(i, i + 1)),
             method=how,
             classifier=classifier,
             precision=precision,

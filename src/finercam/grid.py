@@ -67,6 +67,8 @@ class Grid:
 def token_grid(count: int, image: tuple[int, int]) -> tuple[int, int] | None:
     """Return the (h, w) with ``h * w == count`` that one stride in both directions gives, or ``None``."""
     height, width = image
+    if count < 1:
+        return None
     if height == width:
         side = math.isqrt(count)
         return (side, side) if side * side == count else None

@@ -91,7 +91,7 @@ def find_class(given: str | int, classes: int, labels: Labels | None) -> int:
     if isinstance(given, str) and not given.strip().isdigit():
         raise FinercamError(
             f"{given!r} is a name, but the classifier has no class names; give an index from 0 to {classes - 1}, "
-            "or labels= when you make the classifier"
+            "or class_names= when you make the classifier"
         )
     return check_index(int(given), classes)
 

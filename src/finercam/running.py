@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -19,6 +20,7 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.floa
 
 _locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
 _locks_lock = threading.Lock()
+_eager_users, _stance = 0, ExitStack()
 
 
 @contextmanager
@@ -34,7 +36,7 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
         lock = _locks.setdefault(module, threading.RLock())
     device = device_of(module)
     devices = [device] if device.type == "cuda" else []
-    with lock, torch.inference_mode(False), torch.no_grad(), exact(device), torch.random.fork_rng(devices):
+    with lock, torch.inference_mode(False), torch.no_grad(), exact(device), _eager(), torch.random.fork_rng(devices):
         # The flag alone: train() may be overridden and do more.
         training = [submodule for submodule in module.modules() if submodule.training]
         for submodule in training:
@@ -44,6 +46,27 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
         finally:
             for submodule in training:
                 submodule.training = True
+
+
+@contextmanager
+def _eager() -> Iterator[None]:
+    """Have compiled parts run as they were written: compiled, they pass over hooks, or are compiled anew for each."""
+    global _eager_users
+    if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
+        yield
+        return
+    # The stance is the whole process's: the first one in takes it, the last one out gives it back.
+    with _locks_lock:
+        _eager_users += 1
+        if _eager_users == 1:
+            _stance.enter_context(torch.compiler.set_stance("force_eager"))
+    try:
+        yield
+    finally:
+        with _locks_lock:
+            _eager_users -= 1
+            if not _eager_users:
+                _stance.close()
 
 
 @contextmanager
