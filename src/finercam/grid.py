@@ -89,7 +89,6 @@ def infer_grid(
     shape: Sequence[int],
     image: tuple[int, int],
     prefix: int | None = None,
-    channels_last: bool | None = None,
     seen: Iterable[tuple[int, int]] = (),
 ) -> Grid | None:
     """Return how an output of this shape is laid out over the image, or ``None`` if it is no grid of cells.
@@ -99,13 +98,10 @@ def infer_grid(
         image: height and width of the model's input.
         prefix: tokens before the patches, where the model states it. Otherwise the fewest that leave one of the
             grids seen, or else any grid.
-        channels_last: whether a four-dimensional output is b h w K, where that is known.
         seen: (h, w) of other layers' maps: tokens most often are one of them, taken apart.
     """
     if len(shape) == 4 and shape[0] == 1:
         options = {"nchw": (shape[2], shape[3]), "nhwc": (shape[1], shape[2])}
-        if channels_last is not None:
-            options.pop("nchw" if channels_last else "nhwc")
         for layout, cells in options.items():
             if min(cells) >= 1 and max(cells) > 1 and _one_stride(cells, image):
                 return Grid(layout)

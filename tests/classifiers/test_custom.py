@@ -189,11 +189,54 @@ def test_a_module_that_runs_twice_is_taken_at_its_last() -> None:
     assert classifier(made(Shared)).layers == ("second",)
 
 
+def test_a_block_that_runs_at_two_sizes() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.block, self.head = conv(3, 8), conv(8, 8), nn.Linear(8, 5)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(self.block(self.block(self.stem(images))).mean((2, 3)))
+
+    found = classifier(made(Twice))
+    assert (found.layers, found.pooled) == (("block",), True)
+    assert look(found, images(), lambda y: torch.eye(5).expand(2, -1, -1)).activations[0].shape == (2, 8, 3, 4)
+
+
 def test_average_pooling_is_not_the_layer() -> None:
     module = nn.Sequential(
         OrderedDict(body=conv(3, 8), pool=nn.AdaptiveAvgPool2d((3, 4)), flat=nn.Flatten(), head=nn.Linear(96, 5))
     )
     assert classifier(module.eval()).layers == ("body",)
+
+
+def test_tokens_with_the_channels_in_the_middle() -> None:
+    """Sixteen channels are not four by four cells."""
+
+    class Middle(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patch, self.norm, self.head = nn.Conv2d(3, 16, 4, 4), nn.BatchNorm1d(16), nn.Linear(16, 5)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(self.norm(self.patch(images).flatten(2)).relu().mean(2))
+
+    assert Classifier(made(Middle), image_size=(40, 40)).layers == ("patch",)
+
+
+def test_the_closed_form_needs_the_mean_itself() -> None:
+    """Also in half precision, where a near miss is nearer."""
+
+    class Powers(Net):
+        def forward(self, images: Tensor) -> Tensor:
+            maps = self.body(self.stem(images))
+            return self.head(maps.pow(self.power).mean((2, 3)).pow(1 / self.power))
+
+    for power in (1, 1.1, 3):
+        for dtype in (torch.float32, torch.bfloat16):
+            module = made(Powers).to(dtype)
+            module.power = power
+            assert classifier(module).pooled == (power == 1), (power, dtype)
 
 
 # --- grids -------------------------------------------------------------------------------------------------------
@@ -384,6 +427,23 @@ def test_a_head_of_zeros() -> None:
         classifier(module)
 
 
+class NoWayBack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, given: Tensor) -> Tensor:
+        return given.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        raise RuntimeError("no derivative")
+
+
+def test_logits_that_cannot_be_differentiated() -> None:
+    module = made(lambda: Net(lambda logits, maps: NoWayBack.apply(logits)))
+    with pytest.raises(FinercamError, match=r"cannot be differentiated \(no derivative\); give layer=.*scorecam"):
+        classifier(module)
+    assert saliency(classifier(module, "body"), images(), 1, method="scorecam").shape == (2, *SIZE)
+
+
 def test_the_wrong_image_size() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.Flatten(), nn.Linear(4 * 6 * 8, 5))
     with pytest.raises(
@@ -437,14 +497,28 @@ def test_wrappers_are_taken_off() -> None:
 
 
 def test_compiled_parts_run_as_written() -> None:
+    """Compiled, they would pass over the hooks, or be compiled anew for each."""
+    runs = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        def run(*given: Tensor) -> Any:
+            runs.append(len(given))
+            return graph(*given)
+
+        return run
+
     expected = saliency(classifier(made(Net), "body.0"), images(), 1)
     module = made(Net)
-    module.body = torch.compile(module.body, backend="eager")
-    module.stem.compile(backend="eager")
+    module.body = torch.compile(module.body, backend=backend)
+    module.stem.compile(backend=backend)
     module(images())
+    compiled = len(runs)
+    assert compiled > 0
     assert classifier(module).layers == ("body",)
     torch.testing.assert_close(saliency(classifier(module, "body._orig_mod.0"), images(), 1), expected)
-    assert torch._dynamo.eval_frame._stance.stance == "default"
+    assert len(runs) == compiled
+    module(images())
+    assert len(runs) > compiled
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])

@@ -22,16 +22,20 @@ Size = tuple[int, int]
 #: These take more than about one and a half seconds.
 SLOW = {
     "timm": {
+        "caformer_s18",
         "coatnet_nano_rw_224",
         "convmixer_768_32",
         "davit_tiny",
+        "dpn48b",
         "fastvit_t8",
         "focalnet_tiny_srf",
         "gcvit_xxtiny",
+        "gmlp_ti16_224",
         "hiera_tiny_224",
         "inception_resnet_v2",
         "inception_v3",
         "inception_v4",
+        "legacy_xception",
         "maxvit_tiny_tf_224",
         "mobilenetv4_hybrid_medium",
         "mobileone_s0",
@@ -41,8 +45,12 @@ SLOW = {
         "nfnet_l0",
         "repvit_m0_9",
         "res2net50_14w_8s",
+        "resmlp_12_224",
+        "resnest14d",
+        "resnetv2_50",
         "resnext50_32x4d",
         "swinv2_tiny_window8_256",
+        "tiny_vit_5m_224",
         "tnt_s_patch16_224",
         "twins_svt_small",
         "vgg11_bn",
@@ -50,7 +58,16 @@ SLOW = {
         "volo_d1_224",
         "xception41",
     },
-    "torchvision": {"efficientnet_v2_s", "maxvit_t", "resnext50_32x4d", "swin_v2_t", "vgg11_bn"},
+    "torchvision": {
+        "alexnet",
+        "convnext_tiny",
+        "efficientnet_v2_s",
+        "inception_v3",
+        "maxvit_t",
+        "resnext50_32x4d",
+        "swin_v2_t",
+        "vgg11_bn",
+    },
 }
 
 

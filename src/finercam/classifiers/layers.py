@@ -126,7 +126,7 @@ def _how_calls_lie(
         if grid is not None:
             return grid if _fits(grid, call.output, image_size) else None
         shape = call.output.shape
-        found = (infer_grid(shape, image_size, prefix, _channels_last(call), cells) for prefix in prefixes)
+        found = (infer_grid(shape, image_size, prefix, cells) for prefix in prefixes)
         return next((one for one in found if one is not None), None)
 
     return lie
@@ -137,15 +137,6 @@ def _fits(grid: Grid, output: Tensor, image_size: tuple[int, int]) -> bool:
         return max(grid.maps(output, image_size).shape[2:]) > 1
     except FinercamError:
         return False
-
-
-def _channels_last(call: Call) -> bool | None:
-    """Return which dimension of b ? ? ? a normalisation takes for the channels, where that tells them apart."""
-    shape = getattr(call.module, "normalized_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 1 or call.output.ndim != 4:
-        return None
-    last, first = call.output.shape[3] == shape[0], call.output.shape[1] == shape[0]
-    return last if last != first else None
 
 
 def _grid(call: Call, lie: Callable[[Call], Grid | None], image_size: tuple[int, int]) -> Grid:

@@ -127,7 +127,13 @@ class Trial:
         if logits.requires_grad:
             # A mixture: the plain sum is constant where the outputs are probabilities.
             mixture = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1)).to(logits)
-            gradients = torch.autograd.grad(logits, outputs, mixture, allow_unused=True)
+            try:
+                gradients = torch.autograd.grad(logits, outputs, mixture, allow_unused=True)
+            except RuntimeError as error:
+                raise FinercamError(
+                    f"the logits cannot be differentiated ({next(iter(str(error).splitlines()), '')}); give layer=, "
+                    "and use a method that needs no gradients (scorecam, ablationcam)"
+                ) from error
         return [Dependence(out.detach(), gradient) for out, gradient in zip(outputs, gradients, strict=True)]
 
     def gets_round(self, name: str, output: Tensor, logits: Tensor) -> bool:
@@ -136,7 +142,12 @@ class Trial:
         Another image is run, with the part's output for the noise put in its place: where all passes through, the
         logits are those of the noise.
         """
-        other, _ = tapped_run(self.module, -self.noise.flip(2), [name], edit=lambda name, given: output.clone())
+
+        def put_back(name: str, given: Tensor) -> Tensor:
+            # A part that runs at several sizes is put back at its last.
+            return output.clone() if given.shape == output.shape else given
+
+        other, _ = tapped_run(self.module, -self.noise.flip(2), [name], edit=put_back)
         rounding = max(1e-4, 4 * torch.finfo(logits.dtype).eps) * float(logits.abs().amax())
         return bool(((self.read(other) - logits).abs() > rounding).any())
 
