@@ -198,7 +198,7 @@ def _is_trunk(call: Call) -> bool:
     has only less to show than what it pools.
     """
     module = call.module
-    if isinstance(module, (nn.Linear, nn.Dropout, nn.Identity, nn.Softmax, nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
+    if isinstance(module, (nn.Dropout, nn.Identity, nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
         return False
     if call.output.ndim == 3 and next(module.children(), None) is None:
         # Batch norm of three dimensions has its channels in the middle.

@@ -58,7 +58,7 @@ class Watched:
 
 @dataclass(frozen=True, eq=False)
 class Dependence:
-    """A part's output and the gradient of a mixture of the logits with respect to it; ``None`` where there is none."""
+    """A part's output and the gradient of the top logit with respect to it; ``None`` where there is none."""
 
     output: Tensor
     gradient: Tensor | None
@@ -125,10 +125,11 @@ class Trial:
         outputs = [taps[name] for name in names]
         gradients: Sequence[Tensor | None] = [None] * len(names)
         if logits.requires_grad:
-            # A mixture: the plain sum is constant where the outputs are probabilities.
-            mixture = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1)).to(logits)
+            # One class, for in a mixture of many a maximum over the cells reads many cells; the top one, for the
+            # logits of others may be cut off at zero.
+            row = torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1]).to(logits)
             try:
-                gradients = torch.autograd.grad(logits, outputs, mixture, allow_unused=True)
+                gradients = torch.autograd.grad(logits, outputs, row, allow_unused=True)
             except RuntimeError as error:
                 raise FinercamError(
                     f"the logits cannot be differentiated ({next(iter(str(error).splitlines()), '')}); give layer=, "
