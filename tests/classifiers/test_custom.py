@@ -196,7 +196,9 @@ def test_a_block_that_runs_at_two_sizes() -> None:
             self.stem, self.block, self.head = conv(3, 8), conv(8, 8), nn.Linear(8, 5)
 
         def forward(self, images: Tensor) -> Tensor:
-            return self.head(self.block(self.block(self.stem(images))).mean((2, 3)))
+            maps = self.stem(images)
+            maps = self.block(maps) + nn.functional.avg_pool2d(maps, 2)
+            return self.head(self.block(maps).mean((2, 3)))
 
     found = classifier(made(Twice))
     assert (found.layers, found.pooled) == (("block",), True)
@@ -357,6 +359,20 @@ def test_layers_that_return_more_than_a_tensor() -> None:
     found = classifier(module.eval())
     assert found.layers == ("body",)
     assert saliency(found, images(), 1, Contrast(gamma=0)).shape == (2, *SIZE)
+
+
+def test_a_head_that_takes_the_maximum_of_few_cells_beside_the_class_token() -> None:
+    """Each class reads the class token and one patch: the layer is still the one whose patches the token reads."""
+
+    class Beside(Tokens):
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.patch(images).flatten(2).mT
+            tokens = self.encoder(torch.cat([self.prefix.expand(len(images), -1, -1), tokens], 1))
+            return self.head(tokens[:, 0]) + 0.5 * self.aside(tokens[:, 1:]).amax(1)
+
+    module = made(lambda: Beside(1, True))
+    module.aside = nn.Linear(16, 5)
+    assert classifier(module).layers == ("encoder.layers.2.norm1",)
 
 
 def test_outputs_without_logits() -> None:
