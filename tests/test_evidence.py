@@ -814,3 +814,21 @@ def test_a_thousand_explanations_do_not_grow_memory(method: str) -> None:
     assert tensors() <= before
     # One map of the target layer, kept each time, would be 45 MB.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 10_000 * (1 if sys.platform == "linux" else 1024)
+
+
+def test_logits_scaled_in_place_are_not_taken_for_the_closed_form() -> None:
+    class Scaled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.maps = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 4), torch.nn.ReLU())
+            self.head = torch.nn.Linear(8, 5)
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.head(self.maps(images).mean((2, 3)))
+            logits *= 3.0
+            return logits
+
+    torch.manual_seed(0)
+    found = Classifier(Scaled().eval())
+    assert (found.layers, found.pooled) == (("maps",), False)
+    assert float(saliency(found, torch.randn(2, 3, 64, 64), 1, Contrast(gamma=0)).max()) > 0

@@ -68,7 +68,8 @@ def find_layers(
         maps = grids[0].maps(named[names[0]].output, image_size)
         head = _head(seen.calls, seen.logits)
         pooled = len(names) == 1 and head is not None and not named[names[0]].changed_since
-        pooled = pooled and head is not None and _is_mean(head.given, maps)
+        # A head whose output is changed in place (scaled, say) no longer gives the logits.
+        pooled = pooled and head is not None and not head.changed_since and _is_mean(head.given, maps)
     linear = None if head is None else head.module
     assert linear is None or isinstance(linear, nn.Linear)
     return FoundLayers(names, grids, linear, pooled, seen.logits.shape[1])
