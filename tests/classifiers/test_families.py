@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from classifiers.zoo import CLASSES, Case, Cell, Size, cases, far_corners, photos
+from classifiers.plans import CLASSES, Size
+from classifiers.zoo import Case, Cell, cases, far_corners, photos
 from finercam.answering import answer
 from finercam.cams import find_method, signed_maps
 from finercam.classifiers import Classifier
