@@ -6,21 +6,17 @@ altered copies are streamed through the model in batches and never held together
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
+from finercam.batching import in_batches
 from finercam.classifiers.classifier import Classifier
 from finercam.errors import FinercamError
 from finercam.evidence import checked_head, forward, refuse_not_numbers
 from finercam.running import autocast, run, undisturbed
-
-#: Tried first where no batch size is given, and halved while the accelerator's memory does not suffice.
-_FIRST_BATCH = {"cpu": 16, "cuda": 256, "mps": 32}
-
 
 @dataclass(frozen=True)
 class ScoreEvidence:
@@ -101,7 +97,7 @@ def look_through_masks(
 
         # One context around all runs: the weights are cast once.
         with autocast(images.device, precision):
-            _stream(varied, fill, batch_size)
+            in_batches(varied, fill, batch_size)
     refuse_not_numbers(table.flatten(1), precision)
     return ScoreEvidence(logits, activations, size, _open(table), _open(baseline), "masks")
 
@@ -142,7 +138,7 @@ def look_through_ablation(
             table[image, channel] = altered.to(table)
 
         with autocast(images.device, precision):
-            _stream(active, fill, batch_size)
+            in_batches(active, fill, batch_size)
     refuse_not_numbers(table.flatten(1), precision)
     return ScoreEvidence(logits, activations, size, _open(table), _open(logits), "ablation")
 
@@ -161,24 +157,3 @@ def _unaltered(classifier: Classifier, images: Tensor, precision: str) -> tuple[
     logits, taps = forward(classifier, images, precision=precision)
     activations = classifier.grids[0].maps(taps[0], (images.shape[-2], images.shape[-1]))
     return logits, activations.to(logits.dtype)
-
-
-def _stream(wanted: Bool[Tensor, "b K"], fill: Callable[[Tensor, Tensor], None], batch_size: int | None) -> None:
-    """Call ``fill`` with the (image, channel) indices of the wanted entries, in full batches across images."""
-    if batch_size is not None and batch_size < 1:
-        raise FinercamError(f"batch_size is {batch_size}; it must be at least 1")
-    if batch_size is not None and batch_size < 1:
-        raise FinercamError(f"batch_size is {batch_size}; it must be at least 1")
-    image, channel = wanted.nonzero(as_tuple=True)
-    size = batch_size or _FIRST_BATCH.get(wanted.device.type, 32)
-    start = 0
-    while start < len(image):
-        part = slice(start, start + size)
-        try:
-            fill(image[part], channel[part])
-        except torch.OutOfMemoryError as error:
-            if batch_size is not None or size == 1:
-                raise FinercamError(f"{size} altered copies do not fit in memory; give a smaller batch_size") from error
-            size //= 2
-            continue
-        start += size
