@@ -17,7 +17,15 @@ from torch import Tensor
 
 from finercam.errors import FinercamError, nearest
 from finercam.labels import Labels, display_name, short_names
-from finercam.references import Named, Targets, find_targets, frozen, named_references, nearest_references
+from finercam.references import (
+    Named,
+    Targets,
+    find_targets,
+    frozen,
+    named_references,
+    nearest_references,
+    rank_of,
+)
 
 AGAINST = ("similar", "predicted", "weights")
 WEIGHTINGS = ("mean", "softmax", "official")
@@ -58,8 +66,9 @@ class Contrast:
     Args:
         against: how references are chosen. ``"similar"``: the classes whose logits are nearest to the target's.
             ``"predicted"``: the highest logits other than the target's. ``"weights"``: the highest cosine
-            similarity of classifier rows (Eq. 11). Or the classes themselves, by name or index, for all images
-            or one list per image. The target never is its own reference.
+            similarity of classifier rows (Eq. 11). ``"predicted@2"`` and the like: only the second of these. Or the
+            classes themselves, by name or index, for all images or one list per image. The target never is its own
+            reference.
         references: how many, T. Fewer classes than T give fewer references.
         gamma: comparison strength: 0 is the plain CAM, 0.6 the default, above 1 extrapolates. Any finite
             number. ``None`` means 0.6, or 1 for the official weighting, as its authors have it.
@@ -80,7 +89,8 @@ class Contrast:
 
     def __post_init__(self) -> None:
         if isinstance(self.against, str):
-            _check_choice("against", self.against, AGAINST, "; give classes as a list of names or indices")
+            ways, _ = rank_of(self.against)
+            _check_choice("against", ways, AGAINST, "; give classes as a list of names or indices")
         else:
             object.__setattr__(self, "against", frozen(self.against))
         _check_choice("weighting", self.weighting, WEIGHTINGS)

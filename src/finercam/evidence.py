@@ -78,14 +78,17 @@ class GradientEvidence:
 
     def image(self, index: int) -> GradientEvidence:
         """Return the evidence of one image of the batch (views, not copies)."""
-        one = slice(index, index + 1)
+        return self.of(slice(index, index + 1))
+
+    def of(self, images: slice | Int[Tensor, " n"]) -> GradientEvidence:
+        """Return the evidence of some images of the batch."""
         return replace(
             self,
-            logits=self.logits[one],
-            activations=tuple(a[one] for a in self.activations),
-            rows=None if self.rows is None else self.rows[one],
-            gradients=None if self.gradients is None else tuple(g[one] for g in self.gradients),
-            row_maps={how: tuple(maps[one] for maps in layers) for how, layers in self.row_maps.items()},
+            logits=self.logits[images],
+            activations=tuple(a[images] for a in self.activations),
+            rows=None if self.rows is None else self.rows[images],
+            gradients=None if self.gradients is None else tuple(g[images] for g in self.gradients),
+            row_maps={how: tuple(maps[images] for maps in layers) for how, layers in self.row_maps.items()},
         )
 
     def mixture(self, v: Float[Tensor, "b r C"]) -> Float[Tensor, "b r m"]:

@@ -131,7 +131,7 @@ def _nonzero(contrast: Tensor) -> Tensor:
 
 
 def _fit(value: Float[Tensor, "H W"], reached: Bool[Tensor, "H W"], photo: int) -> Axis:
-    """Fit ``u / photo = (column + 0.5 - shift) / (scale * photo)`` to how far along the photo each column says it is."""
+    """Fit ``u / photo = (column + 0.5 - shift) / (scale * photo)`` to how far along each column says it is."""
     lines = reached.any(1)
     columns = torch.arange(value.shape[1], dtype=torch.float64) + 0.5
     count = reached.sum(0)

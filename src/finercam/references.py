@@ -70,13 +70,15 @@ def nearest_references(
     """Return the ``count`` classes nearest to the target, nearest first; -1 where there are fewer.
 
     Args:
-        against: ``similar`` (in logit), ``predicted`` (highest logit) or ``weights`` (cosine of rows, Eq. 11).
+        against: ``similar`` (in logit), ``predicted`` (highest logit) or ``weights`` (cosine of rows, Eq. 11); with
+            ``@2`` and the like, only the second nearest.
         count: how many.
         target: never its own reference, whatever the ties.
         logits: in float32 or better. A class whose logit is not finite is no reference.
         head: the classifier's rows, for ``weights``.
     """
     own = target[:, None]
+    against, rank = rank_of(against)
     if against == "weights":
         if head is None:
             raise FinercamError(
@@ -92,8 +94,19 @@ def nearest_references(
     order = order.scatter(1, own, torch.inf)
     # Stable, so that ties fall by class index on every device.
     distance, index = order.sort(dim=1, stable=True)
-    count = min(count, logits.shape[1] - 1)
-    return index[:, :count].masked_fill(distance[:, :count].isposinf(), -1)
+    last = logits.shape[1] - 1
+    chosen = slice(0, min(count, last)) if rank is None else slice(min(rank - 1, last), min(rank, last))
+    return index[:, chosen].masked_fill(distance[:, chosen].isposinf(), -1)
+
+
+def rank_of(against: str) -> tuple[str, int | None]:
+    """Split ``similar@2`` into the way and the rank, which is ``None`` where there is no ``@``."""
+    way, at, rank = against.partition("@")
+    if not at:
+        return way, None
+    if not rank.isdigit() or int(rank) < 1:
+        raise FinercamError(f"against is {against!r}; after the @ comes a rank from 1 upwards, as in {way}@2")
+    return way, int(rank)
 
 
 def _plain(given: str | SupportsIndex) -> ClassName:

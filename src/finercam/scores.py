@@ -6,6 +6,7 @@ altered copies are streamed through the model in batches and never held together
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,9 +15,14 @@ from torch import Tensor
 
 from finercam.batching import in_batches
 from finercam.classifiers.classifier import Classifier
+from finercam.classifiers.folding import folded
 from finercam.errors import FinercamError
 from finercam.evidence import checked_head, forward, refuse_not_numbers
 from finercam.running import autocast, run, undisturbed
+
+#: Altered copies from which on a copy of the model with its batch norms folded pays.
+_WORTH_FOLDING = 100
+
 
 @dataclass(frozen=True)
 class ScoreEvidence:
@@ -72,13 +78,17 @@ def look_through_masks(
     Raises:
         FinercamError: several target layers, or too little memory for a single copy.
     """
-    with undisturbed(classifier.module):
+    with undisturbed(classifier.module), ExitStack() as stack:
         images = classifier.take(images)
         logits, activations = _unaltered(classifier, images, precision)
-        zero = run(classifier.module, torch.zeros_like(images[:1]), precision)
-        baseline = classifier.read(zero).to(logits).expand_as(logits)
         flat = activations.flatten(2)
         varied = flat.amax(2) > flat.amin(2)
+        module = classifier.module
+        if int(varied.sum()) >= _WORTH_FOLDING:
+            module = folded(classifier)
+            stack.enter_context(undisturbed(module))
+        zero = run(module, torch.zeros_like(images[:1]), precision)
+        baseline = classifier.read(zero).to(logits).expand_as(logits)
         table = baseline[:, None].repeat(1, activations.shape[1], 1)
         size = (images.shape[-2], images.shape[-1])
 
@@ -92,7 +102,7 @@ def look_through_masks(
             return images[image] * ((masks - low) / (high - low)).to(images.dtype)
 
         def fill(image: Tensor, channel: Tensor) -> None:
-            output = run(classifier.module, masked(image, channel), precision)
+            output = run(module, masked(image, channel), precision)
             table[image, channel] = classifier.read(output).to(table)
 
         # One context around all runs: the weights are cast once.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -50,11 +51,25 @@ def filling(
 
 
 def ranking(saliency: Float[Tensor, "b H W"]) -> Int[Tensor, "b H W"]:
-    """Return each pixel's rank, 0 for the most salient; ties by pixel order."""
-    order = saliency.flatten(1).argsort(dim=1, descending=True, stable=True)
+    """Return each pixel's rank, 0 for the most salient; ties by pixel order. NaN is refused."""
+    if bool(saliency.isnan().any()):
+        raise FinercamError("a saliency map has values that are not numbers (NaN), so its pixels have no order")
+    order = _descending(saliency.flatten(1))
     ranks = torch.empty_like(order)
     ranks.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
     return ranks.unflatten(1, saliency.shape[1:])
+
+
+def _descending(values: Float[Tensor, "b n"]) -> Int[Tensor, "b n"]:
+    if values.device.type != "cpu" or values.dtype != torch.float32:
+        return values.argsort(dim=1, descending=True, stable=True)
+    # Several times faster on a processor: each value's bits, made to sort as it does, above its index. Numbers that
+    # are all different need no stable sort. (Adding 0 turns -0 into 0, which it ties with.)
+    bits = (values + 0.0).numpy().view(np.int32).astype(np.int64)
+    ascending = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    keys = (-ascending << 32) + np.arange(bits.shape[1])
+    keys.sort(axis=1)
+    return torch.from_numpy(keys & 0xFFFFFFFF)
 
 
 def without_top(

@@ -1,0 +1,157 @@
+"""Tables as text: Markdown to read, CSV to compute with, LaTeX to publish."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+
+from finercam.metrics.intervals import Mean
+from finercam.studies.evaluate.tables import Block, Column, Line
+
+
+def best(block: Block, column: Column) -> Line | None:
+    """Return the line that is best in a column, controls left out."""
+    if not column.better:
+        return None
+    sign = 1 if column.better == "higher" else -1
+    running = [line for line in block.lines if not line.control and line.means[column.spec].n]
+    return max(running, key=lambda line: sign * line.means[column.spec].mean, default=None)
+
+
+def to_markdown(blocks: Sequence[Block]) -> str:
+    """Return the tables as Markdown: means with intervals, then what each contrast changes."""
+    return "\n".join(line for block in blocks for line in _markdown_block(block)) + "\n"
+
+
+def _markdown_block(block: Block) -> Iterator[str]:
+    yield f"## {block.data}, {block.model}"
+    yield ""
+    accuracy = f"{100 * block.accuracy.mean:.1f} % named rightly" if block.accuracy.n else "no labels"
+    failed = f", {len(block.failed)} failed" if block.failed else ""
+    yield (
+        f"{block.photos} photos{failed}; {accuracy}. Means over n photos with 95 % bootstrap intervals; the best of "
+        "the methods in bold. Controls know nothing of the network."
+    )
+    yield ""
+    empties = any(line.empty for line in block.lines)
+    headings = ["map", "n", *(column.heading for column in block.columns), *(["empty"] if empties else [])]
+    yield from _markdown_head(headings)
+    winners = {column.spec: best(block, column) for column in block.columns}
+    for line in block.lines:
+        cells = [_cell(line.means[c.spec], bold=winners[c.spec] is line) for c in block.columns]
+        empty = [f"{100 * line.empty:.1f} %"] if empties else []
+        yield _markdown_row([line.title, str(line.images), *cells, *empty])
+    yield ""
+    compared = [line for line in block.lines if line.differences]
+    if compared:
+        yield "What the contrast changes, photo by photo (in bold where the interval leaves out 0):"
+        yield ""
+        yield from _markdown_head(["map", *(column.heading for column in block.columns)])
+        for line in compared:
+            cells = [_difference(line.differences[c.spec]) for c in block.columns]
+            yield _markdown_row([f"{_method_title(block, line)} {line.title}", *cells])
+        yield ""
+    for key, error in block.failed[:20]:
+        yield f"- failed: {key}: {error}"
+    if len(block.failed) > 20:
+        yield f"- and {len(block.failed) - 20} more"
+    if block.failed:
+        yield ""
+
+
+def _markdown_head(headings: Sequence[str]) -> Iterator[str]:
+    yield _markdown_row(headings)
+    yield "|" + "---|" * len(headings)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _cell(mean: Mean, bold: bool) -> str:
+    if not mean.n:
+        return ""
+    number = f"{mean.mean:.3f}"
+    return f"{f'**{number}**' if bold else number} [{mean.low:.3f}, {mean.high:.3f}]"
+
+
+def _difference(mean: Mean) -> str:
+    if not mean.n:
+        return ""
+    text = f"{mean.mean:+.4f} [{mean.low:+.4f}, {mean.high:+.4f}]"
+    return f"**{text}**" if mean.low > 0 or mean.high < 0 else text
+
+
+def _method_title(block: Block, line: Line) -> str:
+    base = next((b for b in block.lines if b.method == line.method and not b.differences and not b.control), None)
+    return base.title if base else line.method
+
+
+def to_csv(blocks: Sequence[Block]) -> str:
+    """Return every number of the tables, a line for each map and metric."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["model", "data", "method", "contrast", "metric", "n", "mean", "low", "high", "difference", "difference low",
+         "difference high", "pairs", "empty"]
+    )  # fmt: skip
+    for block in blocks:
+        for line in block.lines:
+            for column in block.columns:
+                mean, paired = line.means[column.spec], line.differences.get(column.spec)
+                writer.writerow([
+                    block.model, block.data, line.method, line.contrast, column.spec, mean.n,
+                    *_exactly(mean), *(_exactly(paired) if paired else ("", "", "")),
+                    paired.n if paired else "", f"{line.empty:.6g}",
+                ])  # fmt: skip
+    return text.getvalue()
+
+
+def _exactly(mean: Mean) -> tuple[str, str, str]:
+    if not mean.n:
+        return ("", "", "")
+    return (f"{mean.mean:.6g}", f"{mean.low:.6g}", f"{mean.high:.6g}")
+
+
+def to_tex(blocks: Sequence[Block]) -> str:
+    """Return the tables in LaTeX, laid out as in the paper: a base, its finer version under it, the best in bold.
+
+    Needs the package ``booktabs``.
+    """
+    return "\n".join(line for block in blocks for line in _tex_block(block)) + "\n"
+
+
+def _tex_block(block: Block) -> Iterator[str]:
+    yield "\\begin{table}"
+    yield "\\centering"
+    yield f"\\caption{{{_tex(block.data)}, {_tex(block.model)}: means over {block.photos} images.}}"
+    yield f"\\begin{{tabular}}{{l{'c' * len(block.columns)}}}"
+    yield "\\toprule"
+    arrows = {"higher": " $\\uparrow$", "lower": " $\\downarrow$", "": ""}
+    yield " & ".join(["Method", *(_tex(c.title) + arrows[c.better] for c in block.columns)]) + " \\\\"
+    yield "\\midrule"
+    winners = {column.spec: best(block, column) for column in block.columns}
+    control = False
+    for line in block.lines:
+        if line.control and line.method not in {b.method for b in block.lines if not b.control} and not control:
+            control = True
+            yield "\\midrule"
+        cells = [_tex_number(line.means[c.spec], bold=winners[c.spec] is line) for c in block.columns]
+        yield " & ".join([_tex(line.title), *cells]) + " \\\\"
+    yield "\\bottomrule"
+    yield "\\end{tabular}"
+    yield "\\end{table}"
+
+
+def _tex_number(mean: Mean, bold: bool) -> str:
+    if not mean.n:
+        return "--"
+    number = f"{mean.mean:.3f}"
+    return f"\\textbf{{{number}}}" if bold else number
+
+
+def _tex(text: str) -> str:
+    for character in "&%$#_{}":
+        text = text.replace(character, "\\" + character)
+    return text
