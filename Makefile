@@ -12,6 +12,8 @@ setup: .venv/dev
 
 .venv/dev: .venv/base
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+# Quantus asks for the OpenCV that opens windows, which would take the place of the one that needs no display.
+	$(BIN)/python -m pip install --quiet --no-deps quantus==0.6.0
 	touch $@
 
 demo: .venv/base  ## explain something, with nothing to download

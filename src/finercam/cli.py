@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from finercam.commands import aviary
+from finercam.commands import aviary, evaluate, probe, similarity
 from finercam.errors import FinercamError
 
 app = typer.Typer(
@@ -22,6 +22,10 @@ app = typer.Typer(
 
 
 app.add_typer(aviary.app, name="aviary")
+app.command()(evaluate.evaluate)
+app.command()(evaluate.table)
+app.command()(probe.probe)
+app.command()(similarity.similarity)
 
 
 @app.callback(invoke_without_command=True)
@@ -60,6 +64,9 @@ def explain(
         int | None, typer.Option(help="Photos (for score methods, masked copies) per run of the model.")
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a model on a hub.")] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="File of names, one per line, for a model of images and text (zero-shot).")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for pictures, maps and explanations.jsonl.")] = Path("finercam-out"),
     json: Annotated[bool, typer.Option("--json", help="Print each record as a line of JSON.")] = False,
 ) -> None:
@@ -71,7 +78,7 @@ def explain(
     from finercam.commands.explain import explain_photos
     from finercam.contrast import AGAINST, Contrast
 
-    named = against not in AGAINST
+    named = against.partition("@")[0] not in AGAINST
     contrast = Contrast(
         against=[against] if named else against,
         references=references,
@@ -86,6 +93,65 @@ def explain(
         target=target,
         contrast=contrast,
         method=method,
+        layer=layer or None,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        revision=revision,
+        out=out,
+        as_json=json,
+        classes=classes,
+    )
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def concept(
+    photos: Annotated[list[str], typer.Argument(help="Photos, folders (searched through) and patterns.")],
+    model: Annotated[str, typer.Option(help="open_clip/NAME/WEIGHTS, transformers/ID (CLIP, SigLIP), a folder.")],
+    concepts: Annotated[
+        list[str], typer.Option("--concept", help="What to look for, in words; may be given several times.")
+    ],
+    base: Annotated[str, typer.Option(help="What the concept is part of, in words: bird, car, ...")],
+    gamma: Annotated[float, typer.Option(help="Comparison strength; 0 is the concept alone.")] = 0.6,
+    mode: Annotated[str, typer.Option(help="highlight the concept, or mask-out: hide it.")] = "highlight",
+    fraction: Annotated[
+        float, typer.Option(help="Share of the pixels that mask-out hides, the most salient ones.")
+    ] = 0.1,
+    method: Annotated[str, typer.Option(help="gradcam, layercam, hirescam, scorecam, ...")] = "gradcam",
+    template: Annotated[
+        list[str] | None,
+        typer.Option(help="Sentence with {} for the words, which stand bare otherwise; several are averaged."),
+    ] = None,
+    layer: Annotated[
+        list[str] | None, typer.Option(help="Target layer, if not the one found; may be given several times.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16, float16.")] = "float32",
+    batch_size: Annotated[
+        int | None, typer.Option(help="Photos (for score methods, masked copies) per run of the model.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Revision of a model on a hub.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for pictures, maps and concepts.jsonl.")] = Path("finercam-out"),
+    json: Annotated[bool, typer.Option("--json", help="Print each record as a line of JSON.")] = False,
+) -> None:
+    """Find a concept in photos by its words, against those of a base: "red epaulets", and not just "bird".
+
+    For each photo and concept a picture (photo | the concept alone | against the base; or the photo with the concept
+    hidden) and its maps (.safetensors); for all of them one concepts.jsonl.
+    """
+    from finercam.commands.concept import find_in_photos
+
+    failed = find_in_photos(
+        photos,
+        model,
+        concepts=concepts,
+        base=base,
+        gamma=gamma,
+        mode=mode,
+        fraction=fraction,
+        method=method,
+        templates=template or None,
         layer=layer or None,
         device=device,
         precision=precision,

@@ -3,30 +3,52 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from finercam.errors import FinercamError, nearest
 
+_APOSTROPHES = "['’‘ʼ´`]"
+
 
 def folded(name: str) -> str:
-    """Return ``name`` without case, punctuation and the number CUB-style names begin with."""
+    """Return ``name`` without case, accents, punctuation and the number CUB-style names begin with."""
     name = re.sub(r"^\d+\.", "", name)
-    return re.sub(r"[\W_]+", " ", name.replace("'", "")).strip().casefold()
+    # Only the accents of Latin, Greek and Cyrillic letters: in other scripts marks tell words apart.
+    name = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFKD", name))
+    name = re.sub(_APOSTROPHES, "", unicodedata.normalize("NFC", name))
+    return re.sub(r"[\W_]+", " ", name).strip().casefold()
 
 
-def spellings(name: str) -> set[str]:
+def loosened(name: str) -> str:
+    """Return ``name`` folded, and without what spellings of the same name differ in.
+
+    That is the possessive (``Brewer's Blackbird``, ``Brewer_Blackbird``), American and British spelling (``Grey``,
+    ``Gray``; ``coloured``, ``colored``), and whether words are joined (``Night-hawk``, ``Nighthawk``). Digits are
+    never joined: ``737-200`` is not ``73-7200``. Plurals are left alone.
+    """
+    name = folded(re.sub(_APOSTROPHES + r"s(?![^\W_])", "", name, flags=re.IGNORECASE))
+    name = re.sub(r"\bgrey", "gray", name).replace("colour", "color")
+    return re.sub(r"(?<=[^\W\d]) (?=[^\W\d])", "", name)
+
+
+def spellings(name: str, fold: Callable[[str], str] = folded) -> set[str]:
     """Return the folded forms by which a class may be asked for.
 
     ``Agelaius phoeniceus (Red-winged Blackbird)`` answers to the whole, to ``Agelaius phoeniceus`` and to
     ``Red_winged_Blackbird``; a list of synonyms ``tench, Tinca tinca`` to each of them.
+
+    Args:
+        name: of a class.
+        fold: ``folded`` or ``loosened``.
     """
     parts = {name, *name.split(",")}
     inside = re.fullmatch(r"(.*?)\s*\(([^()]*)\)\s*", name)
     if inside:
         parts |= {inside[1], inside[2]}
-    return {folded(part) for part in parts} - {""}
+    return {fold(part) for part in parts} - {""}
 
 
 @dataclass(frozen=True)
@@ -39,11 +61,16 @@ class Labels:
         object.__setattr__(self, "names", tuple(str(name) for name in names))
 
     @cached_property
-    def _by_spelling(self) -> dict[str, list[int]]:
+    def _tables(self) -> list[tuple[Callable[[str], set[str]], dict[str, list[int]]]]:
+        """From the strictest way of comparing names to the most lenient: forms of a name, and where each leads."""
+        ways = (_as_it_stands, _folded_whole, spellings, partial(spellings, fold=loosened))
+        return [(forms, self._table(forms)) for forms in ways]
+
+    def _table(self, forms: Callable[[str], set[str]]) -> dict[str, list[int]]:
         table: dict[str, list[int]] = {}
         for index, name in enumerate(self.names):
-            for spelling in spellings(name):
-                table.setdefault(spelling, []).append(index)
+            for form in forms(name):
+                table.setdefault(form, []).append(index)
         return table
 
     def __len__(self) -> int:
@@ -55,26 +82,49 @@ class Labels:
     def index(self, given: str | int) -> int:
         """Return the class index for a name or an index.
 
-        A name is looked up as it stands, then without case and punctuation, by its common or its scientific
-        part, and last as a number.
+        A name is looked up as it stands, then without case, accents and punctuation, by its common or its scientific
+        part, then ``loosened``, and last as a number.
 
         Raises:
             FinercamError: no class, or more than one, goes by that name.
         """
         if isinstance(given, str):
-            if given in self.names:
-                return self.names.index(given)
-            found = self._by_spelling.get(folded(given), [])
+            (_, exact), _, (_, spelled), (_, loose) = self._tables
+            found = exact.get(given) or spelled.get(folded(given)) or loose.get(loosened(given), [])
             if len(found) == 1:
                 return found[0]
             if found:
                 several = ", ".join(f"{self.names[i]!r} ({i})" for i in found[:5])
                 raise FinercamError(f"{given!r} is the name of {len(found)} classes: {several}; give the index")
             if not given.strip().isdigit():
-                called = {name: self.names[indices[0]] for name, indices in self._by_spelling.items()}
-                raise FinercamError(f"no class is called {given!r}; {nearest(given, self.names, called=called)}")
+                raise FinercamError(f"no class is called {given!r}; {self.nearest(given)}")
             given = int(given)
         return check_index(given, len(self.names))
+
+    def nearest(self, given: str) -> str:
+        """Return the classes whose names look most like ``given``, as a phrase for the end of an error message."""
+        called = {name: self.names[indices[0]] for name, indices in self._tables[2][1].items()}
+        return nearest(folded(given) or given, self.names, called=called)
+
+    def called(self, name: str) -> list[int]:
+        """Return the classes that another list's class of that name may be: several, one or none.
+
+        Names are compared as they stand; if none agrees, folded; if none does, by any of the spellings of both; and
+        last by any of these ``loosened``. A number is a name like any other here.
+        """
+        for forms, table in self._tables:
+            found = {index for form in forms(name) for index in table.get(form, ())}
+            if found:
+                return sorted(found)
+        return []
+
+
+def _as_it_stands(name: str) -> set[str]:
+    return {name}
+
+
+def _folded_whole(name: str) -> set[str]:
+    return {folded(name)} - {""}
 
 
 def check_index(index: int, classes: int) -> int:

@@ -106,3 +106,25 @@ def test_areas_are_those_of_torchcam():
     back = insertion(score, images, saliency, target, target, steps=10, fill=torch.zeros_like(images))
     assert float(gone.area.mean()) == pytest.approx(theirs["deletion_auc"], abs=1e-5)
     assert float(back.area.mean()) == pytest.approx(theirs["insertion_auc"], abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_point_of_every_curve_is_that_of_quantus():
+    quantus = pytest.importorskip("quantus", reason="Quantus is not installed")
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)).eval()
+    images, saliency, target = torch.randn(3, 3, 12, 12), torch.rand(3, 12, 12), torch.tensor([1, 2, 0])
+    # It takes away single values, the three of a pixel one after another, and leaves out the untouched image.
+    flipping = quantus.PixelFlipping(
+        features_in_step=3 * 12, perturb_baseline=0.4, abs=False, normalise=False, disable_warnings=True
+    )
+    theirs = flipping(net, images.numpy(), target.numpy(), saliency[:, None].numpy(), softmax=True)
+
+    def score(batch):
+        with torch.no_grad():
+            return net(batch).softmax(1)
+
+    fill = torch.full_like(images, 0.4)
+    curve = deletion(score, images, saliency, target, target, steps=12, fill=fill)
+    torch.testing.assert_close(curve.target[:, 1:], torch.tensor(theirs))
+    torch.testing.assert_close(curve.target[:, 0], score(images)[torch.arange(3), target])

@@ -2,5 +2,6 @@
 
 from finercam.classifiers.classifier import Classifier
 from finercam.classifiers.loading import load
+from finercam.classifiers.text import text
 
-__all__ = ["Classifier", "load"]
+__all__ = ["Classifier", "load", "text"]

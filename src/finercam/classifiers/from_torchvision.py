@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
 from finercam._torchvision import import_torchvision
+from finercam.classifiers.backbones import Pooled, check_pools_by, without_head
 from finercam.errors import FinercamError, nearest
+from finercam.grid import Grid
 
 
 def classifier_parts(name: str, *, pretrained: bool, revision: str | None) -> dict[str, Any]:
@@ -34,6 +39,33 @@ def classifier_parts(name: str, *, pretrained: bool, revision: str | None) -> di
         "mean": tuple(transforms.mean),
         "std": tuple(transforms.std),
     }
+
+
+def backbone_parts(name: str, *, pool: str, pretrained: bool, revision: str | None) -> dict[str, Any]:
+    """Return a torchvision model without its final linear layer (images b 3 H W to features b K), pooled so."""
+    parts = classifier_parts(name, pretrained=pretrained, revision=revision)
+    del parts["class_names"]
+    parts["module"], _ = without_head(parts["module"].eval(), parts["image_size"], f"torchvision/{name}")
+    if isinstance(parts["module"], import_torchvision().models.VisionTransformer):
+        if pool == "mean":
+            parts["module"] = Pooled(_Tokens(parts["module"]), Grid("tokens", prefix=1), pool)
+    else:
+        check_pools_by(pool, parts["module"], parts["image_size"], f"torchvision/{name}")
+    return parts
+
+
+class _Tokens(nn.Module):
+    """The tokens of torchvision's vision transformer, after its last norm: b N K, the class token first."""
+
+    def __init__(self, vit: Any) -> None:
+        super().__init__()
+        self.vit = vit
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the tokens."""
+        patches = self.vit._process_input(images)
+        tokens: Tensor = self.vit.encoder(torch.cat([self.vit.class_token.expand(len(images), -1, -1), patches], 1))
+        return tokens
 
 
 #: What these architectures need to be built without weights: their slow random initialisation is left out.

@@ -66,7 +66,7 @@ def find_layers(
             raise FinercamError(f"layer {unreached[0]!r} is not used in the forward pass; choose another")
         grids = tuple(grid or _grid(named[name], lie, image_size) for name in names)
         maps = grids[0].maps(named[names[0]].output, image_size)
-        head = _head(seen.calls, seen.logits)
+        head = head_call(seen.calls, seen.logits)
         pooled = len(names) == 1 and head is not None and not named[names[0]].changed_since
         # A head whose output is changed in place (scaled, say) no longer gives the logits.
         pooled = pooled and head is not None and not head.changed_since and _is_mean(head.given, maps)
@@ -94,7 +94,7 @@ def _names(module: nn.Module, layer: str | nn.Module | Sequence[str | nn.Module]
     return tuple(names)
 
 
-def _head(calls: list[Call], logits: Tensor) -> Call | None:
+def head_call(calls: list[Call], logits: Tensor) -> Call | None:
     """Return the call of the linear layer whose output the logits are."""
     for call in reversed(calls):
         same = call.output.shape == logits.shape and call.output.data_ptr() == logits.data_ptr()

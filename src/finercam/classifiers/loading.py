@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ LIBRARIES = {
     "torchvision": ("finercam.classifiers.from_torchvision", "torchvision/NAME[/WEIGHTS]"),
     "transformers": ("finercam.classifiers.from_transformers", "transformers/ORG/NAME, transformers/FOLDER"),
     "open_clip": ("finercam.classifiers.from_open_clip", "open_clip/NAME/WEIGHTS, open_clip/local-dir:FOLDER"),
+    "probe": ("finercam.classifiers.probe", "probe/FOLDER (made by finercam probe)"),
 }
 
 
@@ -33,42 +35,62 @@ def load(
     device: str = "auto",
     pretrained: bool = True,
     revision: str | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Classifier:
     """Load a classifier with its own preprocessing and class names, ready to be explained.
 
     Args:
         spec: ``timm/NAME``, ``torchvision/NAME[/WEIGHTS]``, ``transformers/ORG/NAME``, ``open_clip/NAME/WEIGHTS``
-            (image tower), a folder in timm's, transformers' or OpenCLIP's format, or ``aviary``, the small embedded
-            model.
+            (image tower), a folder in timm's, transformers' or OpenCLIP's format or of a trained probe, or
+            ``aviary``, the small embedded classifier (``aviary-clip``: its text-image model).
         layer, grid: as for ``Classifier``, where the layer found is not the one wanted.
         device: ``auto`` (an accelerator if there is one), or as torch names devices.
         pretrained: ``False`` gives random weights of the architecture.
         revision: of a model on a hub.
+        classes: names by which a model of images and text (OpenCLIP; CLIP and SigLIP of transformers) tells
+            photos apart, with no training: ``finercam.classifiers.text`` with its usual template.
 
     Raises:
         FinercamError: no such model, no access to its weights, or a model without a classification head.
     """
     spec = os.fspath(spec)
+    if classes is not None:
+        from finercam.classifiers.text import text
+
+        return text(
+            spec, classes, layer=layer, grid=grid, device=device, pretrained=pretrained, revision=revision
+        )  # fmt: skip
     if spec == "aviary":
         from finercam.datasets.aviary import MODEL
 
         spec = str(MODEL)
-    library, name = _parse(spec)
+    elif spec == "aviary-clip":
+        from finercam.datasets.aviary.clip import folder
+
+        spec = str(folder())
+    library, name = parse_spec(spec)
     target = find_device(device)
     parts_of: Callable[..., dict[str, Any]] = import_module(LIBRARIES[library][0]).classifier_parts
-    try:
+    with plain_errors(spec, library):
         parts = parts_of(name, pretrained=pretrained, revision=revision)
+    module: nn.Module = parts.pop("module")
+    return Classifier(module.to(target).eval(), layer=layer, grid=grid, name=spec, **parts)
+
+
+@contextmanager
+def plain_errors(spec: str, library: str) -> Iterator[None]:
+    """Say in one line of finercam's what a library had to say while it loaded a model."""
+    try:
+        yield
     except FinercamError:
         raise
     except ModuleNotFoundError as error:
         raise FinercamError(f"{spec} needs {error.name}; pip install 'finercam[{library}]'") from error
     except Exception as error:
         # The libraries raise whatever their hub, file or config readers raise; the first line says it best.
-        first = next(iter(str(error).splitlines()), "")
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         offline = "; without a connection, give the folder of a downloaded model" if isinstance(error, OSError) else ""
         raise FinercamError(f"{spec} could not be loaded: {type(error).__name__}: {first}{offline}") from error
-    module: nn.Module = parts.pop("module")
-    return Classifier(module.to(target).eval(), layer=layer, grid=grid, name=spec, **parts)
 
 
 def find_device(device: str) -> torch.device:
@@ -85,7 +107,12 @@ def find_device(device: str) -> torch.device:
     return found
 
 
-def _parse(spec: str) -> tuple[str, str]:
+def parse_spec(spec: str) -> tuple[str, str]:
+    """Return the library and the name it loads the model by.
+
+    Raises:
+        FinercamError: it is neither a folder nor a model's name.
+    """
     library, _, name = spec.partition("/")
     if library in LIBRARIES and name:
         return library, name
@@ -98,6 +125,8 @@ def _parse(spec: str) -> tuple[str, str]:
 
 def _recognise(folder: Path) -> tuple[str, str]:
     """Return which library saved the folder, and the name that library loads it by."""
+    if (folder / "probe.json").is_file():
+        return "probe", str(folder)
     if (folder / "open_clip_config.json").is_file():
         return "open_clip", f"local-dir:{folder}"
     config = folder / "config.json"

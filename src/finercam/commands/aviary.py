@@ -1,4 +1,4 @@
-"""``finercam aviary``: export the drawn birds, train their classifier, measure it."""
+"""``finercam aviary``: export the drawn birds, train their models, measure them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from finercam.datasets.aviary.training import Progress as Stage
     from finercam.metrics.intervals import Mean
+    from finercam.studies import concepts
     from finercam.studies.difference import Row
 
 app = typer.Typer(help="The embedded world of drawn birds, where every answer is known.", no_args_is_help=True)
@@ -45,23 +47,12 @@ def train(
     threads: Annotated[int, typer.Option(help="Of the arithmetic; one gives the published weights.")] = 1,
 ) -> None:
     """Train the embedded classifier again, as its model card says."""
-    from finercam.datasets.aviary.training import Progress as Stage
     from finercam.datasets.aviary.training import Recipe, evaluate
     from finercam.datasets.aviary.training import train as train_model
 
     own = {name: value for name, value in (("images", images), ("epochs", epochs)) if value is not None}
     recipe = Recipe(**own, seed=seed, biased=biased)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        tasks = {stage: progress.add_task(stage, total=None) for stage in ("draw", "train")}
-
-        def report(stage: Stage) -> None:
-            learned = "" if stage.stage == "draw" else f" loss {stage.loss:.3f} accuracy {100 * stage.accuracy:.1f} %"
-            progress.update(
-                tasks[stage.stage], completed=stage.done, total=stage.total, description=stage.stage + learned
-            )
-
+    with stages() as report:
         result = train_model(out, recipe, threads=threads, report=report)
     found = evaluate(result.folder)
     print(
@@ -118,6 +109,82 @@ def measure(
     )
 
 
+@app.command()
+def train_clip(
+    out: Annotated[Path, typer.Option(help="Folder to write; it must not exist yet.")],
+    images: Annotated[
+        int | None, typer.Option(help="Pictures to draw and train on; the published recipe's if left out.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="How often each is seen; likewise.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the pictures, the first weights, the order and the sentences.")] = 0,
+    threads: Annotated[int, typer.Option(help="Of the arithmetic; one gives the published weights.")] = 1,
+) -> None:
+    """Train the embedded text-image model again, as its model card says."""
+    from finercam.datasets.aviary.clip.training import ClipRecipe, train
+
+    own = {name: value for name, value in (("images", images), ("epochs", epochs)) if value is not None}
+    with stages() as report:
+        result = train(out, ClipRecipe(**own, seed=seed), threads=threads, report=report)
+    print(
+        f"{result.folder}: {result.parameters} weights, {result.size} bytes, drawn in {result.seconds_drawing:.0f} s, "
+        f"trained in {result.seconds_training:.0f} s"
+    )
+
+
+@app.command()
+def measure_concepts(
+    model: Annotated[str, typer.Option(help="A model of images and text.")] = "aviary-clip",
+    images: Annotated[int, typer.Option(help="How many fresh birds.")] = 320,
+    seed: Annotated[int, typer.Option(help="Other seeds give other birds.")] = 1,
+    base: Annotated[str, typer.Option(help="What concepts are compared with.")] = "a bird",
+    method: Annotated[str, typer.Option(help="A CAM method.")] = "gradcam",
+    gammas: Annotated[str, typer.Option(help="Strengths of the comparison, separated by commas.")] = "0.6,1",
+) -> None:
+    """Measure whether concepts in words are found on the part they are seen on, alone and against a base."""
+    from finercam.datasets.aviary import Aviary
+    from finercam.errors import FinercamError
+    from finercam.studies.concepts import concept_classifier, measure, zero_shot
+
+    try:
+        strengths = [float(gamma) for gamma in gammas.split(",")]
+    except ValueError:
+        raise FinercamError(f"--gammas is {gammas!r}; give numbers separated by commas, such as 0.6,1") from None
+    classifier = concept_classifier(model, base=base)
+    # Drawn at the size the model looks at, so that nothing is lost to resizing.
+    birds = Aviary(split="test", n=images, seed=seed, size=classifier.image_size[0])
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    found = zero_shot(model, birds)
+    console.print(
+        f"{100 * found.species:.1f} % of {found.n} fresh birds named rightly without training; of the traits' values "
+        f"{100 * found.trait:.1f} %",
+        highlight=False,
+    )
+    with progress_bar("explaining", images) as bar:
+        rows = measure(classifier, birds, method=method, gammas=strengths, advance=bar)
+    console.print(concept_table(rows))
+    for line in trait_counts(rows):
+        console.print(line, highlight=False)
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[Stage], None]]:
+    """Give the function that training reports to, which moves a bar for drawing and one for training."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        tasks = {stage: progress.add_task(stage, total=None) for stage in ("draw", "train")}
+
+        def report(stage: Stage) -> None:
+            learned = "" if stage.stage == "draw" else f" loss {stage.loss:.3f} accuracy {100 * stage.accuracy:.1f} %"
+            progress.update(
+                tasks[stage.stage], completed=stage.done, total=stage.total, description=stage.stage + learned
+            )
+
+        yield report
+
+
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Give a function that advances a bar on the terminal's error stream."""
@@ -136,19 +203,63 @@ def difference_table(rows: Sequence[Row], intervals: bool = True) -> Table:
     for heading in ("map", "contrast", "on difference", "gain", "av. precision", "gain"):
         table.add_column(heading, no_wrap=True)
 
-    def shown(mean: Mean | None, sign: str = "") -> str:
-        if mean is None:
-            return ""
-        between = f" [{mean.low:{sign}.3f}, {mean.high:{sign}.3f}]" if intervals else ""
-        return f"{mean.mean:{sign}.3f}{between}"
-
     for line in summarise(rows):
         table.add_row(
             line.method,
             line.contrast,
-            shown(line.energy),
-            shown(line.energy_gain, "+"),
-            shown(line.precision),
-            shown(line.precision_gain, "+"),
+            _shown(line.energy, intervals=intervals),
+            _shown(line.energy_gain, "+", intervals),
+            _shown(line.precision, intervals=intervals),
+            _shown(line.precision_gain, "+", intervals),
         )
     return table
+
+
+def _shown(mean: Mean | None, sign: str = "", intervals: bool = True) -> str:
+    if mean is None:
+        return ""
+    between = f" [{mean.low:{sign}.3f}, {mean.high:{sign}.3f}]" if intervals else ""
+    return f"{mean.mean:{sign}.3f}{between}"
+
+
+def concept_table(rows: Sequence[concepts.Row]) -> Table:
+    """Return the table of concepts found on their part, over all traits and for each attribute."""
+    from finercam.studies.concepts import summarise
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("trait", "contrast", "birds", "area", "on part", "gain", "av. precision", "gain"):
+        table.add_column(heading, no_wrap=True)
+    for line in (*summarise(rows), *summarise(rows, "attribute")):
+        table.add_row(
+            line.of,
+            line.contrast,
+            str(line.energy.n),
+            f"{line.area:.3f}",
+            _shown(line.energy),
+            _shown(line.energy_gain, "+"),
+            _shown(line.precision),
+            _shown(line.precision_gain, "+"),
+        )
+    return table
+
+
+def trait_counts(rows: Sequence[concepts.Row]) -> list[str]:
+    """Say for how many traits comparing with the base helps: where the whole interval of the gain lies above 0."""
+    from finercam.studies.concepts import summarise
+
+    by_contrast: dict[str, list[concepts.Summary]] = {}
+    for line in summarise(rows, "trait"):
+        if line.precision_gain is not None:
+            by_contrast.setdefault(line.contrast, []).append(line)
+    said = []
+    for contrast, lines in by_contrast.items():
+        counts = []
+        for name, gains in (
+            ("share on the part", [line.energy_gain for line in lines]),
+            ("average precision", [line.precision_gain for line in lines]),
+        ):
+            known = [gain for gain in gains if gain is not None]
+            better, worse = sum(gain.low > 0 for gain in known), sum(gain.high < 0 for gain in known)
+            counts.append(f"{name} better for {better}, worse for {worse}")
+        said.append(f"{contrast}, of {len(lines)} traits: {'; '.join(counts)}")
+    return said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from finercam.cams import Method, find_method
 from finercam.classifiers import Classifier, load
+from finercam.commands.names import read_names
 from finercam.contrast import Contrast
 from finercam.errors import FinercamError
 from finercam.explaining import explain_batch, photos_per_run, preprocess
@@ -28,7 +29,7 @@ from finercam.running import autocast
 
 
 @dataclasses.dataclass(frozen=True)
-class _Job:
+class Job:
     """A photo, the path (without suffix) its results go to, and its input."""
 
     file: Path
@@ -50,6 +51,7 @@ def explain_photos(
     revision: str | None,
     out: Path,
     as_json: bool,
+    classes: Path | None = None,
 ) -> int:
     """Explain every photo found and return how many failed.
 
@@ -61,7 +63,8 @@ def explain_photos(
     found = list(find_photos(photos))
     if out.exists() and not out.is_dir():
         raise FinercamError(f"--out {str(out)!r} is a file; give a folder")
-    classifier = load(model, layer=layer, device=device, revision=revision)
+    names = None if classes is None else read_names(classes)
+    classifier = load(model, layer=layer, device=device, revision=revision, classes=names)
     contrast = _with_named_classes(contrast, classifier)
     if target != "predicted":
         find_class(target, classifier.classes, classifier.labels)
@@ -69,7 +72,7 @@ def explain_photos(
     console = Console(stderr=True)
     failures: list[tuple[Path, str]] = []
     written = 0
-    with _records(out / "explanations.jsonl") as records, _progress(console) as progress:
+    with records_file(out / "explanations.jsonl") as records, progress_bar(console) as progress:
         task = progress.add_task("explaining", total=len(found))
 
         def fail(file: Path, error: Exception) -> None:
@@ -77,8 +80,8 @@ def explain_photos(
             progress.console.print(f"{file}: {error}", style="red", markup=False, highlight=False)
             progress.advance(task)
 
-        jobs = _open_photos(classifier, found, out, fail)
-        for batch in _batches(jobs, together):
+        jobs = open_photos(classifier, found, out, fail)
+        for batch in batches(jobs, together):
             for job, outcome in _explain(classifier, batch, contrast, target, how, precision, batch_size):
                 if isinstance(outcome, FinercamError):
                     fail(job.file, outcome)
@@ -106,7 +109,10 @@ def _with_named_classes(contrast: Contrast, classifier: Classifier) -> Contrast:
     return dataclasses.replace(contrast, against=classes)
 
 
-def _open_photos(classifier: Classifier, found: Sequence[tuple[Path, Path]], out: Path, fail: Any) -> Iterator[_Job]:
+def open_photos(
+    classifier: Classifier, found: Sequence[tuple[Path, Path]], out: Path, fail: Callable[[Path, Exception], None]
+) -> Iterator[Job]:
+    """Yield the photos found, preprocessed; those that cannot be read are given to ``fail``."""
     taken: set[Path] = set()
     for file, relative in found:
         # Two photos may differ in folder or suffix only; neither may overwrite the other's results.
@@ -116,7 +122,7 @@ def _open_photos(classifier: Classifier, found: Sequence[tuple[Path, Path]], out
                 taken.add(result)
                 break
         try:
-            yield _Job(file, result, preprocess(classifier, file))
+            yield Job(file, result, preprocess(classifier, file))
         except FinercamError as error:
             fail(file, error)
 
@@ -130,8 +136,9 @@ def _names(stem: Path, suffix: str) -> Iterator[Path]:
         number += 1
 
 
-def _batches(jobs: Iterator[_Job], size: int) -> Iterator[list[_Job]]:
-    batch: list[_Job] = []
+def batches(jobs: Iterator[Job], size: int) -> Iterator[list[Job]]:
+    """Yield runs of at most ``size`` photos whose inputs have one shape."""
+    batch: list[Job] = []
     for job in jobs:
         if batch and (len(batch) == size or job.image.shape != batch[0].image.shape):
             yield batch
@@ -143,13 +150,13 @@ def _batches(jobs: Iterator[_Job], size: int) -> Iterator[list[_Job]]:
 
 def _explain(
     classifier: Classifier,
-    batch: Sequence[_Job],
+    batch: Sequence[Job],
     contrast: Contrast,
     target: str,
     how: Method,
     precision: str,
     batch_size: int | None,
-) -> Iterator[tuple[_Job, Explanation | FinercamError]]:
+) -> Iterator[tuple[Job, Explanation | FinercamError]]:
     """Yield each job's explanation, or what stands in the way of that one."""
     try:
         explanations = explain_batch(
@@ -173,7 +180,7 @@ def _explain(
         yield from zip(batch, explanations, strict=True)
 
 
-def _save(explanation: Explanation, job: _Job, out: Path) -> dict[str, Any]:
+def _save(explanation: Explanation, job: Job, out: Path) -> dict[str, Any]:
     # Not with_suffix: a photo's name may have dots in it.
     picture = explanation.save(job.result.with_name(job.result.name + ".png"))
     maps = explanation.save(job.result.with_name(job.result.name + ".safetensors"))
@@ -181,14 +188,14 @@ def _save(explanation: Explanation, job: _Job, out: Path) -> dict[str, Any]:
     return {**explanation.record(), "files": files}
 
 
-def _summary(explanation: Explanation, job: _Job) -> str:
+def _summary(explanation: Explanation, job: Job) -> str:
     probability = float(explanation.probabilities[explanation.target])
     empty = " - EMPTY MAP" if explanation.empty else ""
     return f"{job.file}: {100 * probability:.1f} % {explanation}{empty}"
 
 
 @contextmanager
-def _records(path: Path) -> Iterator[IO[str]]:
+def records_file(path: Path) -> Iterator[IO[str]]:
     """Give a file for the records that takes its place at the end, also when the run is stopped on the way."""
     with whole(path) as aside, aside.open("w", encoding="utf-8") as file:
         try:
@@ -200,7 +207,8 @@ def _records(path: Path) -> Iterator[IO[str]]:
             raise
 
 
-def _progress(console: Console) -> Progress:
+def progress_bar(console: Console) -> Progress:
+    """Return a bar that is drawn on a terminal only."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # Only a terminal's lines are taken over to stand above the bar: piped ones must reach the pipe.
     return Progress(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
-from PIL import Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from finercam.datasets.storage import read_bytes
+from finercam.errors import FinercamError
 from finercam.images import open_photo
 
 #: x0, y0, x1, y1 in pixels of the photo as stored, half-open, y downwards; fractions of pixels are allowed.
@@ -63,14 +67,57 @@ def open_files(item: Item) -> Example:
     measured in stored pixels.
 
     Raises:
-        FinercamError: a file is missing or cannot be read.
+        FinercamError: a file is missing or cannot be read, the mask is not of the photo's size, or the box lies
+            outside the photo.
     """
-    return Example(open_photo(item.uri), None if item.mask is None else open_mask(item.mask))
+    measured = item.box is not None or item.mask is not None or any(part is not None for part in item.parts)
+    photo = _read(item.uri, _as_stored if measured else open_photo)
+    width, height = photo.size
+    mask = None if item.mask is None else open_mask(item.mask)
+    if mask is not None and mask.shape != (height, width):
+        given = f"{mask.shape[1]} x {mask.shape[0]}"
+        raise FinercamError(f"mask {item.mask!r} is of {given} pixels, its photo {item.uri!r} of {width} x {height}")
+    if item.box is not None and (item.box[0] >= width or item.box[1] >= height):
+        raise FinercamError(f"box {item.box} of {item.key!r} lies outside its photo of {width} x {height} pixels")
+    return Example(photo, mask)
 
 
 def open_mask(uri: str) -> Bool[np.ndarray, "H W"]:
-    """Return which pixels of a segmentation are not 0 (a palette picture's index, or its brightness)."""
-    raise NotImplementedError
+    """Return which pixels of a segmentation are not 0: a palette picture's index, else its brightness.
+
+    Colours count as something unless they are black; what is fully transparent counts as nothing.
+
+    Raises:
+        FinercamError: the file is missing or no picture.
+    """
+    return _read(uri, _something)
+
+
+def _read(uri: str, use: Callable[[Image.Image], Any]) -> Any:
+    """Return what ``use`` makes of the picture at a path or URI."""
+    content = read_bytes(uri)
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+            return use(picture)
+    except UnidentifiedImageError:
+        raise FinercamError(f"{uri!r} is not a picture that can be read") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise FinercamError(f"{uri!r} cannot be read: {error}") from error
+
+
+def _as_stored(picture: Image.Image) -> Image.Image:
+    picture.getexif()[ExifTags.Base.Orientation] = 1
+    return open_photo(picture)
+
+
+def _something(picture: Image.Image) -> Bool[np.ndarray, "H W"]:
+    values = np.asarray(picture)
+    if values.ndim == 2:
+        return values != 0
+    if picture.mode in ("LA", "RGBA"):
+        return (values[:, :, :-1] != 0).any(2) & (values[:, :, -1] != 0)
+    return (values != 0).any(2)
 
 
 @dataclass(frozen=True, eq=False)

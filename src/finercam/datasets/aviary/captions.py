@@ -74,13 +74,27 @@ def phrase(attribute: str, value: str) -> str:
 
 def caption(species: Species, draws: Draws, perch: str, background: str) -> str:
     """Write a sentence that names the traits by which the species differs from its look-alikes."""
-    traits = [phrase(key, species.attributes[key]) for key in family_of(species).traits]
-    spare = [key for key in _FILLERS if key not in family_of(species).traits]
-    filler = draws.pick(spare)
+    return caption_facts(species, draws, perch, background)[0]
+
+
+def caption_facts(species: Species, draws: Draws, perch: str, background: str) -> tuple[str, tuple[str, ...]]:
+    """Write a caption; return it with the names of what it tells: "species", attributes, "perch", "background"."""
+    named = list(family_of(species).traits)
+    filler = draws.pick([key for key in _FILLERS if key not in named])
     if draws.chance(0.6):
-        traits.append(phrase(filler, species.attributes[filler]))
-    place = draws.pick((f" {_ON[perch]}", f" {_ON[perch]}, {_BEFORE[background]}", f" {_BEFORE[background]}"))
+        named.append(filler)
+    traits = [phrase(key, species.attributes[key]) for key in named]
+    on, before = f" {_ON[perch]}", f" {_BEFORE[background]}"
+    place, places = draws.pick(
+        ((on, ("perch",)), (f"{on},{before}", ("perch", "background")), (before, ("background",)))
+    )
     bird = article(species.name)
     listed = traits[0] if len(traits) == 1 else ", ".join(traits[:-1]) + " and " + traits[-1]
     opening = draws.pick(_OPENINGS)
-    return opening.format(bird=bird, Bird=bird[0].upper() + bird[1:], traits=listed, place=place)
+    text = opening.format(bird=bird, Bird=bird[0].upper() + bird[1:], traits=listed, place=place)
+    return text, ("species", *named, *places)
+
+
+def place_phrases(perch: str, background: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return where the bird sits and before what, each with the name of what it tells."""
+    return (_ON[perch], "perch"), (_BEFORE[background], "background")

@@ -1,0 +1,230 @@
+"""Likeness of maps against SciPy and Quantus, and networks made random layer by layer."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import pearsonr, spearmanr
+from torch import nn
+
+from finercam.errors import FinercamError
+from finercam.metrics.sanity import correlation, randomised, rank_correlation, weighted_layers
+from models import NETS, PooledNet, TinyViT, build, photos
+
+POOLED = ["stem.0.0", "stem.0.1", "stem.1.0", "stem.1.1", "head"]
+
+
+def pairs(seed: int, levels: int):
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(0, levels + 1, (2, 4, 5, 6)).astype(float)
+    b[1:] += a[1:] * rng.random((3, 1, 1))
+    return torch.from_numpy(a), torch.from_numpy(b)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([1, 2, 5, 10**6]))
+@pytest.mark.filterwarnings("ignore:An input array is constant")
+def test_correlations_are_those_of_scipy_with_and_without_ties(seed, levels):
+    a, b = pairs(seed, levels)
+    for found, theirs in ((rank_correlation(a, b), spearmanr), (correlation(a, b), pearsonr)):
+        expected = [theirs(x.ravel(), y.ravel()).statistic for x, y in zip(a.numpy(), b.numpy(), strict=True)]
+        assert found.tolist() == pytest.approx(expected, abs=1e-9, nan_ok=True)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_correlations_are_those_of_quantus():
+    quantus = pytest.importorskip("quantus", reason="Quantus is not installed")
+    a, b = pairs(0, 10)
+    flat = a.flatten(1).numpy(), b.flatten(1).numpy()
+    ranks = quantus.similarity_func.correlation_spearman(*flat, batched=True)
+    values = quantus.similarity_func.correlation_pearson(*flat, batched=True)
+    assert rank_correlation(a, b).tolist() == pytest.approx(list(ranks))
+    assert correlation(a, b).tolist() == pytest.approx(list(values))
+
+
+def test_a_map_is_like_itself_and_unlike_its_negative():
+    a, b = (m.float() for m in pairs(3, 10**6))
+    for alike in (rank_correlation, correlation):
+        assert alike(a, a).tolist() == pytest.approx([1.0] * 4)
+        assert alike(a, -a).tolist() == pytest.approx([-1.0] * 4)
+        torch.testing.assert_close(alike(a, b), alike(b, a))
+        torch.testing.assert_close(alike(a, b), alike(1e-12 * a, b / 1e-12), rtol=1e-5, atol=1e-6)
+        assert float(alike(a, a).max()) <= 1
+    torch.testing.assert_close(rank_correlation(a, b), rank_correlation(a.pow(3), b.sqrt()))
+
+
+def test_a_constant_map_and_one_with_nan_are_like_nothing():
+    a, b = (m.float() for m in pairs(4, 10))
+    a[0], a[1] = 0.0, 0.1
+    b[2, 0, 0] = math.nan
+    for alike in (rank_correlation, correlation):
+        assert alike(a, b).isnan().tolist() == [True, True, True, False]
+        assert alike(b, a).isnan().tolist() == [True, True, True, False]
+
+
+def values(module):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
+
+
+def changed(before, after):
+    """The parts any of whose values differ."""
+    return {name.rpartition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize("redraw", ["shuffle", "reset"])
+@pytest.mark.parametrize("order", ["top-down", "bottom-up", "independent"])
+def test_layers_become_random_one_by_one(order, redraw):
+    net = build(PooledNet)
+    before = values(net)
+    assert weighted_layers(net) == POOLED
+    seen = []
+    for layer, module in randomised(net, order=order, redraw=redraw):
+        seen.append(layer)
+        assert changed(before, values(module)) == ({layer} if order == "independent" else set(seen))
+    assert seen == (POOLED if order == "bottom-up" else POOLED[::-1])
+
+
+def test_a_layer_gets_the_same_values_in_every_order_and_others_from_another_seed():
+    def drawn(order, seed):
+        return {layer: module.get_submodule(layer).weight.tolist()
+                for layer, module in randomised(build(PooledNet), order=order, seed=seed)}  # fmt: skip
+
+    assert drawn("top-down", 3) == drawn("independent", 3) == drawn("bottom-up", 3)
+    assert all(drawn("top-down", 3)[layer] != values for layer, values in drawn("top-down", 4).items())
+
+
+@pytest.mark.parametrize("redraw", ["shuffle", "reset"])
+def test_layers_of_one_shape_do_not_get_the_same_values(redraw):
+    net = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 5))
+    net[1].load_state_dict(net[0].state_dict())
+    *_, (_, module) = randomised(net, redraw=redraw)
+    assert not torch.equal(module[0].weight, module[1].weight)
+
+
+@pytest.mark.parametrize("kind", NETS.values())
+def test_shuffling_keeps_the_values_and_a_norms_scale_with_its_statistic(kind):
+    net = build(kind)
+    before = values(net)
+    *_, (_, module) = randomised(net)
+    for name, tensor in values(module).items():
+        assert not torch.equal(tensor, before[name])
+        assert tensor.flatten().sort().values.tolist() == before[name].flatten().sort().values.tolist()
+    for name, part in net.named_modules():
+        if isinstance(part, nn.BatchNorm2d):
+            other = module.get_submodule(name)
+            was = zip(part.weight.tolist(), part.bias.tolist(), part.running_var.tolist(), strict=True)
+            now = zip(other.weight.tolist(), other.bias.tolist(), other.running_var.tolist(), strict=True)
+            assert sorted(was) == sorted(now)
+    assert module(photos()).isfinite().all()
+
+
+def test_resetting_draws_as_for_training_from_scratch():
+    net = build(PooledNet)
+    *_, (_, module) = randomised(net, redraw="reset")
+    norm = module.stem[0][1]
+    assert (norm.weight.tolist(), norm.running_mean.tolist()) == ([1.0] * 6, [0.0] * 6)
+    bound = 1 / module.head.in_features**0.5
+    assert values(module.head)["weight"].abs().amax() <= bound < values(net.head)["weight"].abs().amax()
+    with pytest.raises(FinercamError, match=r"TinyViT.*no reset_parameters.*shuffle"):
+        randomised(build(TinyViT), redraw="reset")
+
+
+def test_the_module_given_and_the_random_numbers_stay_as_they_were():
+    net = build(PooledNet).train()
+    net.stem[0][0].weight.requires_grad_(False)
+    torch.manual_seed(99)
+    before, generator = values(net), torch.get_rng_state()
+    kept = []
+    for redraw in ("shuffle", "reset"):
+        for _, module in randomised(net, order="independent", redraw=redraw):
+            assert module is not net
+            assert not {id(p) for p in module.parameters()} & {id(p) for p in net.parameters()}
+            assert module.training
+            assert torch.is_grad_enabled()
+            kept.append(module.stem[0][0].weight.requires_grad)
+    assert not changed(before, values(net))
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert not any(kept)
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_layers_may_be_parts_of_any_size_and_each_weight_belongs_to_the_innermost():
+    net = build(TinyViT)
+    before = values(net)
+    steps = {}
+    for layer, module in randomised(net, ["", "first", "last", "last.mlp", "head"], order="independent"):
+        steps[layer] = changed(before, values(module))
+    assert list(steps) == ["head", "last.mlp", "last", "first", ""]
+    assert steps["head"] == {"head"}
+    assert steps["last.mlp"] == {"last.mlp.0", "last.mlp.2"}
+    assert steps["last"] == {"last.norm1", "last.norm2", "last.qkv", "last.proj"}
+    assert steps[""] == {"", "patch", "norm"}
+    # "first" is no part of "firstly".
+    odd = nn.ModuleDict({"first": nn.Linear(4, 4), "firstly": nn.Linear(4, 4)})
+    assert [changed(values(odd), values(module)) for _, module in randomised(odd, ["first"])] == [{"first"}]
+
+
+def test_a_layer_has_the_same_random_values_alone_and_inside_a_larger_one():
+    fine = {layer: values(module.get_submodule(layer)) for layer, module in randomised(build(PooledNet))}
+    for layer, module in randomised(build(PooledNet), ["stem", "head"]):
+        parts = [name for name in POOLED if name.startswith(layer)]
+        assert parts
+        assert all(not changed(fine[part], values(module.get_submodule(part))) for part in parts)
+
+
+def test_masks_and_positions_that_were_not_learned_stay_and_frozen_norms_do_not():
+    class Frozen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            for name in ("weight", "bias", "running_mean", "running_var", "mask"):
+                self.register_buffer(name, torch.randn(8))
+
+    net = Frozen()
+    (_, module), = randomised(net)  # fmt: skip
+    now = values(module)
+    assert {name for name in now if torch.equal(now[name], getattr(net, name))} == {"mask"}
+
+
+def test_weights_made_under_inference_mode():
+    with torch.inference_mode():
+        net = build(PooledNet)
+    before = values(net)
+    *_, (_, module) = randomised(net)
+    assert changed(before, values(module)) == set(POOLED)
+    with torch.inference_mode():
+        *_, (_, module) = randomised(build(PooledNet))
+    assert module(photos()).requires_grad
+
+
+def test_what_cannot_be_done_is_said_at_once():
+    net = build(PooledNet)
+    for options, message in (
+        ({"order": "topdown"}, "'top-down'"),
+        ({"redraw": "shuffel"}, "'shuffle'"),
+        ({"layers": ["stem.0", "heat"]}, "no layer 'heat'.*'head'"),
+        ({"layers": ["stem.0.2"]}, "no weights"),
+    ):
+        with pytest.raises(FinercamError, match=message):
+            randomised(net, **options)
+    with pytest.raises(FinercamError, match="nothing to make random"):
+        randomised(nn.ReLU())
+    net.stem[0][0].made = nn.Linear(2, 2).weight * 2
+    with pytest.raises(FinercamError, match="cannot be copied"):
+        randomised(net)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("order", "theirs"), [("top-down", "top_down"), ("independent", "independent")])
+def test_the_steps_are_those_of_quantus(order, theirs):
+    quantus = pytest.importorskip("quantus", reason="Quantus is not installed")
+    net = build(PooledNet)
+    before = values(net)
+    wrapped = quantus.helpers.utils.get_wrapped_model(copy.deepcopy(net), channel_first=True, softmax=False)
+    expected = [(name, changed(before, values(module))) for name, module in wrapped.get_random_layer_generator(theirs)]
+    found = [(name, changed(before, values(module))) for name, module in randomised(net, order=order, redraw="reset")]
+    # It goes through the layers one by one from the first, which changes nothing where each is by itself.
+    assert found == (expected[::-1] if order == "independent" else expected)
