@@ -10,6 +10,7 @@ import typer
 
 from finercam.commands import aviary, evaluate, probe, similarity
 from finercam.errors import FinercamError
+from finercam.memory import keep_memory
 
 app = typer.Typer(
     name="finercam",
@@ -184,6 +185,7 @@ def demo(
 
 def main() -> None:
     """Run the command; an error that the user can put right is one line and exit code 2."""
+    keep_memory()
     try:
         app()
     except FinercamError as error:
