@@ -53,11 +53,14 @@ class Example:
         mask: of the object, in the photo's pixels, if the data set has masks.
         differences: for other classes, by label, the pixels that tell the item's class from that one, where that is
             known (the aviary).
+        box, parts: as the item's, of data where only opening a photo tells (the aviary, which has to draw it).
     """
 
     photo: Image.Image
     mask: Bool[np.ndarray, "H W"] | None = None
     differences: Mapping[int, Bool[np.ndarray, "H W"]] = field(default_factory=dict)
+    box: Box | None = None
+    parts: tuple[Point | None, ...] = ()
 
 
 def open_files(item: Item) -> Example:
@@ -79,7 +82,7 @@ def open_files(item: Item) -> Example:
         raise FinercamError(f"mask {item.mask!r} is of {given} pixels, its photo {item.uri!r} of {width} x {height}")
     if item.box is not None and (item.box[0] >= width or item.box[1] >= height):
         raise FinercamError(f"box {item.box} of {item.key!r} lies outside its photo of {width} x {height} pixels")
-    return Example(photo, mask)
+    return Example(photo, mask, box=item.box, parts=item.parts)
 
 
 def open_mask(uri: str) -> Bool[np.ndarray, "H W"]:

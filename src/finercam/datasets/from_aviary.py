@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
 from finercam.datasets.aviary import PARTS, Aviary, Sample, label_names
-from finercam.datasets.aviary.cub_export import _middle
-from finercam.datasets.dataset import Box, Dataset, Example, Item, Point
+from finercam.datasets.aviary.cub_export import middle
+from finercam.datasets.dataset import Dataset, Example, Item, Point
 
 #: How many pictures there are if nobody says.
 IMAGES = 640
@@ -44,36 +44,27 @@ def read(split: str, images: int | None = None, seed: int = 0, biased: bool = Fa
 def _items(aviaries: tuple[Aviary, ...]) -> Iterator[Item]:
     for aviary in aviaries:
         for index in range(len(aviary)):
-            box, parts = _places(aviary, index)
-            key = f"{aviary.split}/{index}"
-            yield Item(key, f"aviary:{key}", aviary.label(index), box, parts=parts)
+            # The seed makes other pictures, so it is part of their names.
+            key = f"{aviary.split}/{aviary.seed}/{index}"
+            yield Item(key, f"aviary:{key}", aviary.label(index))
 
 
 def _open(aviaries: tuple[Aviary, ...], item: Item) -> Example:
-    split, _, index = item.key.rpartition("/")
-    sample = _sample(next(aviary for aviary in aviaries if aviary.split == split), int(index))
+    split, _, index = item.key.rsplit("/", 2)
+    sample = next(aviary for aviary in aviaries if aviary.split == split)[int(index)]
+    x0, y0, x1, y1 = map(float, sample.box)
     return Example(
         photo=Image.fromarray(sample.image),
         mask=np.logical_or.reduce(list(sample.masks.values())),
         differences={label_names.index(name): mask for name, mask in sample.differences.items()},
+        box=(x0, y0, x1, y1),
+        parts=tuple(_point(sample, part) for part in PARTS),
     )
-
-
-# To list an item takes its whole drawing; kept, because it is opened next, and the list is often run through twice.
-@lru_cache(maxsize=8)
-def _sample(aviary: Aviary, index: int) -> Sample:
-    return aviary[index]
-
-
-@lru_cache(maxsize=16384)
-def _places(aviary: Aviary, index: int) -> tuple[Box, tuple[Point | None, ...]]:
-    sample = _sample(aviary, index)
-    return tuple(map(float, sample.box)), tuple(_point(sample, part) for part in PARTS)  # type: ignore[return-value]
 
 
 def _point(sample: Sample, part: str) -> Point | None:
     """Return the middle of the part's pixel nearest to its centroid, as the aviary's export does."""
     if part not in sample.masks:
         return None
-    x, y = _middle(sample.masks[part])
+    x, y = middle(sample.masks[part])
     return x + 0.5, y + 0.5

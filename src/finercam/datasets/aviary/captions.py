@@ -92,7 +92,7 @@ def caption_facts(species: Species, draws: Draws, perch: str, background: str) -
     listed = traits[0] if len(traits) == 1 else ", ".join(traits[:-1]) + " and " + traits[-1]
     opening = draws.pick(_OPENINGS)
     text = opening.format(bird=bird, Bird=bird[0].upper() + bird[1:], traits=listed, place=place)
-    return text, ("species", *named, *places)
+    return text, ("species", *named, *(places if "{place}" in opening else ()))
 
 
 def place_phrases(perch: str, background: str) -> tuple[tuple[str, str], tuple[str, str]]:

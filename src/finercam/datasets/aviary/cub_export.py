@@ -146,13 +146,13 @@ def _segmentation(sample: Sample) -> Images.Image:
 def _places(sample: Sample) -> Iterable[str]:
     for number, part in enumerate(PARTS, 1):
         if part in sample.masks:
-            x, y = _middle(sample.masks[part])
+            x, y = middle(sample.masks[part])
             yield f"{number} {x + 0.5:.1f} {y + 0.5:.1f} 1"
         else:
             yield f"{number} 0.0 0.0 0"
 
 
-def _middle(mask: Mask) -> tuple[int, int]:
+def middle(mask: Mask) -> tuple[int, int]:
     """Return the pixel (x, y) of the mask nearest to its centroid, which itself may lie outside (a ring's does)."""
     ys, xs = np.nonzero(mask)
     near = int(np.argmin((ys - ys.mean()) ** 2 + (xs - xs.mean()) ** 2))

@@ -43,7 +43,6 @@ MODEL_CONFIG: dict[str, Any] = {
         "layers": 4,
         "head_width": 64,
         "mlp_ratio": 2.0,
-        "pos_embed_type": "sin_cos_2d",
         # The mean of the cells comes before the norm, so a logit is the same linear function of every cell.
         "pool_type": "avg",
         "final_ln_after_pool": True,
@@ -157,13 +156,15 @@ def train(
 
 
 def build() -> Any:
-    """Return OpenCLIP's model with fresh weights."""
+    """Return OpenCLIP's model with fresh weights, its attention looking at neighbours (``start_local``)."""
     from finercam._torchvision import import_torchvision
 
     import_torchvision()
     from open_clip.model import CLIP
 
-    return CLIP(**MODEL_CONFIG)
+    model = CLIP(**MODEL_CONFIG)
+    start_local(model.visual)
+    return model
 
 
 def draw(
@@ -188,6 +189,53 @@ def _draw_chunk(chunk: tuple[int, int, int]) -> tuple[Images, list[Facts]]:
     start, stop, seed = chunk
     pairs = [picture_of(bird_at("train", i, seed), "train", i, seed, SIZE) for i in range(start, stop)]
     return np.stack([image for image, _ in pairs]), [facts for _, facts in pairs]
+
+
+def start_local(visual: Any) -> None:
+    """Have each head of the image tower start out looking at one neighbour of a cell: left, right, above or below.
+
+    Attention that starts out looking everywhere soon tells every cell of everything, and cells of the background
+    then speak for the bird. Started like a convolution it stays local without being made to (the idea is ConViT's,
+    arXiv 2103.10697).
+
+    A cell at p has the position code ``u(p) = [sin(w p), cos(w p)]`` of 8 frequencies w for each axis. Keys read it
+    as it is; queries turn it by the step d, so that ``q(p) k(p') = sum cos(w (p' - p - d))``, largest at ``p + d``.
+    """
+    rows, columns = visual.grid_size
+    width, blocks = visual.conv1.out_channels, visual.transformer.resblocks
+    frequencies = 0.75 ** torch.arange(8.0)
+    down, across = (torch.arange(float(n))[:, None] * frequencies for n in (rows, columns))
+    code = torch.cat([
+        torch.cat([down.sin(), down.cos()], 1).repeat_interleave(columns, 0),
+        torch.cat([across.sin(), across.cos()], 1).repeat(rows, 1),
+    ], 1)  # fmt: skip
+    size = code.shape[1]
+    with torch.no_grad():
+        visual.positional_embedding.zero_()
+        # Beside the code its negative: the norms subtract the mean over channels, which then is zero.
+        visual.positional_embedding[1:, : 2 * size] = torch.cat([code, -code], 1)
+        for depth, block in enumerate(blocks):
+            heads = block.attn.num_heads
+            for head in range(heads):
+                step = 1.0 if head % 2 else -1.0
+                turned = torch.block_diag(*(
+                    _turn(frequencies * (step if axis == depth % 2 else 0.0)) for axis in (0, 1)
+                ))  # fmt: skip
+                for part, reading in enumerate((turned, torch.eye(size))):
+                    start = part * width + head * (width // heads)
+                    block.attn.in_proj_weight[start : start + size] = 0
+                    both = torch.cat([reading, -reading], 1) / 2
+                    block.attn.in_proj_weight[start : start + size, : 2 * size] = _FOCUS * both
+
+
+def _turn(angles: Float[Tensor, " f"]) -> Float[Tensor, "two_f two_f"]:
+    """Return the matrix that takes ``[sin a, cos a]`` to ``[sin (a + angle), cos (a + angle)]``."""
+    sine, cosine = torch.diag(angles.sin()), torch.diag(angles.cos())
+    return torch.cat([torch.cat([cosine, sine], 1), torch.cat([-sine, cosine], 1)], 0)
+
+
+_FOCUS = 6.0
+"""How sharply heads start out looking at their neighbour."""
 
 
 def _fit(
