@@ -460,3 +460,27 @@ def test_a_contrast_says_what_it_asks(options: dict[str, object], expected: str)
 
 def test_a_sentence_without_names() -> None:
     assert Contrast().sentence(3, [1, 2], None) == "class 3, against class 1, class 2, gamma 0.6"
+
+
+@pytest.mark.parametrize("way", ["similar", "predicted"])
+def test_a_rank_takes_that_reference_alone(way):
+    logits = torch.tensor([[5.0, 4.0, 1.0, 4.5, 0.0], [0.0, 3.0, 2.0, 1.0, 2.5]])
+    every = Contrast(way, references=4).ask(logits, [0, 4]).references
+    for rank in range(1, 5):
+        question = Contrast(f"{way}@{rank}", gamma=1.0).ask(logits, [0, 4])
+        assert question.references.tolist() == every[:, rank - 1 : rank].tolist()
+        literal = torch.zeros_like(logits)
+        for image, (target, other) in enumerate(zip([0, 4], every[:, rank - 1].tolist(), strict=True)):
+            literal[image, target], literal[image, other] = 1, -1
+        assert torch.equal(question.rows[:, 0], literal)
+
+
+def test_a_rank_beyond_the_classes_is_refused():
+    with pytest.raises(FinercamError, match="reference"):
+        Contrast("similar@5").ask(torch.tensor([[1.0, 2.0, 3.0]]), [0])
+
+
+@pytest.mark.parametrize("against", ["similar@", "similar@0", "similar@x", "similar@-1", "@1", "near@1"])
+def test_a_rank_that_is_none_is_refused(against):
+    with pytest.raises(FinercamError):
+        Contrast(against)
