@@ -32,3 +32,4 @@ lint: .venv/dev
 
 bench: .venv/dev
 	$(BIN)/python -m benchmarks.cams
+	$(BIN)/python -m benchmarks.evaluate

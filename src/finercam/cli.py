@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from finercam.commands import aviary, evaluate, probe, similarity
+from finercam.commands import aviary, evaluate, faithfulness, probe, similarity
 from finercam.errors import FinercamError
 from finercam.memory import keep_memory
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.add_typer(aviary.app, name="aviary")
 app.command()(evaluate.evaluate)
 app.command()(evaluate.table)
+app.command()(faithfulness.faithfulness)
 app.command()(probe.probe)
 app.command()(similarity.similarity)
 

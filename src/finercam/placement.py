@@ -86,11 +86,14 @@ class Placer:
         Raises:
             FinercamError: the preprocessing moves pixels in another way than by resizing, cropping and padding.
         """
-        if size not in self._known:
+        found = self._known.get(size)
+        if found is None:
+            found = self._find(size)
+            # Several threads may be here; what one of them clears another must not look for.
             if len(self._known) >= 1000:
                 self._known.clear()
-            self._known[size] = self._find(size)
-        return self._known[size]
+            self._known[size] = found
+        return found
 
     def _find(self, size: tuple[int, int]) -> Placement:
         width, height = size
@@ -136,8 +139,9 @@ def _fit(value: Float[Tensor, "H W"], reached: Bool[Tensor, "H W"], photo: int) 
     columns = torch.arange(value.shape[1], dtype=torch.float64) + 0.5
     count = reached.sum(0)
     mean = (value * reached).sum(0) / count.clamp(min=1)
-    # A resampling filter bends the ramp within its reach of the photo's edges.
-    usable = (count == int(lines.sum())) & (mean > 0.02) & (mean < 0.98)
+    # A resampling filter bends the ramp within its reach of the photo's edges: two pixels, of whichever are larger.
+    edge = min(0.3, max(0.02, 2 / photo, 2 / len(mean)))
+    usable = (count == int(lines.sum())) & (mean > edge) & (mean < 1 - edge)
     if int(usable.sum()) < 2:
         usable = count > 0
     at, share = columns[usable], mean[usable]
@@ -145,7 +149,8 @@ def _fit(value: Float[Tensor, "H W"], reached: Bool[Tensor, "H W"], photo: int) 
         raise FinercamError("the preprocessing leaves too little of the photo to find out where things are in it")
     slope = ((at - at.mean()) * (share - share.mean())).sum() / ((at - at.mean()) ** 2).sum()
     offset = share.mean() - slope * at.mean()
-    off = float((share - offset - slope * at).abs().max())
+    # In every pixel, not in the mean of a column alone: what is turned is even there.
+    off = float((value - offset - slope * columns)[reached & usable].abs().max())
     if float(slope.abs()) * value.shape[1] < 1e-3 or off > 0.02:
         raise FinercamError(
             "the preprocessing does more than resize, crop and pad, so boxes, masks and parts cannot be placed in "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -200,3 +201,17 @@ def test_similar_classes_are_listed_and_drawn(run, probe, model_folder, tmp_path
         assert f"{float(top):.3f}" in out
     assert Image.open(tmp_path / "similarity.png").width > 800
     assert run("similarity", probe, "--top", 0, "--out", tmp_path)[0] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("FINERCAM_SHARED" not in os.environ, reason="FINERCAM_SHARED does not say where the photos are")
+def test_ten_species_of_cub_are_told_apart(run, tmp_path):
+    shared = Path(os.environ["FINERCAM_SHARED"])
+    options = ("--backbone", shared / "models" / "inat_birds", "--out", tmp_path / "probe")
+    code, _, err = run("probe", f"cub:{shared / 'data' / 'cub10'}", *options)
+    assert code == 0
+    record = json.loads((tmp_path / "probe" / "probe.json").read_text())
+    assert record["photos"]["train"] == 300
+    assert len(record["labels"]) == 10
+    assert "190 classes without photos are left out" in err
+    assert record["accuracy"] > 0.85

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from finercam import explain, load
+from finercam._torchvision import import_torchvision
 from finercam.contrast import Contrast
 from finercam.datasets.aviary import ATTRIBUTES, PART_OF, SPECIES, Aviary
 from finercam.errors import FinercamError
@@ -22,6 +23,7 @@ from finercam.studies.concepts import (
     zero_shot,
 )
 
+import_torchvision()
 pytest.importorskip("open_clip")
 
 BIRDS = Aviary(split="test", n=12, seed=5, size=96)

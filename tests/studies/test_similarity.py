@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from classifiers.small import Net, classifier, made
-from finercam import FinercamError
+from finercam import FinercamError, load
 from finercam.figures.similarity import draw_curves
 from finercam.studies import similarity
 from finercam.studies.similarity import Pair, curve, look_alikes, most_similar_pairs, rows_of, titles
@@ -142,3 +144,16 @@ def test_the_figure_shows_every_curve(tmp_path) -> None:
     assert pixels(picture, blue) > 500
     assert pixels(picture, orange) > 500
     assert pixels(single, orange) == 0
+
+
+@pytest.mark.skipif("FINERCAM_SHARED" not in os.environ, reason="FINERCAM_SHARED does not say where the models are")
+def test_the_most_similar_bird_is_of_the_same_genus() -> None:
+    birds = load(Path(os.environ["FINERCAM_SHARED"]) / "models" / "inat_birds", device="cpu")
+    assert birds.labels is not None
+    genera = [name.split()[0] for name in birds.labels.names]
+    nearest = look_alikes(rows_of(birds), 1).classes[:, 0].tolist()
+    with_relatives = [c for c, genus in enumerate(genera) if genera.count(genus) > 1]
+    same = sum(genera[c] == genera[nearest[c]] for c in with_relatives) / len(with_relatives)
+    # Of all the others one in two hundred is.
+    assert len(with_relatives) == 722
+    assert same > 0.75

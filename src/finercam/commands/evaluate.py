@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,9 +26,7 @@ def evaluate(
     out: Annotated[str, typer.Option(help="Folder of the run, or a URI such as s3://bucket/run.")],
     methods: Annotated[str, typer.Option(help="CAM methods, separated by commas.")] = "gradcam",
     contrasts: Annotated[str, typer.Option(help="plain, finer.")] = "plain,finer",
-    gamma: Annotated[
-        str | None, typer.Option(help="Comparison strengths. [default: 0.6]", show_default=False)
-    ] = None,
+    gamma: Annotated[str | None, typer.Option(help="Comparison strengths. [default: 0.6]", show_default=False)] = None,
     references: Annotated[str, typer.Option(help="How many look-alikes; several numbers are compared.")] = "3",
     against: Annotated[
         str, typer.Option(help="similar, predicted, weights; predicted@2 is only the second.")
@@ -93,7 +92,7 @@ def evaluate(
     asked = contrasts_of(
         listed(contrasts),
         gammas=None if gamma is None else [_number(text, "gamma") for text in listed(gamma)],
-        references=[int(_number(text, "references")) for text in listed(references)],
+        references=[_whole_number(text, "references") for text in listed(references)],
         against=listed(against),
         weightings=listed(weighting),
         aggregates=listed(aggregate),
@@ -117,7 +116,7 @@ def evaluate(
         from finercam.studies.evaluate.on_ray import evaluate_on_ray
 
         options = {"layer": layer, "device": device, "revision": revision}
-        with _Bar(console) as bar:
+        with _stopping(console), _Bar(console) as bar:
             finished = evaluate_on_ray(
                 classifier, model, options, data, plan, out, targets,
                 actors=workers, address=ray_address, gpus=gpus, retry_failed=retry_failed, advance=bar,
@@ -125,7 +124,7 @@ def evaluate(
     else:
         from finercam.studies.evaluate.evaluating import evaluate as evaluate_here
 
-        with _Bar(console) as bar:
+        with _stopping(console), _Bar(console) as bar:
             finished = evaluate_here(
                 classifier, data, plan, out, targets, workers=workers, retry_failed=retry_failed, advance=bar
             )
@@ -175,6 +174,25 @@ def _number(text: str, option: str) -> float:
         return float(text)
     except ValueError:
         raise FinercamError(f"--{option} takes numbers separated by commas, not {text!r}") from None
+
+
+def _whole_number(text: str, option: str) -> int:
+    from finercam.errors import FinercamError
+
+    number = _number(text, option)
+    if not number.is_integer():
+        raise FinercamError(f"--{option} takes whole numbers, not {text!r}")
+    return int(number)
+
+
+@contextmanager
+def _stopping(console: Console) -> Iterator[None]:
+    """Say in one line that Ctrl-C loses nothing, and end as commands stopped by it do."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("finercam: stopped; the same command goes on from here", markup=False, highlight=False)
+        raise typer.Exit(130) from None
 
 
 def _targets(

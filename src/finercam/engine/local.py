@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import pickle
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -36,8 +37,10 @@ def prepared_parts(
         workers: how many processes prepare; 0 prepares in this one.
 
     Raises:
-        FinercamError: ``prepare`` cannot be sent to another process.
+        FinercamError: ``prepare`` cannot be sent to another process, or such a process was stopped.
     """
+    if workers < 0:
+        raise FinercamError(f"workers is {workers}; give a number from 0 upwards")
     manifest = Manifest(folder)
     if not workers:
         for part in parts:
@@ -63,8 +66,23 @@ def prepared_parts(
         raise FinercamError(
             f"the preprocessing cannot be sent to another process ({error}); use --workers 0"
         ) from error
+    received = _received(stream)
     for part in parts:
-        yield part, itertools.islice(stream, manifest.size(part))
+        yield part, itertools.islice(received, manifest.size(part))
+
+
+def _received(stream: Iterator[bytes]) -> Iterator[Any]:
+    while True:
+        try:
+            content = next(stream, None)
+        except RuntimeError as error:
+            raise FinercamError(
+                f"a process that opens photos was stopped ({next(iter(str(error).splitlines()), '')}); if memory is "
+                "short, use fewer --workers. The same command goes on from here"
+            ) from error
+        if content is None:
+            return
+        yield pickle.loads(content)
 
 
 class _Entries(Dataset[Any]):
@@ -76,13 +94,15 @@ class _Entries(Dataset[Any]):
         self._manifest: Manifest | None = None
         self._part: tuple[int, list[Entry]] = (-1, [])
 
-    def __getitem__(self, place: tuple[int, int]) -> Any:
+    def __getitem__(self, place: tuple[int, int]) -> bytes:
         part, row = place
         if self._manifest is None:
             self._manifest = Manifest(self._folder)
         if self._part[0] != part:
             self._part = (part, self._manifest.part(part))
-        return self._prepare(self._part[1][row])
+        # As bytes, through a pipe: tensors would go through shared memory, of which containers have little, and take
+        # an open file each.
+        return pickle.dumps(self._prepare(self._part[1][row]), pickle.HIGHEST_PROTOCOL)
 
 
 def _as_is(prepared: Any) -> Any:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from finercam.datasets.dataset import Item
 from finercam.engine.storage import Folder
+from finercam.errors import FinercamError
 
 NAME = "manifest.parquet"
 _NUMBER = pa.float64()
@@ -63,18 +64,26 @@ def write(folder: Folder, items: Iterable[Item], targets: Sequence[int], part_si
         items: each with its label.
         targets: by label, the model's class, or -1.
         part_size: photos per part.
+
+    Raises:
+        FinercamError: it cannot be written, here or there; or a file's name is not UTF-8.
     """
     digest = hashlib.sha256()
     count = 0
-    with tempfile.TemporaryFile() as aside:
-        with pq.ParquetWriter(aside, SCHEMA) as writer:
-            for start, lines in _groups(items, targets, part_size):
-                digest.update(json.dumps(lines, sort_keys=True).encode())
-                rows = [{"id": start + i, **line} for i, line in enumerate(lines)]
-                writer.write_table(pa.Table.from_pylist(rows, SCHEMA), row_group_size=part_size)
-                count += len(rows)
-        aside.seek(0)
-        folder.write(NAME, aside.read())
+    try:
+        with tempfile.NamedTemporaryFile(suffix=".parquet") as aside:
+            with pq.ParquetWriter(aside, SCHEMA) as writer:
+                for start, lines in _groups(items, targets, part_size):
+                    digest.update(json.dumps(lines, sort_keys=True).encode())
+                    rows = [{"id": start + i, **line} for i, line in enumerate(lines)]
+                    writer.write_table(_table(rows), row_group_size=part_size)
+                    count += len(rows)
+            aside.flush()
+            folder.write_from(NAME, aside)
+    except OSError as error:
+        raise FinercamError(
+            f"the list of photos cannot be written in {tempfile.gettempdir()}: {error}; make room there, or set TMPDIR"
+        ) from error
     return Summary(count, digest.hexdigest())
 
 
@@ -113,13 +122,29 @@ def _line(item: Item, target: int) -> dict[str, Any]:
     }
 
 
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    try:
+        return pa.Table.from_pylist(rows, SCHEMA)
+    except UnicodeEncodeError as error:
+        raise FinercamError(f"a file's name is not UTF-8: {error.object!r}; rename it") from error
+
+
 class Manifest:
-    """Reads a manifest part by part."""
+    """Reads a manifest part by part.
+
+    Raises:
+        FinercamError: there is none, or it cannot be read.
+    """
 
     def __init__(self, folder: Folder) -> None:
         # The whole of a local file is mapped, a remote one read where it is asked for.
         source: Any = folder.path(NAME) if folder.local else folder.open(NAME)
-        self._file = pq.ParquetFile(source, memory_map=folder.local)
+        try:
+            self._file = pq.ParquetFile(source, memory_map=folder.local)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise FinercamError(
+                f"{folder.uri}/{NAME} cannot be read: {error}; remove it and run the same command again"
+            ) from error
 
     def __len__(self) -> int:
         return self._file.metadata.num_rows

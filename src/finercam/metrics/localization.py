@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from finercam.errors import FinercamError
-from finercam.metrics.masking import ranking, top_count
+from finercam.metrics.masking import descending, ranking, top_count
 
 
 def energy_inside(saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b H W"]) -> Float[Tensor, " b"]:
@@ -40,7 +40,8 @@ def average_precision(saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b 
     together, so their order does not matter. Any strictly increasing change of the map leaves it as it is. A constant
     map, an empty one too, gets the region's share of the image.
     """
-    value, order = saliency.flatten(1).sort(dim=1, descending=True)
+    order = descending(saliency.flatten(1))
+    value = saliency.flatten(1).gather(1, order)
     hit = region.flatten(1).gather(1, order).double()
     found = hit.cumsum(1)
     rank = torch.arange(1, hit.shape[1] + 1, device=hit.device)

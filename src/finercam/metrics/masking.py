@@ -54,13 +54,14 @@ def ranking(saliency: Float[Tensor, "b H W"]) -> Int[Tensor, "b H W"]:
     """Return each pixel's rank, 0 for the most salient; ties by pixel order. NaN is refused."""
     if bool(saliency.isnan().any()):
         raise FinercamError("a saliency map has values that are not numbers (NaN), so its pixels have no order")
-    order = _descending(saliency.flatten(1))
+    order = descending(saliency.flatten(1))
     ranks = torch.empty_like(order)
     ranks.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
     return ranks.unflatten(1, saliency.shape[1:])
 
 
-def _descending(values: Float[Tensor, "b n"]) -> Int[Tensor, "b n"]:
+def descending(values: Float[Tensor, "b n"]) -> Int[Tensor, "b n"]:
+    """Return each row's indices from the largest value to the smallest, equal values in their own order."""
     if values.device.type != "cpu" or values.dtype != torch.float32:
         return values.argsort(dim=1, descending=True, stable=True)
     # Several times faster on a processor: each value's bits, made to sort as it does, above its index. Numbers that

@@ -129,9 +129,14 @@ def set_up(
         "code": fingerprint.of_code(),
         "photos per part": part_size,
     })  # fmt: skip
-    if folder.folder.read(manifests.NAME) is None:
+    if not folder.has_manifest:
         manifests.write(folder.folder, items(), targets, part_size)
     manifest = Manifest(folder.folder)
+    if len(manifest) != listed.items:
+        raise FinercamError(
+            f"{out}/{manifests.NAME} lists {len(manifest)} photos, not the run's {listed.items}; remove it and run "
+            "the same command again"
+        )
     if retry_failed:
         folder.drop_failed()
     done = folder.done()

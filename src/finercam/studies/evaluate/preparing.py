@@ -65,28 +65,30 @@ class Preparer:
             if self._placer is None:
                 return Prepared(entry, image)
             return _placed(entry, example, image, self._placer(example.photo.size))
-        except (FinercamError, OSError) as error:
-            return Prepared(entry, None, error=str(error) or type(error).__name__)
+        except FinercamError as error:
+            return Prepared(entry, None, error=str(error))
+        except Exception as error:
+            # Any preprocessing may be used, and what it makes of an odd photo must not end a run of millions.
+            return Prepared(entry, None, error=f"{type(error).__name__}: {error}")
 
 
 def _placed(entry: Entry, example: Example, image: Tensor, placement: Placement) -> Prepared:
-    item = entry.item
     regions = {}
-    if item.box is not None:
-        regions["box"] = placement.box(item.box)
+    if example.box is not None:
+        regions["box"] = placement.box(example.box)
     if example.mask is not None:
         regions["mask"] = placement.mask(example.mask)
     points = None
-    if item.parts:
+    if example.parts:
         missing = (float("nan"),) * 2
-        points = placement.points(torch.tensor([point or missing for point in item.parts], dtype=torch.float64))
+        points = placement.points(torch.tensor([point or missing for point in example.parts], dtype=torch.float64))
     return Prepared(
         entry,
         image,
         regions,
         {label: placement.mask(mask) for label, mask in example.differences.items()},
         points,
-        float("nan") if item.box is None else _extent(item.box, placement),
+        float("nan") if example.box is None else _extent(example.box, placement),
     )
 
 

@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pd
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from finercam.cams import METHODS
-from finercam.engine.run_folder import ROWS, RunFolder
+from finercam.engine.run_folder import ROWS, RunFolder, part_name
 from finercam.engine.storage import Folder
 from finercam.errors import FinercamError
 from finercam.metrics.consistency import consistency
@@ -89,6 +90,7 @@ class Block:
     Attributes:
         model, data: their names.
         photos: in the manifest.
+        measured: of these, so far.
         failed: keys and errors of those that failed.
         accuracy: share of photos named rightly, of those whose class the model has.
         columns, lines: of the table.
@@ -97,6 +99,7 @@ class Block:
     model: str
     data: str
     photos: int
+    measured: int
     failed: tuple[tuple[str, str], ...]
     accuracy: Mean
     columns: tuple[Column, ...]
@@ -117,11 +120,10 @@ def read_block(out: str, *, only_correct: bool = False) -> Block:
     described = run.fingerprint
     if described is None or "plan" not in described:
         raise FinercamError(f"{out!r} holds no evaluation; give the --out folder of one")
-    parts = sorted(run.done())
-    if not parts:
+    paths = [run.folder.path(f"{ROWS}/{part_name(part)}") for part in sorted(run.done())]
+    if not paths:
         raise FinercamError(f"{out!r} holds no rows yet")
-    system = run.folder.filesystem
-    rows = pd.dataset([run.folder.path(f"{ROWS}/{name}") for name in run.folder.names(ROWS)], filesystem=system)
+    rows = pd.dataset(paths, filesystem=run.folder.filesystem)
     measures = [find_measure(spec, described["plan"]["steps"]) for spec in described["plan"]["metrics"]]
     maps = _maps_in(rows)
     # Each photo once: its row of the first map, or its only row, which has none.
@@ -142,6 +144,7 @@ def read_block(out: str, *, only_correct: bool = False) -> Block:
         described["model"]["name"],
         described["data"]["name"],
         described["data"]["photos"],
+        len(photos),
         tuple(zip(failed["key"].to_pylist(), failed["error"].to_pylist(), strict=True)),
         bootstrap_mean(_numbers(photos["correct"])),
         columns,
@@ -166,7 +169,7 @@ def _maps_in(rows: pd.Dataset) -> list[tuple[str, str]]:
 class _Values:
     """One map's columns, in the order of the images' ids."""
 
-    ids: np.ndarray[Any, Any]
+    ids: NDArray[Any]
     empty: float
     numbers: dict[str, Float[Tensor, " n"]]
 
@@ -182,7 +185,7 @@ def _read(rows: pd.Dataset, method: str, contrast: str, measures: Sequence[Measu
         if measure.needs == "parts":
             numbers[_consistency_spec(measure)] = _consistency(table, measure.curves[0])
     empty = pc.mean(pc.cast(table["empty"], pa.float64())).as_py()
-    return _Values(table["id"].to_numpy(), float("nan") if empty is None else empty, numbers)
+    return _Values(table["id"].to_numpy(), empty or 0.0, numbers)
 
 
 def _numbers(column: Any) -> Float[Tensor, " n"]:

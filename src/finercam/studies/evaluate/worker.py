@@ -158,7 +158,8 @@ class Worker:
             confidences = self._confidences(images, maps, cuts, torch.stack([targets, others], 1), unmasked)
         with self._charged("measures"):
             regions = self._regions(batch, others.tolist(), size)
-            discs = _discs(batch, size) if any(measure.needs == "parts" for measure in plan.measures) else None
+            wanted = any(measure.needs == "parts" for measure in plan.measures)
+            discs = _discs(batch, size, images.device) if wanted else None
             result: list[list[dict[str, Any]]] = [[] for _ in batch]
             for m, one in enumerate(maps):
                 empty = (one.saliency.flatten(1).amax(1) <= 0).tolist()
@@ -242,7 +243,9 @@ def _reader(confidences: Tensor | None, m: int, cuts: Sequence[Cut]) -> Callable
     return read
 
 
-def _discs(batch: Sequence[Prepared], size: tuple[int, int]) -> Callable[[float], Bool[Tensor, "b P H W"]]:
+def _discs(
+    batch: Sequence[Prepared], size: tuple[int, int], device: torch.device
+) -> Callable[[float], Bool[Tensor, "b _P H W"]]:
     points = [photo.points for photo in batch]
     width = max((len(p) for p in points if p is not None), default=0)
     stacked = torch.full((len(batch), width, 2), float("nan"), dtype=torch.float64)
@@ -256,7 +259,7 @@ def _discs(batch: Sequence[Prepared], size: tuple[int, int]) -> Callable[[float]
 
     @cache
     def discs(fraction: float) -> Tensor:
-        return near_parts(stacked.nan_to_num(-1.0), visible, fraction * extent.nan_to_num(0.0), size)
+        return near_parts(stacked.nan_to_num(-1.0), visible, fraction * extent.nan_to_num(0.0), size).to(device)
 
     return discs
 

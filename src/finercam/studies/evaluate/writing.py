@@ -9,6 +9,12 @@ from collections.abc import Iterator, Sequence
 from finercam.metrics.intervals import Mean
 from finercam.studies.evaluate.tables import Block, Column, Line
 
+#: What LaTeX takes for more than a letter.
+_TEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}"}
+)
+
 
 def best(block: Block, column: Column) -> Line | None:
     """Return the line that is best in a column, controls left out."""
@@ -30,7 +36,7 @@ def _markdown_block(block: Block) -> Iterator[str]:
     accuracy = f"{100 * block.accuracy.mean:.1f} % named rightly" if block.accuracy.n else "no labels"
     failed = f", {len(block.failed)} failed" if block.failed else ""
     yield (
-        f"{block.photos} photos{failed}; {accuracy}. Means over n photos with 95 % bootstrap intervals; the best of "
+        f"{_photos(block)}{failed}; {accuracy}. Means over n photos with 95 % bootstrap intervals; the best of "
         "the methods in bold. Controls know nothing of the network."
     )
     yield ""
@@ -58,6 +64,11 @@ def _markdown_block(block: Block) -> Iterator[str]:
         yield f"- and {len(block.failed) - 20} more"
     if block.failed:
         yield ""
+
+
+def _photos(block: Block) -> str:
+    there = f"{block.photos} photos"
+    return there if block.measured == block.photos else f"{block.measured} of {there} so far"
 
 
 def _markdown_head(headings: Sequence[str]) -> Iterator[str]:
@@ -152,6 +163,4 @@ def _tex_number(mean: Mean, bold: bool) -> str:
 
 
 def _tex(text: str) -> str:
-    for character in "&%$#_{}":
-        text = text.replace(character, "\\" + character)
-    return text
+    return text.translate(_TEX)

@@ -6,7 +6,7 @@ pictures and sentences are all that the model ever sees, so where it finds a tra
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -16,45 +16,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
-from safetensors.torch import save_file
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
+from finercam.datasets.aviary.clip.network import MODEL_CONFIG, SIZE, Images, as_input, build, embed_text, write
 from finercam.datasets.aviary.clip.pictures import Facts, bird_at, picture_of
 from finercam.datasets.aviary.clip.statements import Statement, encode, say, truth
 from finercam.datasets.aviary.draws import Draws
-from finercam.datasets.aviary.training import MEAN, STD, Progress, _left, _mapper, _one_world, shifted
+from finercam.datasets.aviary.training import Progress, _left, _mapper, _one_world, shifted
 from finercam.errors import FinercamError
-from finercam.files import whole
-
-SIZE = 96
-"""Side of the pictures in pixels. Attention over the cells of larger ones would take most of the time."""
-
-MODEL_CONFIG: dict[str, Any] = {
-    "embed_dim": 192,
-    # A sigmoid loss has a bias, which OpenCLIP adds to the logits; the scale starts at 10.
-    "init_logit_scale": 2.3,
-    "init_logit_bias": -4.0,
-    "vision_cfg": {
-        "image_size": SIZE,
-        "patch_size": 8,
-        "width": 128,
-        "layers": 4,
-        "head_width": 64,
-        "mlp_ratio": 2.0,
-        # The mean of the cells comes before the norm, so a logit is the same linear function of every cell.
-        "pool_type": "avg",
-        "final_ln_after_pool": True,
-    },
-    # The vocabulary is OpenCLIP's own, so its table is nearly all of the file; hence so narrow a tower.
-    "text_cfg": {"context_length": 40, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 3, "mlp_ratio": 2.0},
-}
-"""How OpenCLIP builds the model: 12 x 12 cells on a picture."""
-
-WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
-
-Images = UInt8[np.ndarray, "n size size 3"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +38,8 @@ class ClipRecipe:
         batch: pictures per step.
         said: statements per picture of a batch; each is held against all pictures of the batch.
         cells: weight of the loss on the best cells beside the loss on the whole picture.
+        scenes: how many times a picture without a bird counts. In what such models are usually trained on, most
+            pictures show no bird, so what they learn of "red wings" is first of all that there is a bird.
         learning_rate: the highest, of a one-cycle schedule (a tenth of the run up, a cosine down to zero).
         weight_decay: of AdamW.
         shift: every picture is moved by up to this many pixels each way, its border mirrored.
@@ -74,11 +47,12 @@ class ClipRecipe:
     """
 
     images: int = 24_000
-    epochs: int = 4
+    epochs: int = 3
     batch: int = 64
     said: int = 2
     cells: float = 1.0
-    learning_rate: float = 1.2e-3
+    scenes: float = 3.0
+    learning_rate: float = 1e-3
     weight_decay: float = 0.05
     shift: int = 6
     seed: int = 0
@@ -155,18 +129,6 @@ def train(
     )
 
 
-def build() -> Any:
-    """Return OpenCLIP's model with fresh weights, its attention looking at neighbours (``start_local``)."""
-    from finercam._torchvision import import_torchvision
-
-    import_torchvision()
-    from open_clip.model import CLIP
-
-    model = CLIP(**MODEL_CONFIG)
-    start_local(model.visual)
-    return model
-
-
 def draw(
     n: int, seed: int, *, workers: int | None = None, report: Callable[[Progress], None] | None = None
 ) -> tuple[Images, list[Facts]]:
@@ -191,53 +153,6 @@ def _draw_chunk(chunk: tuple[int, int, int]) -> tuple[Images, list[Facts]]:
     return np.stack([image for image, _ in pairs]), [facts for _, facts in pairs]
 
 
-def start_local(visual: Any) -> None:
-    """Have each head of the image tower start out looking at one neighbour of a cell: left, right, above or below.
-
-    Attention that starts out looking everywhere soon tells every cell of everything, and cells of the background
-    then speak for the bird. Started like a convolution it stays local without being made to (the idea is ConViT's,
-    arXiv 2103.10697).
-
-    A cell at p has the position code ``u(p) = [sin(w p), cos(w p)]`` of 8 frequencies w for each axis. Keys read it
-    as it is; queries turn it by the step d, so that ``q(p) k(p') = sum cos(w (p' - p - d))``, largest at ``p + d``.
-    """
-    rows, columns = visual.grid_size
-    width, blocks = visual.conv1.out_channels, visual.transformer.resblocks
-    frequencies = 0.75 ** torch.arange(8.0)
-    down, across = (torch.arange(float(n))[:, None] * frequencies for n in (rows, columns))
-    code = torch.cat([
-        torch.cat([down.sin(), down.cos()], 1).repeat_interleave(columns, 0),
-        torch.cat([across.sin(), across.cos()], 1).repeat(rows, 1),
-    ], 1)  # fmt: skip
-    size = code.shape[1]
-    with torch.no_grad():
-        visual.positional_embedding.zero_()
-        # Beside the code its negative: the norms subtract the mean over channels, which then is zero.
-        visual.positional_embedding[1:, : 2 * size] = torch.cat([code, -code], 1)
-        for depth, block in enumerate(blocks):
-            heads = block.attn.num_heads
-            for head in range(heads):
-                step = 1.0 if head % 2 else -1.0
-                turned = torch.block_diag(*(
-                    _turn(frequencies * (step if axis == depth % 2 else 0.0)) for axis in (0, 1)
-                ))  # fmt: skip
-                for part, reading in enumerate((turned, torch.eye(size))):
-                    start = part * width + head * (width // heads)
-                    block.attn.in_proj_weight[start : start + size] = 0
-                    both = torch.cat([reading, -reading], 1) / 2
-                    block.attn.in_proj_weight[start : start + size, : 2 * size] = _FOCUS * both
-
-
-def _turn(angles: Float[Tensor, " f"]) -> Float[Tensor, "two_f two_f"]:
-    """Return the matrix that takes ``[sin a, cos a]`` to ``[sin (a + angle), cos (a + angle)]``."""
-    sine, cosine = torch.diag(angles.sin()), torch.diag(angles.cos())
-    return torch.cat([torch.cat([cosine, sine], 1), torch.cat([-sine, cosine], 1)], 0)
-
-
-_FOCUS = 6.0
-"""How sharply heads start out looking at their neighbour."""
-
-
 def _fit(
     model: Any, images: Images, facts: Sequence[Facts], recipe: ClipRecipe, report: Callable[[Progress], None] | None
 ) -> tuple[tuple[float, ...], list[int]]:
@@ -259,8 +174,9 @@ def _fit(
             said = [say(facts[i], draws) for i in some for _ in range(recipe.said)]
             tokens = tokenize(said)
             used.update(tokens.unique().tolist())
-            pictures = _tensor(shifted(images[some], recipe.shift, chance))
-            loss, right = _loss(model, pictures, tokens, truth(known[some], said), recipe.cells)
+            pictures = as_input(shifted(images[some], recipe.shift, chance))
+            counts = torch.tensor([1.0 if facts[i]["bird"] == "yes" else recipe.scenes for i in some])
+            loss, right = _loss(model, pictures, tokens, truth(known[some], said), counts, recipe.cells)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -281,15 +197,17 @@ def _loss(
     images: Float[Tensor, "b 3 H W"],
     tokens: Tensor,
     true: Bool[np.ndarray, "b m"],
+    counts: Float[Tensor, " b"],
     cells_weight: float,
 ) -> tuple[Float[Tensor, ""], float]:
     """Return the loss of a batch, and the share of pairs on the right side of 0.
 
     The sigmoid loss of SigLIP (arXiv 2303.15343), with as many positives as there are: every pair of a picture and a
-    statement is true or false, ``mean BCE(s cos(f, t) + bias, true)``. Beside it, weighted, the same loss where the
-    mean over cells comes last: each cell has a cosine of its own, and the picture's is their smooth maximum
+    statement is true or false, ``mean BCE(s cos(f, t) + bias, true)``, each picture as often as ``counts`` says.
+    Beside it, with its weight, the same loss where the mean over cells comes last: each cell has a logit of its own,
+    and the picture's is their smooth maximum
 
-        ``cos = 1 + log(mean_i exp(k (cos_i - 1))) / k``, k = 20
+        ``log mean_i exp(s cos_i + bias)``
 
     (multiple-instance learning: a statement is true of a picture if some cell shows it). It uses the same true or
     false per picture, nothing of where anything is.
@@ -303,27 +221,16 @@ def _loss(
     pooled, _ = visual._pool(outputs)
     scale, bias = model.logit_scale.exp(), model.logit_bias
     logits = scale * normalize(pooled @ visual.proj, dim=-1) @ text.T + bias
-    loss = binary_cross_entropy_with_logits(logits, truth)
+    weight = (counts / counts.mean())[:, None]
+    loss = binary_cross_entropy_with_logits(logits, truth, weight)
     right = float(((logits.detach() > 0) == (truth > 0)).float().mean())
     if cells_weight == 0:
         return loss, right
     cells = normalize(visual.ln_post(outputs[:, 1:]) @ visual.proj, dim=-1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cosines = cells @ text.T
-    best = 1 + (_SHARPNESS * (cosines.float() - 1)).exp().mean(1).log() / _SHARPNESS
-    return loss + cells_weight * binary_cross_entropy_with_logits(scale * best + bias, truth), right
-
-
-_SHARPNESS = 20.0
-
-
-def embed_text(model: Any, tokens: Tensor) -> Float[Tensor, "m D"]:
-    """Return what ``model.encode_text`` does, but read no further than the longest of these texts goes."""
-    longest = int((tokens != 0).sum(1).max())
-    tokens = tokens[:, :longest]
-    x = model.token_embedding(tokens) + model.positional_embedding[:longest]
-    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:longest, :longest]))
-    return x[torch.arange(len(x)), tokens.argmax(-1)] @ model.text_projection
+    best = (scale * cosines.float()).logsumexp(1) - math.log(cells.shape[1]) + bias
+    return loss + cells_weight * binary_cross_entropy_with_logits(best, truth, weight), right
 
 
 def _tokenizer() -> Callable[[Sequence[Statement]], Tensor]:
@@ -348,40 +255,3 @@ def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
     decaying = [p for name, p in learned if p.ndim > 1 and "embedding" not in name]
     others = [p for name, p in learned if p.ndim <= 1 or "embedding" in name]
     return [{"params": decaying, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def _tensor(images: Images) -> Float[Tensor, "n 3 H W"]:
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    return (pixels / 255 - mean) / std
-
-
-def write(model: Any, out: Path, used: Sequence[int]) -> int:
-    """Write the model as a folder in OpenCLIP's format, in half precision; return the size of its weights in bytes.
-
-    Args:
-        model: trained.
-        out: the folder.
-        used: tokens that were read in training. What the others mean was never learned; their rows are written as
-            zeros, which take no room in a compressed package.
-    """
-    state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
-    table = torch.zeros_like(state["token_embedding.weight"])
-    table[list(used)] = state["token_embedding.weight"][list(used)]
-    state["token_embedding.weight"] = table
-    with whole(out / WEIGHTS) as path:
-        save_file(state, path, metadata={"format": "pt"})
-    config = {
-        "model_cfg": MODEL_CONFIG,
-        "preprocess_cfg": {
-            "size": SIZE,
-            "mode": "RGB",
-            "mean": list(MEAN),
-            "std": list(STD),
-            "interpolation": "bilinear",
-            "resize_mode": "squash",
-        },
-    }
-    with whole(out / CONFIG) as path:
-        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    return (out / WEIGHTS).stat().st_size

@@ -1,0 +1,120 @@
+"""Findings as text and tables: ``report.md``, ``findings.csv`` and ``rows.csv``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+
+from finercam.labels import short_names
+from finercam.metrics.intervals import Mean
+from finercam.studies.faithfulness.examining import Examined
+from finercam.studies.faithfulness.rows import Row
+from finercam.studies.faithfulness.verdicts import Judgement, percent
+
+_MEANS = ("alignment", "chance", "advantage", "gain", "overlap", "overlap_chance", "found")
+_HEADER = (
+    "| attribute or place | classes | difference | alignment | chance | over chance | over the plain map | "
+    "text model on its place | verdict | photos: uses, ignores, uncertain |"
+)
+_SHARES = ("off", "off_plain", "off_area", "on_listed")
+
+
+def title_of(judgement: Judgement, names: Sequence[str]) -> str:
+    """Return whose photos a judgement is on: ``Red winged Blackbird, not Brewer Blackbird``."""
+    if judgement.target is None or judgement.other is None:
+        return "All photos"
+    target, other = short_names([names[judgement.target], names[judgement.other]])
+    return f"{target}, not {other}"
+
+
+def to_markdown(judgements: Sequence[Judgement], names: Sequence[str], heading: str, in_words: bool) -> str:
+    """Return the report: for each judgement its verdict, where the saliency lies, and a table of findings."""
+    measure = (
+        "Alignment is the rank correlation of the classifier's map and the text model's map of the attribute; chance "
+        "is the mean over attributes that both classes have alike."
+        if in_words
+        else "Alignment is the share of the classifier's saliency on the places where the attribute is seen; chance "
+        "is the share that they would have if they held as much as the places in which the classes agree."
+    )
+    scale = (
+        "Advantages over chance and over the map without the comparison are differences of correlations."
+        if in_words
+        else "Advantages over chance and over the map without the comparison are (a - b) / (a + b): 0 for equal "
+        "shares, 0.33 for twice as much, 1 for all."
+    )
+    lines = [f"# {heading}", "", measure, scale, "Intervals are 95 % bootstrap intervals over photos.", ""]
+    for one in judgements:
+        lines += [f"## {title_of(one, names)}", "", f"**{one.sentence()}**", "", _photos(one), ""]
+        lines += [_HEADER, "|" + "---|" * _HEADER.count(" | ") + "---|"]
+        lines += [
+            f"| {found.words} | {found.status} | {found.difference:.0f} | {found.alignment} | "
+            f"{found.chance.mean:.3f} | {_signed(found.advantage)} | {_signed(found.gain)} | "
+            f"{_signed(found.found) if found.found.n else ''} | {found.verdict} | "
+            f"{', '.join(map(str, found.photos))} |"
+            for found in one.findings
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def findings_csv(judgements: Sequence[Judgement], names: Sequence[str]) -> str:
+    """Return one line per judgement and finding, every mean with its interval."""
+    heads = ["target", "other", "attribute", "words", "classes", "difference", "verdict"]
+    heads += [f"{mean}{end}" for mean in _MEANS for end in ("", " low", " high")]
+    heads += ["photos uses", "photos ignores", "photos uncertain", *_SHARES, "background"]
+    table = [heads]
+    for one in judgements:
+        pair = ["all" if label is None else names[label] for label in (one.target, one.other)]
+        for found in one.findings:
+            shares = [_number(getattr(one, share).mean) for share in _SHARES]
+            table.append([
+                *pair, found.name, found.words, found.status, _number(found.difference), found.verdict,
+                *(_number(value) for name in _MEANS for value in _ends(getattr(found, name))),
+                *map(str, found.photos), *shares, one.background,
+            ])  # fmt: skip
+    return _csv(table)
+
+
+def rows_csv(examined: Sequence[Examined], names: Sequence[str]) -> str:
+    """Return one line per photo and attribute or place."""
+    columns = [column.name for column in fields(Row) if column.name not in ("target", "other", "places")]
+    table = [["target", "other", "places", *columns, "verdict", "correct", "off", "on_listed", "empty"]]
+    for one in examined:
+        for row in one.rows:
+            values = [getattr(row, column) for column in columns]
+            shown = [_number(value) if isinstance(value, float) else str(value) for value in values]
+            photo = [str(one.correct), _number(one.off), _number(one.on_listed), str(one.empty)]
+            table.append([names[row.target], names[row.other], " ".join(row.places), *shown, row.verdict, *photo])
+    return _csv(table)
+
+
+def _photos(one: Judgement) -> str:
+    said = f"{one.photos} photos, {one.correct} named rightly, {one.empty} with an empty map."
+    if not one.off.n:
+        return said
+    return (
+        f"{said} Of the saliency {percent(one.off)} [{100 * one.off.low:.0f}, {100 * one.off.high:.0f}] lies off the "
+        f"object ({percent(one.off_plain)} of the plain map, {percent(one.off_area)} of the pixels), "
+        f"{percent(one.on_listed)} on what is listed."
+    )
+
+
+def _signed(mean: Mean) -> str:
+    return f"{mean.mean:+.3f} [{mean.low:+.3f}, {mean.high:+.3f}]"
+
+
+def _ends(mean: Mean) -> tuple[float, float, float]:
+    return mean.mean, mean.low, mean.high
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
+
+
+def _csv(table: Sequence[Sequence[str]]) -> str:
+    file = io.StringIO(newline="")
+    csv.writer(file, lineterminator="\n").writerows(table)
+    return file.getvalue()

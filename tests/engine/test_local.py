@@ -1,0 +1,75 @@
+"""Opening photos in other processes."""
+
+import os
+import signal
+import threading
+
+import pytest
+import torch
+
+from finercam.datasets.dataset import Item
+from finercam.engine import manifest as manifests
+from finercam.engine.local import prepared_parts
+from finercam.engine.storage import Folder
+from finercam.errors import FinercamError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    found = Folder(str(tmp_path))
+    manifests.write(found, [Item(f"{i}.png", f"{i}.png", 0) for i in range(11)], [0], 4)
+    return found
+
+
+def described(entry):
+    return entry.id, entry.item.key, torch.full((2, 3), float(entry.id)), os.getpid()
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_every_photo_comes_once_in_order(folder, workers):
+    found = []
+    for part, photos in prepared_parts(folder, [2, 0], described, workers):
+        for number, key, tensor, process in photos:
+            found.append((part, number, key))
+            assert torch.equal(tensor, torch.full((2, 3), float(number)))
+            assert (process == os.getpid()) == (workers == 0)
+    assert found == [(2, i, f"{i}.png") for i in (8, 9, 10)] + [(0, i, f"{i}.png") for i in range(4)]
+
+
+def test_tensors_take_no_open_files(folder):
+    """In shared memory each would; containers have little of that, and processes may open 1024 files."""
+    many = {"tensors": []}
+
+    def prepare(entry):
+        return [torch.zeros(100) for _ in range(200)]
+
+    before = len(os.listdir("/proc/self/fd"))
+    for _, photos in prepared_parts(folder, [0, 1, 2], prepare, 2):
+        many["tensors"] += list(photos)
+    assert len(os.listdir("/proc/self/fd")) < before + 50
+    assert len(many["tensors"]) == 11
+
+
+def test_what_cannot_be_pickled_is_forked(folder):
+    lock = threading.Lock()
+
+    def prepare(entry):
+        with lock:
+            return entry.id
+
+    assert [list(photos) for _, photos in prepared_parts(folder, [0], prepare, 1)] == [[0, 1, 2, 3]]
+
+
+def test_a_process_that_is_killed_is_one_line(folder):
+    def prepare(entry):
+        if entry.id == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return entry.id
+
+    with pytest.raises(FinercamError, match="a process that opens photos was stopped"):
+        [list(photos) for _, photos in prepared_parts(folder, [0], prepare, 1)]
+
+
+def test_fewer_than_no_workers_are_refused(folder):
+    with pytest.raises(FinercamError, match="workers is -1"):
+        next(prepared_parts(folder, [0], described, -1))

@@ -1,0 +1,194 @@
+"""Rows of an evaluation against the literal numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import evaluations
+from evaluations import TARGETS, rows_of, same
+from finercam.studies.evaluate.evaluating import evaluate
+from finercam.studies.evaluate.plan import Plan, contrasts_of
+from literal_rows import CONTRASTS, Literal, agree, expected_of, ordered, spearman
+
+METRICS = (
+    "deletion", "insertion", "confidence-drop@0.1", "relative-drop@0.1", "localization", "localization@box",
+    "localization@mask", "localization@difference", "average-precision", "average-precision@mask",
+    "pointing@difference", "iou@0.2", "iou", "parts@0.2", "class-sensitivity",
+)  # fmt: skip
+PLAN = Plan(
+    methods=("gradcam", "layercam"), contrasts=contrasts_of(references=(2,), gammas=[0.6, 1.0]), metrics=METRICS,
+    steps=10, batch_size=4,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return evaluations.photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def out(data, tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("runs") / "run")
+    assert evaluate(evaluations.classifier(), data, PLAN, folder, TARGETS, workers=0).photos == 6
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(out):
+    return rows_of(out)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_every_column_is_the_literal_number(data, rows, number):
+    photo = Literal(list(data.items())[number])
+    own = [row for row in rows if row["id"] == number]
+    assert {(row["method"], row["contrast"]) for row in own} == {
+        *((method, contrast) for method in PLAN.methods for contrast in (*CONTRASTS, "plain, cubed")),
+        *((name, "control") for name in ("random", "blurred random", "centre")),
+    }
+    assert len(own) == 11
+    before = photo.probabilities(photo.image)
+    for row in own:
+        assert (row["key"], row["label"]) == (f"{number}.png", number % 3)
+        assert (row["target"], row["other"]) == (photo.target, photo.other)
+        assert row["predicted"] == int(photo.logits.argmax())
+        assert row["correct"] == (row["predicted"] == photo.target)
+        assert row["error"] is None
+        assert row["confidence"] == pytest.approx(float(before[photo.target]), abs=1e-9)
+        assert row["other confidence"] == pytest.approx(float(before[photo.other]), abs=1e-9)
+        method, contrast = row["method"], row["contrast"]
+        if contrast == "control":
+            saliency = photo.control(method, number)
+        else:
+            saliency = photo.saliency(method, contrast.removesuffix(", cubed"))
+            of_other = photo.saliency(method, "plain", photo.other)
+            if contrast.endswith("cubed"):
+                saliency = saliency**3
+        exactly = ordered(saliency)
+        for name, value in expected_of(photo, saliency).items():
+            by_order = not name.startswith(("localization", "parts"))
+            # Where pixels tie here and are a last bit apart there, a share of a thousandth.
+            tolerance = 1e-3 if name.startswith("average-precision") else 1e-6
+            agree(row[name], value, (method, contrast, name), tolerance if exactly or not by_order else 0.1)
+        if contrast in CONTRASTS:
+            # Pixels that tie here and not there share a rank: a hundred-thousandth.
+            agree(row["class-sensitivity"], spearman(saliency, of_other), "class-sensitivity", 2e-4)
+        else:
+            assert row["class-sensitivity"] is None
+
+
+def test_the_photos_try_what_matters(rows):
+    """Several predictions, right and wrong; regions that are there and not; maps that differ."""
+    once = {row["id"]: row for row in rows}
+    assert len({row["predicted"] for row in once.values()}) > 1
+    assert {row["correct"] for row in once.values()} == {True, False}
+    for name in ("localization@box", "localization@mask", "localization@difference", "parts@0.2"):
+        assert {row[name] is None for row in rows} == {True, False}, name
+    assert len({round(row["deletion"], 6) for row in rows if row["id"] == 0}) > 5
+
+
+def test_of_most_maps_the_order_is_certain(data):
+    photos = [Literal(item) for item in data.items()]
+    certain = [ordered(photo.saliency(m, c)) for photo in photos for m in PLAN.methods for c in CONTRASTS]
+    assert sum(certain) >= 24 > 0.6 * len(certain)
+
+
+def test_cubing_raises_energy_and_changes_no_ranking(rows):
+    for row in rows:
+        if row["contrast"] == "plain, cubed":
+            base = next(r for r in rows if (r["id"], r["method"], r["contrast"]) == (row["id"], row["method"], "plain"))
+            for name in ("deletion", "insertion", "relative-drop@0.1", "average-precision", "iou@0.2"):
+                assert row[name] == pytest.approx(base[name], abs=1e-12)
+            if not row["empty"]:
+                assert row["localization"] != base["localization"]
+
+
+def test_the_schema_of_the_rows(out):
+    numbers = [(name, pa.float64()) for name in METRICS]
+    curves = [
+        (f"{name} {kind}", pa.list_(pa.float32()))
+        for name, kind in (
+            ("deletion", "curve"), ("deletion", "curve of other"), ("insertion", "curve"),
+            ("insertion", "curve of other"), ("parts@0.2", "shares"),
+        )
+    ]  # fmt: skip
+    image = [
+        ("id", pa.int64()), ("key", pa.string()), ("label", pa.int32()), ("target", pa.int32()), ("other", pa.int32()),
+        ("predicted", pa.int32()), ("correct", pa.bool_()), ("confidence", pa.float64()),
+        ("other confidence", pa.float64()),
+    ]  # fmt: skip
+    maps = [("method", pa.string()), ("contrast", pa.string()), ("empty", pa.bool_())]
+    found = pq.read_schema(f"{out}/rows/part-00000.parquet")
+    assert found.equals(pa.schema([*image, *maps, *numbers, *curves, ("error", pa.string())]))
+
+
+@pytest.mark.parametrize(("batch_size", "copies", "workers"), [(1, None, 0), (3, 5, 0), (6, 1, 1)])
+def test_batches_and_processes_do_not_change_the_rows(data, rows, tmp_path, batch_size, copies, workers):
+    plan = replace(PLAN, batch_size=batch_size, copies=copies)
+    evaluate(evaluations.classifier(), data, plan, str(tmp_path / "run"), TARGETS, workers=workers)
+    found = rows_of(tmp_path / "run")
+    for row in (*found, *rows):
+        # A photo without parts beside one with them is given as many that are not seen.
+        row["parts@0.2 shares"] = [share for share in row["parts@0.2 shares"] if share is not None]
+    same(found, rows, 1e-6)
+
+
+def test_the_model_and_its_gradients_are_left_alone(data, tmp_path):
+    model = evaluations.classifier()
+    before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+    model.module.train()
+    evaluate(model, data, Plan(metrics=("relative-drop@0.1",)), str(tmp_path / "run"), TARGETS, workers=0)
+    assert model.module.training
+    assert all(parameter.grad is None for parameter in model.module.parameters())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.module.state_dict().items())
+
+
+def test_only_what_is_named_rightly_is_explained(data, rows, tmp_path):
+    plan = replace(PLAN, only_correct=True)
+    evaluate(evaluations.classifier(), data, plan, str(tmp_path / "run"), TARGETS, workers=0)
+    found = rows_of(tmp_path / "run")
+    right = {row["id"] for row in rows if row["correct"]}
+    # A batch of others than before, so not to the last bit.
+    own = [row for row in found if row["id"] in right]
+    expected = [row for row in rows if row["id"] in right]
+    for row in (*own, *expected):
+        row["parts@0.2 shares"] = [share for share in row["parts@0.2 shares"] if share is not None]
+    same(own, expected, 1e-6)
+    left = [row for row in found if row["id"] not in right]
+    assert len(left) == 6 - len(right) > 0
+    for row in left:
+        assert row["correct"] is False
+        assert row["method"] is row["error"] is row["deletion"] is None
+        assert row["confidence"] > 0
+
+
+def test_predicted_classes_are_explained_whatever_the_label(data, tmp_path):
+    plan = Plan(metrics=("confidence-drop@0.2", "localization@difference"), target="predicted")
+    evaluate(evaluations.classifier(), data, plan, str(tmp_path / "run"), (4, -1, 6, -1), workers=0)
+    found = rows_of(tmp_path / "run")
+    assert len({row["id"] for row in found}) == 6
+    for row in found:
+        assert row["target"] == row["predicted"]
+        assert row["correct"] == (None if row["label"] == 1 else row["predicted"] == (4, -1, 6)[row["label"]])
+
+
+def test_score_methods_are_those_of_explain(data, tmp_path):
+    import finercam
+
+    plan = Plan(methods=("scorecam", "gradcam", "ablationcam"), metrics=("confidence-drop@0.1",), batch_size=3)
+    model = evaluations.classifier()
+    evaluate(model, data, plan, str(tmp_path / "run"), TARGETS, workers=0)
+    found = rows_of(tmp_path / "run")
+    for number, item in enumerate(data.items()):
+        photo = Literal(item)
+        for method in plan.methods:
+            explained = finercam.explain(model, photo.image, photo.target, method=method)
+            row = next(r for r in found if (r["id"], r["method"], r["contrast"]) == (number, method, "finer"))
+            saliency = torch.as_tensor(explained.saliency)
+            fall = photo.probabilities(photo.image) - photo.after(saliency, photo.pixels // 10, False)
+            assert row["confidence-drop@0.1"] == pytest.approx(float(fall[photo.target]), abs=1e-6)

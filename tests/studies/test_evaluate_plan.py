@@ -1,0 +1,66 @@
+"""What an evaluation may be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import evaluations
+from evaluations import TARGETS
+from finercam.errors import FinercamError
+from finercam.studies.evaluate.evaluating import evaluate
+from finercam.studies.evaluate.plan import Plan, contrast_name, contrasts_of
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return evaluations.photos(tmp_path_factory.mktemp("photos"))
+
+
+def test_contrasts_are_named_by_what_differs_from_the_paper():
+    found = contrasts_of(
+        gammas=[0.6, 1.0], references=(3, 1), against=("similar", "predicted@2"), weightings=("mean",),
+        aggregates=("mean", "max"),
+    )  # fmt: skip
+    names = [contrast_name(contrast) for contrast in found]
+    assert len(set(names)) == len(names) == 1 + 2 * 2 * 2 + 2 * 2
+    assert names[:3] == ["plain", "finer", "finer gamma=1"]
+    assert "finer gamma=1 references=1 max" in names
+    assert "finer against=predicted@2 max" in names
+    assert [contrast_name(c) for c in contrasts_of(weightings=("official", "softmax"))] == [
+        "plain", "finer official", "finer softmax",
+    ]  # fmt: skip
+    assert [contrast_name(c) for c in contrasts_of(("finer",), gammas=[0.0, 0.25])] == ["plain", "finer gamma=0.25"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"methods": ("grad-cma",)}, "grad"),
+        ({"metrics": ("deletoin",)}, "'deletion'"),
+        ({"metrics": ("relative-drop@2",)}, "above 0 and up to 1"),
+        ({"metrics": ("localization@boxes",)}, "'box'"),
+        ({"metrics": ("deletion@3",)}, "takes no parameter"),
+        ({"metrics": ()}, "at least one"),
+        ({"steps": 0}, "steps is 0"),
+        ({"target": "lable"}, "'label'"),
+        ({"fill": "grey"}, "fill is 'grey'"),
+        ({"precision": "int8"}, "precision"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"copies": 0}, "copies is 0"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_refused(options, message):
+    with pytest.raises(FinercamError, match=message):
+        Plan(**options)
+
+
+def test_what_the_data_does_not_have_cannot_be_asked_for(data, tmp_path):
+    bare = replace(data, regions=())
+    for metric, missing in (
+        ("localization", "boxes or masks"), ("localization@difference", "difference"), ("parts", "part points"),
+    ):  # fmt: skip
+        with pytest.raises(FinercamError, match=missing):
+            evaluate(evaluations.classifier(), bare, Plan(metrics=(metric,)), str(tmp_path / "run"), TARGETS)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,198 @@
+"""Runs of an evaluation: what fails, what is left out, what is gone on with, and how often the model runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+
+import evaluations
+from evaluations import NAMES, TARGETS, rows_of, same
+from finercam.classifiers import Classifier
+from finercam.datasets.dataset import Dataset, Item
+from finercam.errors import FinercamError
+from finercam.studies.evaluate.evaluating import Progress, evaluate
+from finercam.studies.evaluate.plan import Plan
+
+PLAN = Plan(metrics=("deletion", "relative-drop@0.1", "localization", "parts@0.2"), steps=5, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return evaluations.photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def out(data, tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("runs") / "run")
+    assert evaluate(evaluations.classifier(), data, PLAN, folder, TARGETS, workers=0).photos == 6
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(out):
+    return rows_of(out)
+
+
+def test_photos_of_classes_that_the_model_has_not_are_left_out(data, tmp_path):
+    plan = Plan(metrics=("relative-drop@0.1",))
+    evaluate(evaluations.classifier(), data, plan, str(tmp_path / "run"), (4, -1, 6, -1), workers=0)
+    assert {row["key"] for row in rows_of(tmp_path / "run")} == {"0.png", "2.png", "3.png", "5.png"}
+    with pytest.raises(FinercamError, match="no photo"):
+        evaluate(evaluations.classifier(), data, plan, str(tmp_path / "none"), (-1,) * 4, workers=0)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_photo_that_cannot_be_read_is_a_row_and_the_rest_is_as_without_it(tmp_path, rows):
+    broken = evaluations.photos(tmp_path / "photos", broken=(1, 4))
+    seen = []
+    evaluate(evaluations.classifier(), broken, PLAN, str(tmp_path / "run"), TARGETS, workers=1, advance=seen.append)
+    found = rows_of(tmp_path / "run")
+    failed = [row for row in found if row["error"]]
+    assert [row["key"] for row in failed] == ["1.png", "4.png"]
+    for row in failed:
+        assert "not a picture" in row["error"]
+        assert {name for name, value in row.items() if value is not None} == {"id", "key", "label", "error"}
+    fine = [[row for row in given if row["id"] not in (1, 4)] for given in (found, rows)]
+    for row in (*fine[0], *fine[1]):
+        row["parts@0.2 shares"] = [share for share in row["parts@0.2 shares"] if share is not None]
+    same(*fine, 1e-6)
+    assert seen == [Progress(6, 0, 0), Progress(6, 6, 2)]
+
+
+def test_failed_photos_are_tried_again_only_when_asked(tmp_path):
+    data = evaluations.photos(tmp_path / "photos", 20, broken=(18,))
+    plan, run = Plan(metrics=("relative-drop@0.1",)), str(tmp_path / "run")
+    model = evaluations.classifier()
+    assert evaluate(model, data, plan, run, TARGETS, workers=0).measured == 20
+    evaluations.photos(tmp_path / "photos", 20)
+    again = evaluate(model, data, plan, run, TARGETS, workers=0)
+    assert (again.measured, again.resumed) == (0, True)
+    assert sum(row["error"] is not None for row in rows_of(run)) == 1
+    # The part of the failed photo alone: 16 to 19.
+    assert evaluate(model, data, plan, run, TARGETS, workers=0, retry_failed=True).measured == 4
+    assert sum(row["error"] is not None for row in rows_of(run)) == 0
+
+
+def test_any_error_of_the_preprocessing_is_the_photos(data, tmp_path):
+    def fussy(photo):
+        if photo.getpixel((0, 0)) == list_of[3].getpixel((0, 0)):
+            raise ValueError("I do not like this one")
+        return evaluations.preprocess(photo)
+
+    list_of = [data.open(item).photo for item in data.items()]
+    model = evaluations.classifier()
+    fussy_one = Classifier(model.module, "stem", preprocess=fussy, image_size=model.image_size)
+    evaluate(fussy_one, data, Plan(metrics=("relative-drop@0.1",)), str(tmp_path / "run"), TARGETS, workers=0)
+    failed = [row for row in rows_of(tmp_path / "run") if row["error"]]
+    assert [(row["key"], row["error"]) for row in failed] == [("3.png", "ValueError: I do not like this one")]
+
+
+def test_photos_of_several_sizes_are_measured_in_their_own(tmp_path):
+    folder = tmp_path / "photos"
+    evaluations.photos(folder)
+    for number in (1, 2, 4):
+        with Image.open(folder / f"{number}.png") as photo:
+            photo.resize((40, 28)).save(folder / f"{number}.png")
+    items = [Item(f"{n}.png", str(folder / f"{n}.png"), n % 3, (4.0, 2.0, 20.0, 16.0)) for n in range(6)]
+    data = Dataset("photos", NAMES, lambda: iter(items), regions=("box",))
+    plan, model = Plan(metrics=("relative-drop@0.1", "localization")), evaluations.classifier()
+    evaluate(model, data, plan, str(tmp_path / "run"), TARGETS, workers=0)
+    evaluate(model, data, replace(plan, batch_size=1), str(tmp_path / "one"), TARGETS, workers=0)
+    assert [row["error"] for row in rows_of(tmp_path / "run") if row["error"]] == []
+    same(rows_of(tmp_path / "run"), rows_of(tmp_path / "one"), 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        # The look; 2 maps and 3 controls with 5 % and with 10 % of the pixels masked.
+        (("relative-drop@0.05", "relative-drop@0.1"), 1 + 5 * 2),
+        # 9 steps between nothing and all; all of it removed, once for every map; 10 % is one of the steps.
+        (("deletion", "relative-drop@0.05", "relative-drop@0.1"), 1 + 5 * (9 + 1) + 1),
+        (("deletion", "insertion"), 1 + 5 * (9 + 9) + 2),
+        (("localization", "average-precision"), 1),
+    ],
+)
+def test_the_model_runs_as_often_as_the_documentation_says(tmp_path, metrics, expected):
+    runs = []
+    for count in (4, 12):
+        model, seen = evaluations.classifier(), []
+        # The folded copy has the same hook.
+        model.module.register_forward_hook(lambda module, images, output, seen=seen: seen.append(len(images[0])))
+        data = evaluations.photos(tmp_path / "photos", count)
+        plan = Plan(metrics=metrics, steps=10, batch_size=4)
+        evaluate(model, data, plan, str(tmp_path / str(count)), TARGETS, workers=0)
+        runs.append(sum(seen))
+    assert runs[1] - runs[0] == 8 * expected
+
+
+def test_a_run_stopped_anywhere_goes_on_to_the_same_rows(tmp_path):
+    data = evaluations.photos(tmp_path / "photos", 70)
+    plan, model = Plan(metrics=("relative-drop@0.1", "deletion"), steps=5), evaluations.classifier()
+    evaluate(model, data, plan, str(tmp_path / "whole"), TARGETS, workers=0)
+
+    class Stopped(Exception):
+        pass
+
+    def stop_after(parts):
+        def advance(progress):
+            if progress.done >= 16 * parts:
+                raise Stopped
+
+        return advance
+
+    for parts in (0, 1, 3, 3):
+        with pytest.raises(Stopped):
+            evaluate(model, data, plan, str(tmp_path / "run"), TARGETS, workers=0, advance=stop_after(parts))
+    assert len(list((tmp_path / "run" / "rows").iterdir())) == 3
+    (tmp_path / "run" / "rows" / "part-00001.parquet").write_bytes(b"PAR1")
+    (tmp_path / "run" / "manifest.parquet").unlink()
+    finished = evaluate(model, data, plan, str(tmp_path / "run"), TARGETS, workers=1)
+    assert (finished.resumed, finished.measured) == (True, 70 - 32)
+    assert rows_of(tmp_path / "run") == rows_of(tmp_path / "whole")
+
+
+def test_a_manifest_of_other_photos_is_found_out(data, tmp_path):
+    plan, run = Plan(metrics=("relative-drop@0.1",)), tmp_path / "run"
+    evaluate(evaluations.classifier(), data, plan, str(run), TARGETS, workers=0)
+    fewer = evaluations.photos(tmp_path / "photos", 3)
+    evaluate(evaluations.classifier(), fewer, plan, str(tmp_path / "other"), TARGETS, workers=0)
+    (run / "manifest.parquet").write_bytes((tmp_path / "other" / "manifest.parquet").read_bytes())
+    with pytest.raises(FinercamError, match="lists 3 photos, not the run's 6"):
+        evaluate(evaluations.classifier(), data, plan, str(run), TARGETS, workers=0)
+
+
+@pytest.mark.parametrize("change", ["weights", "data", "plan", "targets", "preprocessing"])
+def test_another_run_never_goes_on_in_the_folder(data, out, change):
+    model, given, plan, targets = evaluations.classifier(), data, PLAN, TARGETS
+    if change == "weights":
+        with torch.no_grad():
+            model.module.head.bias[0] += 1e-6
+    elif change == "data":
+        given = replace(data, items=lambda: iter(list(data.items())[1:]))
+    elif change == "plan":
+        plan = replace(PLAN, fill="blur")
+    elif change == "targets":
+        targets = (4, 1, 6, -1)
+    else:
+        model = Classifier(
+            model.module, "stem", preprocess=torch.nn.Identity(), image_size=model.image_size, name="tiny",
+            class_names=model.labels.names,
+        )  # fmt: skip
+    with pytest.raises(FinercamError, match="differs in: ") as found:
+        evaluate(model, given, plan, out, targets, workers=0)
+    assert {"weights": "weights", "data": "manifest", "plan": "fill", "targets": "manifest"}.get(change, change) in str(
+        found.value
+    )
+
+
+def test_the_description_holds_no_option_that_changes_nothing(out):
+    with open(f"{out}/run.json") as file:
+        described = json.load(file)
+    assert described["classes"] == list(NAMES)
+    assert described["data"]["photos"] == 6
+    assert not {"batch_size", "copies", "workers"} & set(described["plan"])

@@ -1,0 +1,596 @@
+"""The examination on classifiers of which it is known exactly what they look at, and its numbers written out."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from colour_readers import BOX, MIDDLES, NAMES, reader, write_birds
+from finercam import Classifier, FinercamError, load
+from finercam.datasets.aviary import PARTS, SPECIES, label_names
+from finercam.datasets.aviary.species import PART_OF, differing, look_alikes
+from finercam.figures.faithfulness import Example, draw_examples
+from finercam.metrics.intervals import Mean
+from finercam.placement import Axis, Placement
+from finercam.studies.faithfulness import rows as rows_module
+from finercam.studies.faithfulness.aligning import agreement, carried, in_common, overlap
+from finercam.studies.faithfulness.attributes import (
+    CUB_PARTS,
+    CUB_PLACES,
+    Attribute,
+    Attributes,
+    aviary_attributes,
+    cub_attribute,
+    cub_attributes,
+)
+from finercam.studies.faithfulness.examining import Examined, Examiner
+from finercam.studies.faithfulness.rows import (
+    ALIKE,
+    DIFFERS,
+    IGNORES,
+    LISTED,
+    UNCERTAIN,
+    USES,
+    Pair,
+    Row,
+    asked_in_words,
+    evenly,
+    rows_of_places,
+    rows_of_words,
+)
+from finercam.studies.faithfulness.subjects import read_subject
+from finercam.studies.faithfulness.verdicts import Judgement, judge, judge_pairs, verdict_on
+from finercam.studies.faithfulness.writing import findings_csv, rows_csv, to_markdown
+
+REAL = Path(os.environ.get("FINERCAM_SHARED", "")) / "data" / "cub10"
+needs_real = pytest.mark.skipif(
+    not os.environ.get("FINERCAM_SHARED") or not REAL.is_dir(), reason="FINERCAM_SHARED has no data/cub10"
+)
+
+
+@pytest.fixture(scope="module")
+def birds(tmp_path_factory):
+    return read_subject(f"cub:{write_birds(tmp_path_factory.mktemp('birds'))}", "all")
+
+
+def examined_by(birds, where: str, **options) -> list[Examined]:
+    return list(Examiner(reader(where), birds, [0, 1], **options).examine(5))
+
+
+def verdicts(judgement: Judgement) -> dict[str, tuple[str, str]]:
+    return {one.name: (one.status, one.verdict) for one in judgement.findings}
+
+
+# --- classifiers that read one place ---------------------------------------------------------------------------------
+
+
+def test_a_classifier_that_reads_the_wing_uses_the_wing(birds):
+    examined = examined_by(birds, "left wing")
+    found = judge(examined)
+    assert (found.photos, found.correct, found.empty) == (12, 12, 0)
+    # The comparison has nothing to draw there: the plain map is on the wing already.
+    assert all(abs(row.alignment - row.plain) < 1e-6 for one in examined for row in one.rows)
+    assert verdicts(found)["wing"] == (LISTED, USES)
+    assert {verdict for name, (_, verdict) in verdicts(found).items() if name != "wing"} == {IGNORES}
+    assert found.background == "no"
+    assert found.sentence() == (
+        f"uses: wing; ignores: none; looks elsewhere: no (0 % of the saliency off the object, "
+        f"{100 * found.on_listed.mean:.0f} % on what differs)"
+    )
+    assert all(row.verdict == USES for one in examined for row in one.rows if row.status == LISTED)
+    pairs = {(one.target, one.other): one for one in judge_pairs(examined)}
+    assert set(pairs) == {(0, 1), (1, 0)}
+    assert pairs[0, 1].sentence().startswith("uses: wing (red wings);")
+    assert pairs[1, 0].sentence().startswith("uses: wing (blue wings);")
+
+
+def test_a_classifier_that_reads_the_background_looks_elsewhere(birds):
+    found = judge(examined_by(birds, "background"))
+    assert found.correct == 12
+    assert verdicts(found)["wing"] == (LISTED, IGNORES)
+    assert found.background == "yes"
+    assert found.off.low > 0.5
+    assert found.sentence().startswith("uses: none; ignores: wing; looks elsewhere: the background (")
+
+
+def test_a_classifier_that_reads_what_does_not_differ_is_caught(birds):
+    found = judge(examined_by(birds, "tail"))
+    assert verdicts(found)["tail"] == (ALIKE, USES)
+    assert verdicts(found)["wing"] == (LISTED, IGNORES)
+    assert "looks elsewhere: tail (no difference)" in found.sentence()
+    # The tail is red: to the second species, which blue speaks for, its contrast has nothing.
+    assert found.empty == 0 or found.empty == 6
+
+
+def test_batches_do_not_matter(birds):
+    one = list(Examiner(reader("left wing"), birds, [0, 1]).examine(1))
+    all_at_once = list(Examiner(reader("left wing"), birds, [0, 1]).examine(100))
+    first, second = ([row for each in run for row in each.rows] for run in (one, all_at_once))
+    assert [(row.key, row.name, row.verdict) for row in first] == [(row.key, row.name, row.verdict) for row in second]
+    for number in ("alignment", "chance", "advantage", "gain", "above", "plain"):
+        values = [[getattr(row, number) for row in rows] for rows in (first, second)]
+        np.testing.assert_allclose(*values, atol=1e-6)
+
+
+def test_all_photos_are_held_against_the_class_named(birds):
+    examined = examined_by(birds, "left wing", against=1)
+    assert {(one.target, one.other) for one in examined} == {(0, 1)}
+    assert len(examined) == 6
+
+
+def test_the_most_similar_class_is_the_nearest_in_logit_among_its_look_alikes():
+    subject = read_subject("aviary", images=6)
+    classifier = load("aviary", device="cpu")
+    for one in Examiner(classifier, subject, list(range(len(SPECIES)))).examine(4):
+        with torch.no_grad():
+            logits = classifier.module(one.image[None])[0]
+        family = [label_names.index(other.name) for other in look_alikes(SPECIES[one.target])]
+        assert one.other == min(family, key=lambda other: abs(float(logits[other] - logits[one.target])))
+        assert one.correct == (int(logits.argmax()) == one.target)
+
+
+# --- the aviary ----------------------------------------------------------------------------------------------------
+
+
+class _Border(nn.Module):
+    """Reads the colour of the picture's border, random for each species: a background reader."""
+
+    def __init__(self):
+        super().__init__()
+        keep = torch.zeros(16, 16)
+        keep[0], keep[:, 0], keep[:, -1] = 1, 1, 1
+        self.cells = _Kept(keep)
+        self.head = nn.Linear(6, len(SPECIES))
+        self.head.weight.data = torch.randn(self.head.weight.shape, generator=torch.Generator().manual_seed(0))
+
+    def forward(self, x):
+        return self.head(self.cells(x).mean((2, 3)))
+
+
+class _Kept(nn.Module):
+    def __init__(self, keep):
+        super().__init__()
+        self.register_buffer("keep", keep)
+
+    def forward(self, x):
+        cells = torch.nn.functional.adaptive_avg_pool2d(x, 16)
+        return torch.cat([cells, -cells], 1).relu() * self.keep
+
+
+def test_on_the_aviary_a_background_reader_is_caught_and_the_embedded_one_cleared():
+    subject = read_subject("aviary", images=16)
+    clean = load("aviary", device="cpu")
+    targets = list(range(len(SPECIES)))
+    cleared = judge(list(Examiner(clean, subject, targets).examine(8)))
+    assert cleared.background == "no"
+    border = Classifier(_Border(), "cells", preprocess=clean.preprocess, class_names=label_names, image_size=(128, 128))
+    caught = judge(list(Examiner(border, subject, targets).examine(8)))
+    assert caught.background == "yes"
+    assert "the background (" in caught.sentence()
+    assert not caught.named(USES)
+    assert cleared.on_listed.low > 0.06 > 0.03 > caught.on_listed.high
+
+
+def test_places_of_the_aviary_are_its_masks_and_what_differs_its_difference():
+    subject = read_subject("aviary:biased", images=20)
+    axis = Axis(1.0, 0.0, 128, 128)
+    as_it_is = Placement(axis, axis)
+    checked = 0
+    for item in subject.dataset.items():
+        example = subject.dataset.open(item)
+        species = SPECIES[item.label]
+        for other in look_alikes(species):
+            label = label_names.index(other.name)
+            places = subject.places(item, example, as_it_is, label)
+            traits = {PART_OF[key] for key in differing(species, other)}
+            union = np.logical_or.reduce([places[place].numpy() for place in traits if place in places])
+            np.testing.assert_array_equal(union, example.differences[label])
+            shown = np.logical_or.reduce([mask.numpy() for place, mask in places.items() if place not in traits])
+            assert not (shown & ~example.mask).any()
+            checked += len(traits) > 1
+    assert checked > 2  # pairs that differ in two places
+
+
+# --- attributes ----------------------------------------------------------------------------------------------------
+
+
+def test_every_part_point_of_cub_is_at_one_place_and_every_group_at_known_places():
+    parts = [part for own in CUB_PARTS.values() for part in own]
+    assert len(parts) == len(set(parts)) == 15
+    assert {place for places in CUB_PLACES.values() for place in places} == set(CUB_PARTS)
+    assert [group for group, places in CUB_PLACES.items() if not places] == [
+        "has_size", "has_shape", "has_primary_color",
+    ]  # fmt: skip
+
+
+@needs_real
+def test_every_published_attribute_is_tied_to_places_or_listed_as_the_whole_birds():
+    table = cub_attributes(str(REAL))
+    assert len(table.attributes) == 312
+    for one in table.attributes:
+        group = one.name.split("::")[0]
+        assert (one.places == ()) == (CUB_PLACES[group] == ())
+        assert (one.phrase is None) == (one.places == ())
+        assert set(one.places) <= set(CUB_PARTS)
+    phrases = [one.phrase for one in table.attributes if one.phrase]
+    assert not [phrase for phrase in phrases if "_" in phrase or "(" in phrase or "has" in phrase.split()]
+    red_winged, brewer = (
+        next(index for index, name in enumerate(table.class_names) if bird in name)
+        for bird in ("Red_winged_Blackbird", "Brewer_Blackbird")
+    )
+    assert [one.phrase for one, _ in table.listed(red_winged, brewer)] == [
+        "multi-colored wings", "red wings", "orange wings",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "places", "phrase"),
+    [
+        ("has_wing_color::red", ("wing",), "red wings"),
+        ("has_underparts_color::white", ("breast", "belly"), "white underparts"),
+        ("has_tail_shape::forked_tail", ("tail",), "forked tail"),
+        ("has_wing_shape::rounded-wings", ("wing",), "rounded wings"),
+        ("has_under_tail_color::buff", ("tail",), "buff under tail"),
+        ("has_head_pattern::eyering", ("eye",), "eye ring"),
+        ("has_head_pattern::plain", ("crown", "forehead", "eye"), "plain head"),
+        ("has_bill_length::longer_than_head", ("beak",), "bill longer than the head"),
+        ("has_shape::duck-like", (), None),
+    ],
+)
+def test_attributes_in_places_and_words(name, places, phrase):
+    one = cub_attribute(name)
+    assert (one.places, one.phrase) == (places, phrase)
+
+
+def test_an_unknown_attribute_is_refused():
+    with pytest.raises(FinercamError, match="'has_antlers::big' is no attribute of CUB"):
+        cub_attribute("has_antlers::big")
+
+
+def test_listed_attributes_lead_most_and_shared_ones_do_not_differ(birds):
+    table = birds.attributes
+    # The tail's 5 points are no difference, and size has no place.
+    assert [(one.name, size) for one, size in table.listed(0, 1)] == [("has_wing_color::red", 90.0)]
+    assert [one.name for one, _ in table.listed(1, 0)] == ["has_wing_color::blue"]
+    ranked = _table(wing=(40, 0), tail=(5, 90), leg=(75, 10), eye=(31, 0), nape=(80, 0), beak=(30, 0))
+    assert [one.name for one, _ in ranked.listed(0, 1)] == ["nape::x", "leg::x", "wing::x"]
+    assert [one.name for one, _ in ranked.listed(0, 1, count=9)] == ["nape::x", "leg::x", "wing::x", "eye::x"]
+    assert [one.name for one, _ in _table(wing=(20, 0), tail=(10, 0)).listed(0, 1)] == ["wing::x"]
+    assert table.largest(0, 1) == {"wing": 90, "tail": 5, "throat": 0, "crown": 5, "leg": 0}
+    assert [one.name for one, _ in table.shared(0, 1)] == [
+        "has_throat_color::red", "has_crown_color::red", "has_leg_color::red", "has_tail_shape::forked_tail",
+    ]  # fmt: skip
+    assert [(one.name, status) for one, _, status in asked_in_words(table, Pair("a", 0, 1), 1)] == [
+        ("has_wing_color::red", LISTED), ("has_throat_color::red", ALIKE), ("has_crown_color::red", ALIKE),
+        ("has_leg_color::red", ALIKE), ("has_tail_shape::forked_tail", ALIKE),
+    ]  # fmt: skip
+
+
+def test_the_aviarys_attributes_are_its_traits():
+    table = aviary_attributes()
+    assert set(table.places) <= set(PARTS)
+    for label, species in enumerate(SPECIES):
+        for other in table.alike[label]:
+            listed = table.listed(label, other, count=9)
+            keys = differing(species, SPECIES[other])
+            assert {one.name for one, _ in listed} == {f"{key}::{species.attributes[key]}" for key in keys}
+            assert {one.name for one, _ in table.listed(label, other, in_words=True)} == {
+                f"{key}::{species.attributes[key]}" for key in keys if species.attributes[key] not in ("none", "plain")
+            }
+
+
+# --- rows ----------------------------------------------------------------------------------------------------------
+
+
+def _table(**strengths: tuple[float, float]) -> Attributes:
+    """Return attributes of two classes, each seen at the place of its name."""
+    attributes = tuple(Attribute(f"{name}::x", (name,), f"x {name}") for name in strengths)
+    return Attributes(attributes, np.array(list(strengths.values()), np.float64).T.copy(), ("c", "d"), ((1,), (0,)))
+
+
+def test_rows_of_places_are_the_shares_written_out():
+    generator = np.random.default_rng(0)
+    saliency, plain = (generator.random((10, 12)) for _ in range(2))
+    masks = {name: generator.random((10, 12)) < 0.15 for name in ("wing", "tail", "leg", "eye", "nape")}
+    even = generator.random((10, 12)) + 0.1
+    table = _table(wing=(90, 0), tail=(50, 50), leg=(40, 50), eye=(0, 60), nape=(60, 50), crown=(0, 0))
+    tensors = [torch.from_numpy(each) for each in (saliency, plain, even)]
+    found = rows_of_places(
+        Pair("key", 0, 1), table, {name: torch.from_numpy(mask) for name, mask in masks.items()}, *tensors, count=1
+    )
+    assert [(row.name, row.status) for row in found] == [
+        ("wing::x", LISTED), ("wing", LISTED), ("tail", ALIKE), ("leg", ALIKE), ("eye", DIFFERS), ("nape", ALIKE),
+    ]  # fmt: skip
+    for row in found:
+        own = masks[row.places[0]]
+        controls = [masks[name] & ~own for name in ("tail", "leg", "nape") if name != row.places[0]]
+        union = np.logical_or.reduce(controls)
+        share = saliency[own].sum() / saliency.sum()
+        chance = saliency[union].sum() / saliency.sum() * even[own].sum() / even[union].sum()
+        assert row.alignment == pytest.approx(share)
+        assert row.chance == pytest.approx(chance)
+        assert row.advantage == pytest.approx((share - chance) / (share + chance))
+        of_plain = plain[own].sum() / plain.sum()
+        assert row.plain == pytest.approx(of_plain)
+        assert row.gain == pytest.approx((share - of_plain) / (share + of_plain))
+        density = saliency[own].sum() / even[own].sum()
+        assert row.above == np.mean([density > saliency[one].sum() / even[one].sum() for one in controls])
+        assert math.isnan(row.overlap)
+
+
+def test_without_enough_that_is_alike_the_most_alike_is_taken():
+    ones = torch.ones(4, 4)
+    masks = {name: torch.zeros(4, 4, dtype=torch.bool) for name in ("wing", "tail", "leg", "eye")}
+    for index, mask in enumerate(masks.values()):
+        mask[index] = True
+    table = _table(wing=(90, 0), tail=(80, 0), leg=(70, 0), eye=(60, 0))
+    found = {row.name: row.status for row in rows_of_places(Pair("k", 0, 1), table, masks, ones, ones, ones, 1)}
+    assert found == {"wing::x": LISTED, "wing": LISTED, "tail": DIFFERS, "leg": ALIKE, "eye": ALIKE}
+    nothing = rows_of_places(Pair("k", 0, 1), table, masks, 0 * ones, ones, ones, 1)
+    assert all(math.isnan(row.alignment) and row.verdict == UNCERTAIN for row in nothing)
+
+
+def test_an_even_map_is_at_chance_where_it_is_even():
+    outline = torch.zeros(64, 64, dtype=torch.bool)
+    outline[8:56, 16:40] = True
+    even = evenly(outline, (8, 8))
+    cells = outline.double().reshape(8, 8, 8, 8).mean((1, 3)).numpy()
+    for y, x in ((0, 0), (10, 20), (31, 39), (63, 63)):
+        at = [min(max((place + 0.5) / 8 - 0.5, 0), 7) for place in (y, x)]
+        (y0, x0), (fy, fx) = [int(a) for a in at], [a - int(a) for a in at]
+        y1, x1 = min(y0 + 1, 7), min(x0 + 1, 7)
+        expected = (1 - fy) * ((1 - fx) * cells[y0, x0] + fx * cells[y0, x1])
+        expected += fy * ((1 - fx) * cells[y1, x0] + fx * cells[y1, x1])
+        assert float(even[y, x]) == pytest.approx(max(expected, 1e-3), abs=1e-6)
+    masks = {name: torch.zeros_like(outline) for name in ("wing", "tail", "leg")}
+    masks["wing"][20:30, 20:30], masks["tail"][50:60, 20:30], masks["leg"][30:40, 10:18] = True, True, True
+    table = _table(wing=(90, 0), tail=(50, 50), leg=(50, 50))
+    for row in rows_of_places(Pair("k", 0, 1), table, masks, even, even, even):
+        if row.status == LISTED:
+            assert row.advantage == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("advantage", "above", "verdict"),
+    [(0.4, 1.0, USES), (0.4, 0.8, UNCERTAIN), (-0.2, 0.5, IGNORES), (-0.2, 0.0, IGNORES), (math.nan, 1.0, UNCERTAIN)],
+)
+def test_the_verdict_on_a_photo(advantage, above, verdict):
+    row = Row("k", 0, 1, "wing", "wing", ("wing",), 90.0, LISTED, 0.5, 0.2, advantage, 0.0, above, 0.5)
+    assert row.verdict == verdict
+
+
+# --- words ---------------------------------------------------------------------------------------------------------
+
+
+def test_rows_of_words_are_correlations_and_overlaps():
+    generator = torch.Generator().manual_seed(0)
+    axis = Axis(1.0, 0.0, 64, 64)
+    placement = Placement(axis, axis)
+    saliency, plain = (torch.rand(64, 64, generator=generator) for _ in range(2))
+    table = _table(wing=(90, 0), tail=(60, 60), leg=(70, 70), eye=(80, 80))
+    words = {f"x {name}": (torch.rand(64, 64, generator=generator), placement) for name in ("tail", "leg", "eye")}
+    # An increasing change of the map itself: the same order.
+    words["x wing"] = (saliency**3, placement)
+    wing, *others = rows_of_words(Pair("k", 0, 1), table, words, (saliency, placement), (plain, placement), 1)
+
+    def spearman(a, b):
+        ranks = [np.argsort(np.argsort(each.numpy().ravel())) for each in (a, b)]
+        return np.corrcoef(*ranks)[0, 1]
+
+    expected = {name: spearman(saliency, words[f"x {name}"][0]) for name in ("eye", "leg", "tail")}
+    assert (wing.status, wing.alignment, wing.overlap, wing.above) == (LISTED, pytest.approx(1), 1, 1)
+    assert wing.chance == pytest.approx(np.mean(list(expected.values())), abs=1e-5)
+    assert wing.advantage == pytest.approx(wing.alignment - wing.chance)
+    assert wing.plain == pytest.approx(spearman(plain, saliency), abs=1e-5)
+    assert wing.gain == pytest.approx(1 - wing.plain)
+    assert [row.places[0] for row in others] == list(expected)
+    for row in others:
+        assert (row.status, row.alignment) == (ALIKE, pytest.approx(expected[row.places[0]], abs=1e-5))
+        rest = [value for name, value in expected.items() if name != row.places[0]]
+        assert row.chance == pytest.approx(np.mean(rest), abs=1e-5)
+
+
+def test_the_overlap_is_of_the_top_fifths_and_takes_no_zeros():
+    first, second = torch.zeros(2, 5, 4), torch.zeros(2, 5, 4)
+    first[0, 0], second[0, 0, :2], second[0, 1, :2] = 1, 2, 1
+    first[1, 0, 0] = 1
+    # Of 20 pixels 4: two of four are shared, of six.
+    found = overlap(first, second)
+    assert float(found[0]) == pytest.approx(2 / 6)
+    assert math.isnan(found[1])
+    assert all(math.isnan(value) for value in agreement(first[1], second[1]))
+    assert overlap(first[:1], first[:1]).tolist() == [1]
+
+
+def test_maps_are_compared_where_both_models_saw_the_photo():
+    """A photo of 200 x 100: squashed for one model, its middle cut out and mirrored for the other."""
+    squashed = Placement(Axis(0.32, 0.0, 200, 64), Axis(0.64, 0.0, 100, 64))
+    cut = Placement(Axis(-0.48, 72.0, 200, 48), Axis(0.32, 0.0, 100, 32))
+
+    def seen(placement):
+        return placement.y.cells()[:, None] + 2 * placement.x.cells()
+
+    first, second = in_common(seen(squashed), squashed, seen(cut), cut)
+    at = torch.arange(64, dtype=torch.float64) + 0.5
+    expected = (at * 100 / 64)[:, None] + 2 * (50 + at * 100 / 64)
+    inner = slice(2, -2)  # beyond the middle of the last pixel a map is constant
+    torch.testing.assert_close(first[inner, inner], expected[inner, inner], atol=1e-6, rtol=0)
+    torch.testing.assert_close(second[inner, inner], expected[inner, inner], atol=1e-6, rtol=0)
+    over = carried(seen(cut), cut, squashed)
+    inside = (squashed.x.cells() > 53) & (squashed.x.cells() < 147)
+    torch.testing.assert_close(over[2:-2, inside], seen(squashed)[2:-2, inside], atol=1e-6, rtol=0)
+    assert not over[:, squashed.x.cells() < 50].any()
+    elsewhere = Placement(Axis(1.0, -160.0, 200, 40), squashed.y)
+    left = Placement(Axis(1.0, 0.0, 200, 40), squashed.y)
+    with pytest.raises(FinercamError, match="different parts of the photo"):
+        in_common(seen(elsewhere), elsewhere, seen(left), left)
+
+
+def test_with_words_a_wing_reader_agrees_with_red_wings(birds):
+    """The text model is exact here: each phrase's map is its place."""
+    places = {"wings": "left wing", "throat": "throat", "crown": "crown", "legs": "left leg", "tail": "tail"}
+
+    def words(photo, phrases):
+        axis = Axis(1.0, 0.0, 96, 96)
+        found = {}
+        for phrase in phrases:
+            x, y = MIDDLES[places[phrase.split()[-1]]]
+            rows, columns = (torch.arange(96.0) + 0.5 for _ in range(2))
+            blob = torch.exp(-((rows[:, None] - y) ** 2 + (columns - x) ** 2) / 100)
+            found[phrase] = (blob, Placement(axis, axis))
+        return found
+
+    examined = examined_by(birds, "left wing", words=words, count=1)
+    found = judge(examined)
+    assert verdicts(found)["wing"] == (LISTED, USES)
+    assert {verdict for name, (_, verdict) in verdicts(found).items() if name != "wing"} == {IGNORES}
+    wing = found.findings[0]
+    assert wing.overlap.low > wing.overlap_chance.high + 0.2
+    assert found.background == "no"
+    away = judge(examined_by(birds, "background", words=words, count=1))
+    assert verdicts(away)["wing"] == (LISTED, IGNORES)
+    assert away.background == "yes"
+    picture = draw_examples([Example(examined[0], "Red", "Blue", draw_other())])
+    alone = draw_examples([Example(examined[0], "Red", "Blue")] * 2)
+    assert picture.width > alone.width
+    assert alone.height == 2 * picture.height
+    assert "rank correlation" in to_markdown([found], NAMES, "x", in_words=True)
+
+
+def draw_other():
+    from colour_readers import draw
+
+    return draw(1, 99)
+
+
+# --- verdicts ------------------------------------------------------------------------------------------------------
+
+
+def _mean(low, high, n=20):
+    return Mean((low + high) / 2, low, high, n)
+
+
+@pytest.mark.parametrize(
+    ("status", "advantage", "gain", "alike", "verdict"),
+    [
+        (LISTED, (0.2, 0.4), (0.06, 0.1), (0.3, 0.5), USES),
+        (LISTED, (0.2, 0.4), (0.04, 0.1), (0.3, 0.5), UNCERTAIN),  # not drawn, and others are as high
+        (LISTED, (0.2, 0.4), (0.04, 0.1), (-0.3, 0.1), USES),  # not drawn, but stands out
+        (ALIKE, (0.2, 0.4), (0.04, 0.1), (-0.3, 0.1), UNCERTAIN),
+        (ALIKE, (0.6, 0.8), (0.04, 0.1), (-0.3, 0.1), USES),
+        (ALIKE, (0.2, 0.4), (0.06, 0.1), (-0.3, 0.1), UNCERTAIN),  # drawn, maybe by a neighbour
+        (DIFFERS, (0.2, 0.4), (0.06, 0.1), (0.3, 0.5), USES),
+        (LISTED, (-0.2, 0.09), (0.06, 0.1), (-0.3, 0.1), IGNORES),
+        (LISTED, (0.01, 0.09), (0.06, 0.1), (-0.3, -0.1), IGNORES),  # above chance, and negligible
+        (LISTED, (-0.1, 0.3), (0.06, 0.1), (-0.3, 0.1), UNCERTAIN),
+    ],
+)
+def test_the_verdict_over_photos(status, advantage, gain, alike, verdict):
+    assert verdict_on(status, _mean(*advantage), _mean(*gain), [_mean(*alike)]) == verdict
+    assert verdict_on(status, _mean(*advantage, n=4), _mean(*gain), [_mean(*alike)]) == UNCERTAIN
+
+
+def test_what_the_text_model_does_not_find_says_nothing_of_the_classifier(birds):
+    """Its maps are all of the tail, whatever is asked for."""
+    axis = Axis(1.0, 0.0, 96, 96)
+    x, y = MIDDLES["tail"]
+    tail = torch.zeros(96, 96)
+    tail[y - 8 : y + 8, x - 8 : x + 8] = 1
+
+    def words(photo, phrases):
+        return {phrase: (tail, Placement(axis, axis)) for phrase in phrases}
+
+    examined = examined_by(birds, "tail", words=words)
+    found = {one.name: one for one in judge(examined).findings}
+    assert found["wing"].found.mean == -1
+    assert found["tail"].found.low > 0.5
+    assert found["wing"].verdict == UNCERTAIN
+    assert {row.verdict for one in examined for row in one.rows if row.status == LISTED} == {UNCERTAIN}
+    wing = found["wing"]
+    assert verdict_on(LISTED, wing.advantage, wing.gain, []) == IGNORES
+    (row, *_) = [row for row in examined[0].rows if "tail" in row.places]
+    mask = examined[0].places["tail"]
+    even = evenly(torch.from_numpy(np.pad(np.ones((64, 64), bool), 16)), (12, 12))
+    shares = [float(each[mask].sum() / each.sum()) for each in (tail, even)]
+    assert row.found == pytest.approx((shares[0] - shares[1]) / sum(shares), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("off", "excess", "expected"),
+    [
+        ((0.2, 0.3), (0.05, 0.1), "yes"),
+        ((0.04, 0.06), (0.01, 0.02), "no"),  # more than on what differs, and hardly any
+        ((0.08, 0.3), (0.01, 0.2), UNCERTAIN),
+        ((0.2, 0.3), (-0.05, 0.1), UNCERTAIN),
+        ((0.2, 0.3), (-0.2, -0.1), "no"),
+    ],
+)
+def test_the_verdict_on_the_background(birds, off, excess, expected):
+    found = judge(examined_by(birds, "left wing"))
+    assert replace(found, off=_mean(*off), excess=_mean(*excess)).background == expected
+
+
+def test_intervals_are_over_photos(birds):
+    examined = examined_by(birds, "left wing")
+    rows = list(examined[0].rows)
+    # Two rows of one place on one photo count as one photo.
+    doubled = [replace(row, alignment=row.alignment + 0.2) for row in rows if row.name == "wing"]
+    first = replace(examined[0], rows=(*rows, *doubled))
+    wing = judge([first]).findings[0]
+    assert (wing.name, wing.alignment.n) == ("wing", 1)
+    assert wing.alignment.mean == pytest.approx(doubled[0].alignment - 0.1)
+    assert wing.verdict == UNCERTAIN
+    assert judge([first]).background == UNCERTAIN
+
+
+def test_tables_hold_every_row_and_finding(birds):
+    examined = examined_by(birds, "left wing")
+    judgements = [judge(examined), *judge_pairs(examined)]
+    lines = rows_csv(examined, NAMES).splitlines()
+    assert len(lines) == 1 + sum(len(one.rows) for one in examined)
+    findings = findings_csv(judgements, NAMES).splitlines()
+    assert len(findings) == 1 + sum(len(one.findings) for one in judgements)
+    assert len({line.count(",") for line in lines}) == 1
+    report = to_markdown(judgements, NAMES, "A reader", in_words=False)
+    assert "## Red Bluet, not Blue Bluet" in report
+    assert judgements[0].sentence() in report
+
+
+# --- errors --------------------------------------------------------------------------------------------------------
+
+
+def test_data_without_attributes_and_a_single_class_are_refused(birds, tmp_path):
+    from pictures import save_picture
+
+    save_picture(tmp_path / "photos" / "one" / "a.png")
+    with pytest.raises(FinercamError, match=r"says nothing of the attributes of its classes.*give cub:DIR, aviary"):
+        read_subject(f"folder:{tmp_path / 'photos'}", "all")
+    with pytest.raises(FinercamError, match="the classifier must know two classes"):
+        Examiner(reader("tail"), birds, [0, -1])
+    with pytest.raises(FinercamError, match="no class that the classifier knows"):
+        Examiner(reader("tail"), birds, [-1, -1])
+    with pytest.raises(FinercamError, match="the classifier must know two classes"):
+        Examiner(reader("tail"), birds, [1, 1])
+
+
+def test_the_box_is_the_outline_where_there_is_no_mask(birds):
+    (one, *_) = examined_by(birds, "background")
+    x0, y0, x1, y1 = BOX
+    yes = np.zeros((96, 96), bool)
+    # Cells of 8 pixels, one and a half of them around the box; rounded at the corners.
+    ys, xs = np.mgrid[:96, :96]
+    away = np.hypot(
+        np.maximum(np.maximum(x0 - xs, xs - (x1 - 1)), 0), np.maximum(np.maximum(y0 - ys, ys - (y1 - 1)), 0)
+    )
+    yes = away > 12
+    assert one.off_area == pytest.approx(yes.mean())
+    saliency = one.saliency[0].numpy()
+    assert one.off == pytest.approx(saliency[yes].sum() / saliency.sum(), abs=1e-5)
+    assert rows_module.CONTROLS == 2

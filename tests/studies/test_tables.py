@@ -1,0 +1,231 @@
+"""Tables from rows whose means are known."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from finercam.engine.run_folder import RunFolder
+from finercam.engine.storage import Folder
+from finercam.errors import FinercamError
+from finercam.metrics.intervals import bootstrap_mean
+from finercam.studies.evaluate import writing
+from finercam.studies.evaluate.measures import find_measure
+from finercam.studies.evaluate.rows import to_table
+from finercam.studies.evaluate.tables import read_block
+
+METRICS = ("deletion", "relative-drop@0.05", "localization")
+#: Per photo: deletion, relative drop, localisation of plain, finer and the control.
+NUMBERS = {
+    ("gradcam", "plain"): [[0.30, 0.10, 0.5], [0.40, 0.30, 0.7], [0.20, 0.20, None], [0.90, -0.5, 0.1]],
+    ("gradcam", "plain, cubed"): [[0.30, 0.10, 0.9], [0.40, 0.30, 0.9], [0.20, 0.20, None], [0.90, -0.5, 0.9]],
+    ("gradcam", "finer"): [[0.25, 0.30, 0.4], [0.30, 0.45, 0.7], [0.15, 0.35, None], [0.85, 0.0, 0.2]],
+    ("layercam", "plain"): [[0.10, 0.15, 0.5], [0.20, 0.25, 0.6], [0.10, 0.20, None], [0.70, 0.1, 0.3]],
+    ("layercam", "finer gamma=1"): [[0.2, 0.1, 0.5], [0.3, 0.2, 0.6], [0.2, 0.1, None], [0.8, 0.0, 0.3]],
+    ("random", "control"): [[0.01, 0.90, 1.0], [0.02, 0.90, 1.0], [0.03, 0.90, None], [0.04, 0.9, 1.0]],
+}
+CORRECT = [True, True, True, False]
+
+
+def write_run(folder, name="aviary", metrics=METRICS, numbers=NUMBERS, photos=6, parts=((0, 2), (1, 3, 4))):
+    """A run of six photos, of which the last one is not measured yet and the fifth failed."""
+    run = RunFolder(Folder(str(folder)))
+    run.claim({
+        "model": {"name": "net_50"}, "data": {"name": name, "photos": photos},
+        "plan": {"metrics": list(metrics), "steps": 10},
+    })  # fmt: skip
+    measures = [find_measure(spec, 10) for spec in metrics]
+    for number, part in enumerate(parts):
+        rows = []
+        for i in part:
+            base = {"id": i, "key": f"{i}.png", "label": 0}
+            if i == 4:
+                rows.append({**base, "error": "not a picture | at all"})
+                continue
+            for (method, contrast), values in numbers.items():
+                rows.append({
+                    **base, "target": 1, "other": 2, "predicted": 1, "correct": CORRECT[i], "method": method,
+                    "contrast": contrast, "empty": (i, contrast) == (3, "finer"),
+                    **dict(zip(metrics, values[i], strict=True)),
+                })  # fmt: skip
+        run.commit(number, to_table(rows, measures))
+    return str(folder)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return write_run(tmp_path / "run")
+
+
+def column(name, method, contrast, photos=range(4)):
+    values = [NUMBERS[method, contrast][i][METRICS.index(name)] for i in photos]
+    return [math.nan if value is None else value for value in values]
+
+
+@pytest.mark.parametrize("only_correct", [False, True])
+def test_means_and_paired_differences(out, only_correct):
+    block = read_block(out, only_correct=only_correct)
+    photos = range(3) if only_correct else range(4)
+    assert (block.photos, block.measured, block.data, block.model) == (6, 5, "aviary", "net_50")
+    assert block.accuracy.mean == pytest.approx(0.75)
+    assert block.failed == (("4.png", "not a picture | at all"),)
+    assert [(line.method, line.contrast) for line in block.lines] == list(NUMBERS)
+    for line in block.lines:
+        assert line.images == len(photos)
+        for name in METRICS:
+            own = column(name, line.method, line.contrast, photos)
+            assert line.means[name].mean == pytest.approx(np.nanmean(own))
+            assert line.means[name].n == np.isfinite(own).sum()
+            assert line.means[name].low <= line.means[name].mean <= line.means[name].high
+            if line.contrast.startswith("finer"):
+                base = column(name, line.method, "plain", photos)
+                difference = np.array(own) - base
+                assert line.differences[name].mean == pytest.approx(np.nanmean(difference))
+                assert line.differences[name] == bootstrap_mean(torch_of(difference))
+        assert bool(line.differences) == line.contrast.startswith("finer")
+    empty = {(line.method, line.contrast): line.empty for line in block.lines}
+    assert empty["gradcam", "finer"] == (0 if only_correct else 0.25)
+    assert empty["gradcam", "plain"] == 0
+
+
+def torch_of(values):
+    import torch
+
+    return torch.tensor(np.asarray(values))
+
+
+def test_markdown_says_what_is_best_and_what_changed(out):
+    text = writing.to_markdown([read_block(out)])
+    assert "## aviary, net_50" in text
+    assert "5 of 6 photos so far, 1 failed; 75.0 % named rightly" in text
+    cells = {
+        row[0]: row[1:]
+        for row in ([c.strip() for c in line.strip("| ").split(" | ")] for line in text.splitlines() if "|" in line)
+    }
+    assert cells["map"] == ["Del. ↓", "RD@0.05 ↑", "Loc. ↑"]
+    first = text.split("What the contrast changes")[0]
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in first.splitlines() if line.startswith("|")]
+    assert rows[0] == ["map", "n", "Del. ↓", "RD@0.05 ↑", "Loc. ↑", "empty"]
+    assert [row[0] for row in rows[2:]] == [
+        "Grad-CAM", "Grad-CAM, cubed", "+ Finer", "Layer-CAM", "+ Finer, gamma=1", "Random"
+    ]  # fmt: skip
+    bold = {(row[0], rows[0][i]) for row in rows[2:] for i, cell in enumerate(row) if "**" in cell}
+    # Neither a control nor the cubed base wins, however good.
+    assert bold == {("Layer-CAM", "Del. ↓"), ("+ Finer", "RD@0.05 ↑"), ("Layer-CAM", "Loc. ↑")}
+    assert rows[2][2].startswith("0.450 [")
+    assert rows[4][5] == "25.0 %"
+    changed = text.split("What the contrast changes")[1]
+    assert "| Grad-CAM + Finer | **-0.0625 [" in changed
+    assert "| Layer-CAM + Finer, gamma=1 | **+0.1000 [" in changed
+    assert "+0.0000 [+0.0000, +0.0000] |" in changed
+    assert "**+0.0000" not in changed
+    assert "- failed: 4.png: not a picture" in text
+
+
+def test_csv_holds_every_number(out):
+    block = read_block(out)
+    found = list(csv.DictReader(io.StringIO(writing.to_csv([block, block]))))
+    assert len(found) == 2 * len(NUMBERS) * len(METRICS)
+    for row in found:
+        own = column(row["metric"], row["method"], row["contrast"])
+        assert float(row["mean"]) == pytest.approx(np.nanmean(own), abs=1e-6)
+        assert int(row["n"]) == np.isfinite(own).sum()
+        if row["contrast"].startswith("finer"):
+            change = np.array(own) - column(row["metric"], row["method"], "plain")
+            assert float(row["difference"]) == pytest.approx(np.nanmean(change), abs=1e-6)
+            assert int(row["pairs"]) == np.isfinite(change).sum()
+        else:
+            assert row["difference"] == row["pairs"] == ""
+
+
+def test_latex_is_well_formed_and_escaped(tmp_path):
+    out = write_run(tmp_path / "run", name="folder:~/my_birds & more/50%^2\\x")
+    text = writing.to_tex([read_block(out)])
+    assert text.count("\\begin{") == text.count("\\end{") == 2
+    assert "folder:\\textasciitilde{}/my\\_birds \\& more/50\\%\\textasciicircum{}2\\textbackslash{}x, net\\_50" in text
+    body = text.split("\\midrule", 1)[1].split("\\bottomrule")[0]
+    lines = [line for line in body.splitlines() if "&" in line]
+    assert len(lines) == len(NUMBERS)
+    assert all(line.count("&") == 3 and line.endswith("\\\\") for line in lines)
+    assert re.search(r"^\+ Finer & 0\.388 & \\textbf\{0\.275\}", body, re.MULTILINE)
+    assert body.count("\\midrule") == 1
+    assert body.index("\\midrule") < body.index("Random")
+
+
+def test_several_runs_stand_one_after_another(out, tmp_path):
+    other = write_run(tmp_path / "other", name="cub:birds")
+    text = writing.to_markdown([read_block(run) for run in (out, other)])
+    assert text.index("## aviary") < text.index("## cub:birds")
+
+
+def test_only_what_is_right_where_nothing_is(tmp_path):
+    wrong = {key: [values[3]] * 4 for key, values in NUMBERS.items()}
+    out = write_run(tmp_path / "run", numbers=wrong, parts=((3,),), photos=1)
+    block = read_block(out, only_correct=True)
+    assert all(line.images == 0 for line in block.lines)
+    text = writing.to_markdown([block])
+    assert "nan" not in text + writing.to_csv([block]) + writing.to_tex([block])
+
+
+def test_a_run_in_which_every_photo_failed(tmp_path):
+    out = write_run(tmp_path / "run", parts=((4,),), photos=1)
+    block = read_block(out)
+    assert block.lines == ()
+    assert "1 photos, 1 failed; no labels" in writing.to_markdown([block])
+    writing.to_tex([block])
+
+
+def test_parts_bring_a_column_of_consistency(tmp_path):
+    run = RunFolder(Folder(str(tmp_path / "run")))
+    run.claim({
+        "model": {"name": "net"}, "data": {"name": "birds", "photos": 4}, "plan": {"metrics": ["parts"], "steps": 10},
+    })  # fmt: skip
+    shares = [[0.5, 0.2, 0.0], [0.5, 0.2, 0.0], [0.0, 0.1, 0.6], [0.0, 0.1, 0.6]]
+    rows = [
+        {"id": i, "key": str(i), "label": i // 2, "correct": True, "method": "gradcam", "contrast": "plain",
+         "empty": False, "parts": 0.7, "parts shares": shares[i]}
+        for i in range(4)
+    ]  # fmt: skip
+    run.commit(0, to_table(rows, [find_measure("parts")]))
+    (line,) = read_block(run.folder.uri).lines
+    between = 0.02 / (math.hypot(0.5, 0.2) * math.hypot(0.1, 0.6))
+    assert line.means["consistency"].mean == pytest.approx(1 - between, abs=1e-6)
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(FinercamError, match="holds no evaluation"):
+        read_block(str(tmp_path))
+    write_run(tmp_path / "run", parts=())
+    with pytest.raises(FinercamError, match="no rows yet"):
+        read_block(str(tmp_path / "run"))
+
+
+def test_a_damaged_part_and_a_strangers_file_are_left_out_and_left_there(out, tmp_path):
+    (tmp_path / "run" / "rows" / "part-00000.parquet").write_bytes(b"PAR1")
+    (tmp_path / "run" / "rows" / "notes.txt").write_bytes(b"mine")
+    assert read_block(out).measured == 3
+    assert sorted(path.name for path in (tmp_path / "run" / "rows").iterdir()) == [
+        "notes.txt", "part-00000.parquet", "part-00001.parquet",
+    ]  # fmt: skip
+
+
+def test_rows_of_other_photos_than_the_bases_are_refused(tmp_path):
+    run = RunFolder(Folder(str(tmp_path / "run")))
+    run.claim({
+        "model": {"name": "net"}, "data": {"name": "birds", "photos": 2},
+        "plan": {"metrics": ["deletion"], "steps": 10},
+    })  # fmt: skip
+    own = {"key": "a", "label": 0, "correct": True, "method": "gradcam", "empty": False, "deletion": 0.1}
+    rows = [{**own, "id": 0, "contrast": "plain"}, {**own, "id": 0, "contrast": "finer"},
+            {**own, "id": 1, "contrast": "plain"}]  # fmt: skip
+    table = to_table(rows, [find_measure("deletion")])
+    assert isinstance(table, pa.Table)
+    run.commit(0, table)
+    with pytest.raises(FinercamError, match="different photos"):
+        read_block(run.folder.uri)
