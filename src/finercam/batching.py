@@ -14,13 +14,17 @@ from finercam.errors import FinercamError
 _FIRST_BATCH = {"cpu": 16, "cuda": 256, "mps": 32}
 
 
+class OutOfMemory(FinercamError):
+    """Copies do not fit in the accelerator's memory."""
+
+
 def in_batches(
     wanted: Bool[Tensor, "b n"], fill: Callable[[Tensor, Tensor], None], batch_size: int | None = None
 ) -> None:
     """Call ``fill`` with the indices (image, copy) of the wanted entries, in full batches across images.
 
     Raises:
-        FinercamError: ``batch_size`` copies, or a single one where no size is given, do not fit in memory.
+        OutOfMemory: ``batch_size`` copies, or a single one where no size is given, do not fit in memory.
     """
     if batch_size is not None and batch_size < 1:
         raise FinercamError(f"batch_size is {batch_size}; it must be at least 1")
@@ -33,7 +37,7 @@ def in_batches(
             fill(image[part], copy[part])
         except torch.OutOfMemoryError as error:
             if batch_size is not None or size == 1:
-                raise FinercamError(f"{size} altered copies do not fit in memory; give a smaller batch_size") from error
+                raise OutOfMemory(f"{size} altered copies do not fit in memory; give a smaller batch_size") from error
             size //= 2
             continue
         start += size

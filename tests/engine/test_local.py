@@ -4,14 +4,17 @@ import os
 import signal
 import threading
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from finercam.datasets.dataset import Item
+from finercam.datasets.dataset import Example, Item
 from finercam.engine import manifest as manifests
 from finercam.engine.local import prepared_parts
 from finercam.engine.storage import Folder
 from finercam.errors import FinercamError
+from finercam.studies.evaluate.preparing import Preparer
 
 
 @pytest.fixture
@@ -36,18 +39,18 @@ def test_every_photo_comes_once_in_order(folder, workers):
     assert found == [(2, i, f"{i}.png") for i in (8, 9, 10)] + [(0, i, f"{i}.png") for i in range(4)]
 
 
-def test_tensors_take_no_open_files(folder):
-    """In shared memory each would; containers have little of that, and processes may open 1024 files."""
-    many = {"tensors": []}
-
-    def prepare(entry):
-        return [torch.zeros(100) for _ in range(200)]
-
+def test_what_is_prepared_takes_no_open_files(folder):
+    """In shared memory, where tensors go, each would; containers have little of that, and processes may open 1024."""
+    image = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
+    example = Example(
+        image, np.ones((8, 8), bool), {n: np.ones((8, 8), bool) for n in range(200)}, (0.0, 0.0, 8.0, 8.0)
+    )
+    prepare = Preparer(lambda item: example, lambda photo: torch.from_numpy(np.array(photo)).permute(2, 0, 1), True)
     before = len(os.listdir("/proc/self/fd"))
-    for _, photos in prepared_parts(folder, [0, 1, 2], prepare, 2):
-        many["tensors"] += list(photos)
+    found = [photo for _, photos in prepared_parts(folder, [0, 1, 2], prepare, 2) for photo in photos]
     assert len(os.listdir("/proc/self/fd")) < before + 50
-    assert len(many["tensors"]) == 11
+    assert len(found) == 11
+    assert all(len(photo.differences) == 200 and photo.image.shape == (3, 8, 8) for photo in found)
 
 
 def test_what_cannot_be_pickled_is_forked(folder):

@@ -53,12 +53,12 @@ def load_backbone(
     Raises:
         FinercamError: no such model, or it cannot be pooled so.
     """
-    from finercam.classifiers.loading import LIBRARIES, find_device, parse_spec, plain_errors
+    from finercam.classifiers.loading import EMBEDDED, LIBRARIES, find_device, parse_spec, plain_errors
 
     if pool not in POOLS:
         raise FinercamError(f"pool is {pool!r}; {nearest(pool, POOLS)}")
     spec = os.fspath(spec)
-    library, name = parse_spec(_where(spec))
+    library, name = parse_spec(spec)
     source = import_module(LIBRARIES[library][0])
     if not hasattr(source, "backbone_parts"):
         raise FinercamError(f"{spec!r} is a probe, not a backbone; give the backbone it stands on, or another")
@@ -73,7 +73,7 @@ def load_backbone(
             parts |= source.resize(parts["module"], image_size)
     module: nn.Module = parts.pop("module").to(target).eval()
     return Backbone(
-        spec=spec if spec == "aviary" else _settled(library, name),
+        spec=spec if spec in EMBEDDED else _settled(library, name),
         pool=pool,
         revision=revision,
         resized=image_size,
@@ -216,14 +216,6 @@ def _count_features(module: nn.Module, image_size: tuple[int, int], spec: str) -
     except FinercamError as error:
         shape = getattr(main_tensor(output), "shape", ())
         raise FinercamError(f"backbone {spec} puts out {tuple(shape)}, not features of shape (images, K)") from error
-
-
-def _where(spec: str) -> str:
-    if spec != "aviary":
-        return spec
-    from finercam.datasets.aviary import MODEL
-
-    return str(MODEL)
 
 
 def _settled(library: str, name: str) -> str:

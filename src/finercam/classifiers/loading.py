@@ -26,6 +26,9 @@ LIBRARIES = {
     "probe": ("finercam.classifiers.probe", "probe/FOLDER (made by finercam probe)"),
 }
 
+#: Models that come with this package.
+EMBEDDED = ("aviary", "aviary-clip")
+
 
 def load(
     spec: str | os.PathLike[str],
@@ -60,14 +63,6 @@ def load(
         return text(
             spec, classes, layer=layer, grid=grid, device=device, pretrained=pretrained, revision=revision
         )  # fmt: skip
-    if spec == "aviary":
-        from finercam.datasets.aviary import MODEL
-
-        spec = str(MODEL)
-    elif spec == "aviary-clip":
-        from finercam.datasets.aviary.clip import folder
-
-        spec = str(folder())
     library, name = parse_spec(spec)
     target = find_device(device)
     parts_of: Callable[..., dict[str, Any]] = import_module(LIBRARIES[library][0]).classifier_parts
@@ -113,6 +108,14 @@ def parse_spec(spec: str) -> tuple[str, str]:
     Raises:
         FinercamError: it is neither a folder nor a model's name.
     """
+    if spec == "aviary":
+        from finercam.datasets.aviary import MODEL
+
+        return _recognise(MODEL)
+    if spec == "aviary-clip":
+        from finercam.datasets.aviary.clip import folder
+
+        return _recognise(folder())
     library, _, name = spec.partition("/")
     if library in LIBRARIES and name:
         return library, name

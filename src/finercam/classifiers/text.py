@@ -92,12 +92,7 @@ def resolve_spec(spec: str | os.PathLike[str]) -> tuple[str, str]:
     Raises:
         FinercamError: the spec is no model's name or folder, or of a library of image classifiers only.
     """
-    spec = os.fspath(spec)
-    if spec == "aviary-clip":
-        from finercam.datasets.aviary.clip import folder
-
-        return "open_clip", f"local-dir:{folder()}"
-    library, name = parse_spec(spec)
+    library, name = parse_spec(os.fspath(spec))
     if library not in _LIBRARIES:
         raise FinercamError(
             f"{spec} is a classifier of {library}'s and knows no text; prompts and class names need a model of images "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-import pickle
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -71,18 +70,18 @@ def prepared_parts(
         yield part, itertools.islice(received, manifest.size(part))
 
 
-def _received(stream: Iterator[bytes]) -> Iterator[Any]:
+def _received(stream: Iterator[Any]) -> Iterator[Any]:
     while True:
         try:
-            content = next(stream, None)
+            prepared = next(stream, None)
         except RuntimeError as error:
             raise FinercamError(
                 f"a process that opens photos was stopped ({next(iter(str(error).splitlines()), '')}); if memory is "
                 "short, use fewer --workers. The same command goes on from here"
             ) from error
-        if content is None:
+        if prepared is None:
             return
-        yield pickle.loads(content)
+        yield prepared
 
 
 class _Entries(Dataset[Any]):
@@ -94,15 +93,13 @@ class _Entries(Dataset[Any]):
         self._manifest: Manifest | None = None
         self._part: tuple[int, list[Entry]] = (-1, [])
 
-    def __getitem__(self, place: tuple[int, int]) -> bytes:
+    def __getitem__(self, place: tuple[int, int]) -> Any:
         part, row = place
         if self._manifest is None:
             self._manifest = Manifest(self._folder)
         if self._part[0] != part:
             self._part = (part, self._manifest.part(part))
-        # As bytes, through a pipe: tensors would go through shared memory, of which containers have little, and take
-        # an open file each.
-        return pickle.dumps(self._prepare(self._part[1][row]), pickle.HIGHEST_PROTOCOL)
+        return self._prepare(self._part[1][row])
 
 
 def _as_is(prepared: Any) -> Any:

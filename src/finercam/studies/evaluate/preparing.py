@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from finercam.datasets.dataset import Box, Example, Item
@@ -20,6 +21,9 @@ from finercam.placement import Placement, Placer
 class Prepared:
     """A photo ready to be measured, or what stands in the way.
 
+    In arrays and not in tensors, because it comes from another process: tensors would go through shared memory, of
+    which containers have little, and take an open file each.
+
     Attributes:
         entry: its line of the manifest.
         image: preprocessed; ``None`` where the photo failed.
@@ -31,10 +35,10 @@ class Prepared:
     """
 
     entry: Entry
-    image: Float[Tensor, "3 H W"] | None
-    regions: Mapping[str, Bool[Tensor, "H W"]] = field(default_factory=dict)
-    differences: Mapping[int, Bool[Tensor, "H W"]] = field(default_factory=dict)
-    points: Float[Tensor, "_P 2"] | None = None
+    image: Float[NDArray[Any], "3 H W"] | None
+    regions: Mapping[str, Bool[NDArray[Any], "H W"]] = field(default_factory=dict)
+    differences: Mapping[int, Bool[NDArray[Any], "H W"]] = field(default_factory=dict)
+    points: Float[NDArray[Any], "_P 2"] | None = None
     extent: float = float("nan")
     error: str | None = None
 
@@ -61,7 +65,9 @@ class Preparer:
         """Return the entry's photo and regions; an error of the photo's is returned, not raised."""
         try:
             example = self._open(entry.item)
-            image = self._preprocess(example.photo)
+            tensor = self._preprocess(example.photo)
+            # NumPy knows no bfloat16; the images are cast to the model's own type anyway.
+            image = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
             if self._placer is None:
                 return Prepared(entry, image)
             return _placed(entry, example, image, self._placer(example.photo.size))
@@ -72,21 +78,22 @@ class Preparer:
             return Prepared(entry, None, error=f"{type(error).__name__}: {error}")
 
 
-def _placed(entry: Entry, example: Example, image: Tensor, placement: Placement) -> Prepared:
+def _placed(entry: Entry, example: Example, image: NDArray[Any], placement: Placement) -> Prepared:
     regions = {}
     if example.box is not None:
-        regions["box"] = placement.box(example.box)
+        regions["box"] = placement.box(example.box).numpy()
     if example.mask is not None:
-        regions["mask"] = placement.mask(example.mask)
+        regions["mask"] = placement.mask(example.mask).numpy()
     points = None
     if example.parts:
         missing = (float("nan"),) * 2
-        points = placement.points(torch.tensor([point or missing for point in example.parts], dtype=torch.float64))
+        given = torch.tensor([point or missing for point in example.parts], dtype=torch.float64)
+        points = placement.points(given).numpy()
     return Prepared(
         entry,
         image,
         regions,
-        {label: placement.mask(mask) for label, mask in example.differences.items()},
+        {label: placement.mask(mask).numpy() for label, mask in example.differences.items()},
         points,
         float("nan") if example.box is None else _extent(example.box, placement),
     )

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor
 
+from finercam.batching import OutOfMemory
 from finercam.classifiers import Classifier
 from finercam.classifiers.folding import folded
 from finercam.errors import FinercamError
@@ -83,14 +86,20 @@ class Worker:
             return [[of_failure(photo.entry, photo.error or "")] for photo in batch]
         try:
             return self._measured(batch)
-        except FinercamError as error:
+        except (FinercamError, torch.OutOfMemoryError) as error:
+            if isinstance(error, OutOfMemory) or (isinstance(error, torch.OutOfMemoryError) and len(batch) == 1):
+                # No fault of the photo's: the run stops here and can go on elsewhere, or with other options.
+                hint = "with a smaller --copies or --batch-size the same command goes on"
+                raise OutOfMemory(f"{error}; {hint}") from error
             if len(batch) == 1:
                 return [[of_failure(batch[0].entry, str(error))]]
             return [self._rows([photo])[0] for photo in batch]
 
     def _measured(self, batch: Sequence[Prepared]) -> list[list[dict[str, Any]]]:
         classifier, plan = self.classifier, self.plan
-        images = classifier.take(torch.stack([photo.image for photo in batch if photo.image is not None]))
+        images = classifier.take(
+            torch.from_numpy(np.stack([photo.image for photo in batch if photo.image is not None]))
+        )
         given = [photo.entry.target for photo in batch]
         with self._charged("model"):
             evidence = first_look(classifier, images, plan, given if plan.target == "label" else None)
@@ -212,15 +221,15 @@ class Worker:
     def _regions(
         self, batch: Sequence[Prepared], others: Sequence[int], size: tuple[int, int]
     ) -> dict[str, Bool[Tensor, "b H W"]]:
-        unknown = torch.zeros(size, dtype=torch.bool)
-        found: dict[str, list[Tensor]] = {"box": [], "mask": [], OBJECT: [], "difference": []}
+        unknown = np.zeros(size, bool)
+        found: dict[str, list[NDArray[Any]]] = {"box": [], "mask": [], OBJECT: [], "difference": []}
         for photo, other in zip(batch, others, strict=True):
             box, mask = photo.regions.get("box", unknown), photo.regions.get("mask", unknown)
             found["box"].append(box)
             found["mask"].append(mask)
             found[OBJECT].append(photo.regions.get("box", mask))
             found["difference"].append(photo.differences.get(self._labels.get(other, -1), unknown))
-        return {name: torch.stack(masks).to(self.classifier.device) for name, masks in found.items()}
+        return {name: torch.from_numpy(np.stack(masks)).to(self.classifier.device) for name, masks in found.items()}
 
     @contextmanager
     def _charged(self, what: str) -> Iterator[None]:
@@ -251,7 +260,7 @@ def _discs(
     stacked = torch.full((len(batch), width, 2), float("nan"), dtype=torch.float64)
     for i, own in enumerate(points):
         if own is not None:
-            stacked[i, : len(own)] = own
+            stacked[i, : len(own)] = torch.from_numpy(own)
     visible = ~stacked.isnan().any(2)
     # Without a box there is no scale: no part of such a photo has a disc.
     extent = torch.tensor([photo.extent for photo in batch], dtype=torch.float64)
