@@ -20,10 +20,10 @@ demo: .venv/base  ## explain something, with nothing to download
 	$(BIN)/finercam demo
 
 test: .venv/dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto
 
 test-slow: .venv/dev
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -n auto -m slow
 
 lint: .venv/dev
 	$(BIN)/ruff check .

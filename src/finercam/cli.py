@@ -22,14 +22,6 @@ app = typer.Typer(
 )
 
 
-app.add_typer(aviary.app, name="aviary")
-app.command()(evaluate.evaluate)
-app.command()(evaluate.table)
-app.command()(faithfulness.faithfulness)
-app.command()(probe.probe)
-app.command()(similarity.similarity)
-
-
 @app.callback(invoke_without_command=True)
 def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
     if version:
@@ -182,6 +174,17 @@ def demo(
     from finercam.commands.demo import run_demo
 
     run_demo(out, browse=browse)
+
+
+for _command in (
+    evaluate.evaluate,
+    evaluate.table,
+    probe.probe,
+    similarity.similarity,
+    faithfulness.faithfulness,
+):
+    app.command()(_command)
+app.add_typer(aviary.app, name="aviary")
 
 
 def main() -> None:
