@@ -177,7 +177,7 @@ def train(
     started = time.perf_counter()
     images, labels = draw("train", recipe.images, recipe.seed, biased=recipe.biased, workers=workers, report=report)
     drawn = time.perf_counter()
-    with _one_world(recipe.seed, threads):
+    with one_world(recipe.seed, threads):
         module = build()
         losses, accuracies = _fit(module, images, labels, recipe, report)
     trained = time.perf_counter()
@@ -271,12 +271,12 @@ def draw(
     chunks = [(split, start, min(start + 256, n), seed, biased) for start in range(0, n, 256)]
     workers = workers or (1 if n <= 1024 else os.cpu_count() or 1)
     started = time.perf_counter()
-    with _mapper(workers) as mapped:
+    with mapper(workers) as mapped:
         for start, some, theirs in mapped(_draw_chunk, chunks):
             stop = start + len(theirs)
             images[start:stop], labels[start:stop] = some, theirs
             if report:
-                report(Progress("draw", stop, n, _left(started, stop, n)))
+                report(Progress("draw", stop, n, time_left(started, stop, n)))
     return images, labels
 
 
@@ -287,7 +287,7 @@ def _draw_chunk(chunk: tuple[str, int, int, int, bool]) -> tuple[int, Images, La
 
 
 @contextmanager
-def _mapper(workers: int) -> Iterator[Callable[..., Any]]:
+def mapper(workers: int) -> Iterator[Callable[..., Any]]:
     """Give a ``map`` that keeps the order, over so many processes."""
     if workers == 1:
         yield map
@@ -301,7 +301,7 @@ def _mapper(workers: int) -> Iterator[Callable[..., Any]]:
 
 
 @contextmanager
-def _one_world(seed: int, threads: int) -> Iterator[None]:
+def one_world(seed: int, threads: int) -> Iterator[None]:
     """Seed torch and set its threads, and put both back."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -343,7 +343,7 @@ def _fit(
             seen.append((loss.item(), (logits.argmax(1) == target).float().mean().item()))
             if report:
                 mean = np.mean(seen[-50:], 0)
-                left = _left(started, len(seen), steps)
+                left = time_left(started, len(seen), steps)
                 report(Progress("train", len(seen), steps, left, float(mean[0]), float(mean[1])))
     module.eval()
     epochs = np.array(seen).reshape(recipe.epochs, per_epoch, 2).mean(1)
@@ -388,7 +388,8 @@ def _tensor(images: Images) -> Tensor:
     return (pixels / 255 - mean) / std
 
 
-def _left(started: float, done: int, total: int) -> float:
+def time_left(started: float, done: int, total: int) -> float:
+    """Return the seconds that the rest will take at the speed so far; ``started`` by ``time.perf_counter``."""
     return (time.perf_counter() - started) / done * (total - done)
 
 

@@ -24,7 +24,7 @@ from finercam.datasets.aviary.clip.network import MODEL_CONFIG, SIZE, Images, as
 from finercam.datasets.aviary.clip.pictures import Facts, bird_at, picture_of
 from finercam.datasets.aviary.clip.statements import Statement, encode, say, truth
 from finercam.datasets.aviary.draws import Draws
-from finercam.datasets.aviary.training import Progress, _left, _mapper, _one_world, shifted
+from finercam.datasets.aviary.training import Progress, mapper, one_world, shifted, time_left
 from finercam.errors import FinercamError
 
 
@@ -71,7 +71,7 @@ class ClipResult:
 
     Attributes:
         folder: as OpenCLIP and ``finercam.load`` read it.
-        losses: mean loss of every epoch, in nats per pair of picture and statement.
+        losses: mean loss of every epoch, both terms together, in nats per pair of picture and statement.
         seconds_drawing, seconds_training: wall-clock time.
         parameters: how many numbers were learned, unused rows of the vocabulary left out.
         size: of the weights' file, in bytes.
@@ -113,7 +113,7 @@ def train(
     started = time.perf_counter()
     images, facts = draw(recipe.images, recipe.seed, workers=workers, report=report)
     drawn = time.perf_counter()
-    with _one_world(recipe.seed, threads):
+    with one_world(recipe.seed, threads):
         model = build()
         losses, used = _fit(model, images, facts, recipe, report)
     trained = time.perf_counter()
@@ -138,12 +138,12 @@ def draw(
     chunks = [(start, min(start + 256, n), seed) for start in range(0, n, 256)]
     workers = workers or (1 if n <= 1024 else os.cpu_count() or 1)
     started = time.perf_counter()
-    with _mapper(workers) as mapped:
+    with mapper(workers) as mapped:
         for some, known in mapped(_draw_chunk, chunks):
             images[len(facts) : len(facts) + len(known)] = some
             facts += known
             if report:
-                report(Progress("draw", len(facts), n, _left(started, len(facts), n)))
+                report(Progress("draw", len(facts), n, time_left(started, len(facts), n)))
     return images, facts
 
 
@@ -185,7 +185,7 @@ def _fit(
             seen.append((loss.item(), right))
             if report:
                 mean = np.mean(seen[-50:], 0)
-                left = _left(started, len(seen), steps)
+                left = time_left(started, len(seen), steps)
                 report(Progress("train", len(seen), steps, left, float(mean[0]), float(mean[1])))
     model.eval()
     epochs = np.array(seen).reshape(recipe.epochs, per_epoch, 2).mean(1)
