@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -128,6 +129,7 @@ def _connected(address: str | None, actors: int | None, gpus: float | None) -> I
         if actors is not None and not gpus:
             # Each takes one; where more are wanted than there are processors, they share.
             options["num_cpus"] = max(actors, os.cpu_count() or 1)
+    _reach(where)
     try:
         ray.init(address=where, log_to_driver=False, logging_level="ERROR", **options)
     except (OSError, RuntimeError, ValueError) as error:
@@ -141,3 +143,14 @@ def _connected(address: str | None, actors: int | None, gpus: float | None) -> I
         yield ray
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raise unless something answers at ``HOST:PORT``: Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not (host and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise FinercamError(f"no Ray cluster at {address!r}: {error}") from error
