@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import finercam
+from commands import running
 from finercam.cli import main
 
 NAMES_SHOWN = ("Red-winged Blackbird", "Brewer's Blackbird", "Grandala", "Blue Grosbeak", "Indigo Bunting")
@@ -148,10 +149,8 @@ def test_a_bad_path_is_one_line_and_exit_code_2(explain, tmp_path):
 def test_a_stopped_run_keeps_what_is_done(photos, model_folder, tmp_path):
     for number in range(60):
         (photos / f"copy{number:02}.png").write_bytes((photos / "one.png").read_bytes())
-    command = [sys.executable, "-m", "finercam.cli", "explain", str(photos), "--model", str(model_folder)]
-    process = subprocess.Popen(
-        [*command, "--out", str(tmp_path / "out"), "--batch-size", "1"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    process = running.start(
+        "explain", photos, "--model", model_folder, "--out", tmp_path / "out", "--batch-size", 1
     )  # fmt: skip
     assert process.stdout is not None
     process.stdout.readline()
