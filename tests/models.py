@@ -6,6 +6,7 @@ Each net's ``split`` returns its target layer's output and the rest of the net a
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cache
 
@@ -18,25 +19,36 @@ CLASSES = 7
 SIZE = (12, 16)
 
 
-class Net(nn.Module):
+class Net(nn.Module, ABC):
+    """A small network that can be taken apart at its target layer."""
+
+    layer: str
+    #: One that gives ``photos`` no dead channel and more than one prediction.
+    seed = 0
+
+    @abstractmethod
+    def split(self, images: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Return the target layer's output, and what the rest of the network makes of it."""
+
+    def grid(self, output: Tensor) -> Tensor:
+        return output
+
+
+class StemNet(Net):
     """``tail(stem(x))``; the target layer is ``stem``."""
 
     layer = "stem"
-    #: One that gives ``photos`` no dead channel and more than one prediction.
-    seed = 0
     stem: nn.Module
 
+    @abstractmethod
     def tail(self, maps: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Return the logits of the stem's output."""
 
     def forward(self, images: Tensor) -> Tensor:
         return self.tail(self.stem(images))
 
     def split(self, images: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         return self.stem(images), self.tail
-
-    def grid(self, output: Tensor) -> Tensor:
-        return output
 
 
 def conv_bn_relu(given: int, channels: int, stride: int, inplace: bool = False) -> nn.Sequential:
@@ -45,7 +57,7 @@ def conv_bn_relu(given: int, channels: int, stride: int, inplace: bool = False) 
     )
 
 
-class PooledNet(Net):
+class PooledNet(StemNet):
     """Global average pooling and one linear layer behind the map: the closed form holds."""
 
     seed = 9
@@ -59,7 +71,7 @@ class PooledNet(Net):
         return self.head(maps.mean((2, 3)))
 
 
-class DeepNet(Net):
+class DeepNet(StemNet):
     """More layers and a LayerNorm behind the map: its gradient differs from cell to cell and image to image."""
 
     seed = 4

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from finercam.commands.classes import model_classes
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from finercam.classifiers import Classifier
-    from finercam.datasets.dataset import Dataset
-    from finercam.studies.evaluate.evaluating import Finished
+    from finercam.studies.evaluate.evaluating import Finished, Progress
     from finercam.studies.evaluate.tables import Block
 
 
@@ -111,7 +111,9 @@ def evaluate(
         copies=copies,
     )
     classifier = load(model, layer=layer, device=device, revision=revision)
-    targets = _targets(classifier, data, plan, classes, skip_unmatched, console)
+    # Predicted classes are explained whatever the photo is of.
+    skip = skip_unmatched or target == "predicted"
+    targets = model_classes(classifier, data, classes, skip, console)
     if engine == "ray":
         from finercam.studies.evaluate.on_ray import evaluate_on_ray
 
@@ -195,50 +197,24 @@ def _stopping(console: Console) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def _targets(
-    classifier: Classifier, data: Dataset, plan: object, mapping: Path | None, skip: bool, console: Console
-) -> list[int]:
-    """Return the model's class of each label of the data set, and say which classes are left out."""
-    from finercam.datasets.matching import describe, match_classes
-    from finercam.studies.evaluate.plan import Plan
-
-    assert isinstance(plan, Plan)
-    present = {item.label for item in data.items()}
-    matching = match_classes(
-        data.class_names,
-        classifier.labels,
-        mapping,
-        # Predicted classes are explained whatever the photo is of.
-        skip_unmatched=skip or plan.target == "predicted",
-        only=present,
-        classes=classifier.classes,
-    )
-    if matching.unmatched:
-        console.print(f"{len(matching.unmatched)} of {len(present)} classes match none of the model's:", markup=False)
-        for line in describe(matching.unmatched, classifier.labels):
-            console.print(f"  {line}", markup=False, highlight=False)
-    return [int(index) for index in matching.indices]
-
-
 class _Bar:
     """A progress bar with rate and time left, fed by the engine."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich import progress
 
-        self._bar = Progress(
-            TextColumn("measuring"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(elapsed_when_finished=True),
+        self._bar = progress.Progress(
+            progress.TextColumn("measuring"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[rate]}"),
+            progress.TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
         self._console = console
         self._task = self._bar.add_task("measuring", total=None, rate="")
-        self._failed = 0
 
     def __enter__(self) -> _Bar:
         self._bar.start()
@@ -247,10 +223,7 @@ class _Bar:
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
-    def __call__(self, progress: object) -> None:
-        from finercam.studies.evaluate.evaluating import Progress
-
-        assert isinstance(progress, Progress)
+    def __call__(self, progress: Progress) -> None:
         if self._bar.tasks[0].total is None:
             # What an earlier run did does not count for the rate.
             self._bar.update(self._task, total=progress.photos)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from finercam.commands.classes import model_classes
 
+if TYPE_CHECKING:
     from finercam.classifiers import Classifier
     from finercam.datasets.dataset import Item
     from finercam.studies.faithfulness.examining import Examined
@@ -79,7 +79,7 @@ def faithfulness(
     names = subject.dataset.class_names
     label = None if against is None else Labels(names).index(against)
     classifier = load(model, layer=layer, device=device, revision=revision)
-    targets = _targets(classifier, subject, classes, skip_unmatched, console)
+    targets = model_classes(classifier, subject.dataset, classes, skip_unmatched, console)
     if label is not None and targets[label] < 0:
         raise FinercamError(f"--against {names[label]!r} is a class that {model} does not have")
     words = None
@@ -107,21 +107,6 @@ def faithfulness(
         print(f"{writing.title_of(pair, names)} ({pair.photos} photos): {pair.sentence()}")
     print(f"All {judgements[0].photos} photos: {judgements[0].sentence()}")
     console.print(f"report: {out / 'report.md'}", markup=False, highlight=False)
-
-
-def _targets(classifier: Classifier, subject: Subject, mapping: Path | None, skip: bool, console: Console) -> list[int]:
-    """Return the model's class of each label: of all that it knows, since photos are held against any of them."""
-    from finercam.datasets.matching import describe, match_classes
-
-    names, labels = subject.dataset.class_names, classifier.labels
-    present = {item.label for item in subject.dataset.items()}
-    matching = match_classes(names, labels, mapping, skip, only=present, classes=classifier.classes)
-    if matching.unmatched:
-        console.print(f"{len(matching.unmatched)} of {len(present)} classes match none of the model's:", markup=False)
-        for line in describe(matching.unmatched, labels):
-            console.print(f"  {line}", markup=False, highlight=False)
-    every = match_classes(names, labels, mapping, skip_unmatched=True, classes=classifier.classes)
-    return [int(index) for index in every.indices]
 
 
 def _draw(
