@@ -8,11 +8,14 @@ import torch
 from safetensors.torch import load_file
 
 import finercam
-from finercam.datasets.aviary import FAMILIES, Aviary, label_names, training
-from finercam.datasets.aviary.training import Progress, Recipe, build, draw, evaluate, predict, shifted, spread, train
+from finercam.datasets.aviary import FAMILIES, Aviary, label_names, network
+from finercam.datasets.aviary.accuracy import evaluate
+from finercam.datasets.aviary.drawing import Progress, draw
+from finercam.datasets.aviary.network import build, predict
+from finercam.datasets.aviary.training import Recipe, shifted, spread, train
 from finercam.errors import FinercamError
 
-SHIPPED = Path(training.__file__).parent / "model"
+SHIPPED = Path(network.__file__).parent / "model"
 
 TINY = Recipe(images=256, epochs=1, batch=16)
 
@@ -30,7 +33,7 @@ def test_shipped_folder_is_small_and_whole():
 
 def test_shipped_folder_is_what_training_writes():
     config = json.loads((SHIPPED / "config.json").read_text(encoding="utf-8"))
-    assert config == json.loads(json.dumps(training._config()))
+    assert config == json.loads(json.dumps(network._config()))
 
 
 def test_finercam_loads_the_shipped_folder():
@@ -60,7 +63,7 @@ def test_preprocessing_is_the_training_one(shipped):
     classifier = finercam.load(f"timm/local-dir:{SHIPPED}", device="cpu")
     assert classifier.preprocess is not None
     got = classifier.preprocess(Image.fromarray(image))
-    torch.testing.assert_close(got, training._tensor(image[None])[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(got, network.as_input(image[None])[0], rtol=0, atol=1e-6)
 
 
 def test_shipped_model_names_fresh_birds(shipped):

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+
+from finercam.commands.console import counted, new_table, progress, say, show
 
 if TYPE_CHECKING:
-    from finercam.datasets.aviary.training import Progress as Stage
+    from rich.table import Table
+
+    from finercam.datasets.aviary.drawing import Progress as Stage
     from finercam.metrics.intervals import Mean
     from finercam.studies import concepts
     from finercam.studies.difference import Row
@@ -47,7 +48,8 @@ def train(
     threads: Annotated[int, typer.Option(help="Of the arithmetic; one gives the published weights.")] = 1,
 ) -> None:
     """Train the embedded classifier again, as its model card says."""
-    from finercam.datasets.aviary.training import Recipe, evaluate
+    from finercam.datasets.aviary.accuracy import evaluate
+    from finercam.datasets.aviary.training import Recipe
     from finercam.datasets.aviary.training import train as train_model
 
     own = {name: value for name, value in (("images", images), ("epochs", epochs)) if value is not None}
@@ -76,7 +78,7 @@ def measure(
     from finercam.cams import find_method
     from finercam.classifiers import load
     from finercam.datasets.aviary import Aviary, label_names
-    from finercam.datasets.aviary.training import evaluate
+    from finercam.datasets.aviary.accuracy import evaluate
     from finercam.errors import FinercamError
     from finercam.studies.difference import intervention
     from finercam.studies.difference import measure as measure_birds
@@ -86,26 +88,23 @@ def measure(
     if classifier.labels is None or classifier.labels.names != tuple(label_names):
         raise FinercamError(f"{model} is no classifier of the aviary's {len(label_names)} species")
     birds = Aviary(split="test", n=images, seed=seed, biased=biased)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
     found = evaluate(classifier.module, images, seed=seed, biased=biased)
     confused = [f"{true} as {said} {count}x" for true, said, count in found.confusions[:8]]
-    console.print(
+    say(
         f"{100 * found.top1:.2f} % of {found.n} fresh birds named rightly, {100 * found.inside_family:.2f} % inside "
         f"their family; confused: {', '.join(confused) or 'none'}",
-        highlight=False,
+        stderr=False,
     )
-    with progress_bar("explaining", images) as bar:
+    with counted("explaining", images) as bar:
         rows = measure_birds(classifier, birds, methods=names, advance=bar)
     right = {row.index for row in rows if row.correct}
-    console.print(f"{len(right)} birds named rightly with the difference in sight, against the nearest look-alike:")
-    console.print(difference_table(rows))
+    say(f"{len(right)} birds named rightly with the difference in sight, against the nearest look-alike:", stderr=False)
+    show(difference_table(rows))
     changed = intervention(rows)
-    console.print(
+    say(
         f"Margin over the look-alike {changed.before}; repainting the difference lowers it by {changed.fall} and "
         f"changes the answer for {100 * changed.changed_sides.mean:.1f} % of {changed.changed_sides.n} birds.",
-        highlight=False,
+        stderr=False,
     )
 
 
@@ -152,57 +151,37 @@ def measure_concepts(
     classifier = concept_classifier(model, base=base)
     # Drawn at the size the model looks at, so that nothing is lost to resizing.
     birds = Aviary(split="test", n=images, seed=seed, size=classifier.image_size[0])
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
     found = zero_shot(model, birds)
-    console.print(
+    say(
         f"{100 * found.species:.1f} % of {found.n} fresh birds named rightly without training; of the traits' values "
         f"{100 * found.trait:.1f} %",
-        highlight=False,
+        stderr=False,
     )
-    with progress_bar("explaining", images) as bar:
+    with counted("explaining", images) as bar:
         rows = measure(classifier, birds, method=method, gammas=strengths, advance=bar)
-    console.print(concept_table(rows))
+    show(concept_table(rows))
     for line in trait_counts(rows):
-        console.print(line, highlight=False)
+        say(line, stderr=False)
 
 
 @contextmanager
 def stages() -> Iterator[Callable[[Stage], None]]:
     """Give the function that training reports to, which moves a bar for drawing and one for training."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        tasks = {stage: progress.add_task(stage, total=None) for stage in ("draw", "train")}
+    with progress() as bar:
+        tasks = {stage: bar.add_task(stage, total=None) for stage in ("draw", "train")}
 
         def report(stage: Stage) -> None:
             learned = "" if stage.stage == "draw" else f" loss {stage.loss:.3f} accuracy {100 * stage.accuracy:.1f} %"
-            progress.update(
-                tasks[stage.stage], completed=stage.done, total=stage.total, description=stage.stage + learned
-            )
+            bar.update(tasks[stage.stage], completed=stage.done, total=stage.total, description=stage.stage + learned)
 
         yield report
-
-
-@contextmanager
-def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Give a function that advances a bar on the terminal's error stream."""
-    console = Console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda done: progress.advance(task, done)
 
 
 def difference_table(rows: Sequence[Row], intervals: bool = True) -> Table:
     """Return the table of saliency on the true difference; without intervals it fits a narrow terminal."""
     from finercam.studies.difference import summarise
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("map", "contrast", "on difference", "gain", "av. precision", "gain"):
-        table.add_column(heading, no_wrap=True)
-
+    table = new_table("map", "contrast", "on difference", "gain", "av. precision", "gain")
     for line in summarise(rows):
         table.add_row(
             line.method,
@@ -226,9 +205,7 @@ def concept_table(rows: Sequence[concepts.Row]) -> Table:
     """Return the table of concepts found on their part, over all traits and for each attribute."""
     from finercam.studies.concepts import summarise
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("trait", "contrast", "birds", "area", "on part", "gain", "av. precision", "gain"):
-        table.add_column(heading, no_wrap=True)
+    table = new_table("trait", "contrast", "birds", "area", "on part", "gain", "av. precision", "gain")
     for line in (*summarise(rows), *summarise(rows, "attribute")):
         table.add_row(
             line.of,

@@ -5,23 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from finercam.commands.console import say
 
+if TYPE_CHECKING:
     from finercam.classifiers import Classifier
     from finercam.datasets.dataset import Dataset
 
 
-def model_classes(
-    classifier: Classifier, data: Dataset, mapping: Path | None, skip_unmatched: bool, console: Console
-) -> list[int]:
+def model_classes(classifier: Classifier, data: Dataset, mapping: Path | None, skip_unmatched: bool) -> list[int]:
     """Return the model's class of each label of the data set, or -1, and say which of those with photos have none.
 
     Args:
         classifier, data: whose classes are matched by name.
         mapping: a CSV of data class, model class.
         skip_unmatched: whether classes with photos may have no match.
-        console: where to say it.
 
     Raises:
         FinercamError: a class with photos has no match, or more than one.
@@ -32,9 +29,9 @@ def model_classes(
     present = {item.label for item in data.items()}
     matching = match_classes(names, labels, mapping, skip_unmatched, only=present, classes=classifier.classes)
     if matching.unmatched:
-        console.print(f"{len(matching.unmatched)} of {len(present)} classes match none of the model's:", markup=False)
+        say(f"{len(matching.unmatched)} of {len(present)} classes match none of the model's:")
         for line in describe(matching.unmatched, labels):
-            console.print(f"  {line}", markup=False, highlight=False)
+            say(f"  {line}")
     # Classes without photos too: a photo may be held against any that both know.
     every = match_classes(names, labels, mapping, skip_unmatched=True, classes=classifier.classes)
     return [int(index) for index in every.indices]

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from PIL import Image
-from rich.console import Console
 
 from finercam.cams import Method, find_method
 from finercam.classifiers import Classifier
 from finercam.classifiers.text import BARE, text
-from finercam.commands.explain import Job, batches, open_photos, progress_bar, records_file
+from finercam.commands.console import progress, say
+from finercam.commands.explain import Job, batches, open_photos, records_file
 from finercam.concepts import FoundConcept, Hidden, find_concepts, hide
 from finercam.errors import FinercamError, nearest
 from finercam.explaining import photos_per_run
@@ -69,16 +69,15 @@ def find_in_photos(
     classifier = text(model, prompts, templates=templates or BARE, layer=layer, device=device, revision=revision)
     named = dict(zip(concepts, _file_names(concepts), strict=True))
 
-    console = Console(stderr=True)
     failures: list[Path] = []
     written = 0
-    with records_file(out / "concepts.jsonl") as records, progress_bar(console) as progress:
-        task = progress.add_task("looking", total=len(photos_found))
+    with records_file(out / "concepts.jsonl") as records, progress() as bar:
+        task = bar.add_task("looking", total=len(photos_found))
 
         def fail(file: Path, error: Exception) -> None:
             failures.append(file)
-            progress.console.print(f"{file}: {error}", style="red", markup=False, highlight=False)
-            progress.advance(task)
+            say(f"{file}: {error}", style="red", to=bar.console)
+            bar.advance(task)
 
         for batch in batches(open_photos(classifier, photos_found, out, fail), together):
             for job, answers in _find(classifier, batch, list(named), base, gamma, how, precision, batch_size):
@@ -91,8 +90,8 @@ def find_in_photos(
                     records.write(line + "\n")
                     print(line if as_json else _summary(found, job, record), flush=True)
                 written += 1
-                progress.advance(task)
-    console.print(f"{written} looked at, {len(failures)} failed; see {out}", markup=False, highlight=False)
+                bar.advance(task)
+    say(f"{written} looked at, {len(failures)} failed; see {out}")
     return len(failures)
 
 

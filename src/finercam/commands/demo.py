@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
-from rich.console import Console
 
 from finercam.classifiers import Classifier, load
-from finercam.commands.aviary import difference_table, progress_bar
+from finercam.commands.aviary import difference_table
+from finercam.commands.console import counted, say, show
 from finercam.datasets.aviary import SPECIES, Aviary, label_names, look_alikes
 from finercam.errors import FinercamError
 from finercam.explaining import explain
@@ -56,12 +56,11 @@ def run_demo(out: Path, *, measured: int = 64, browse: bool = False) -> Path:
             strips=list(_each_look_alike(classifier, birds, chosen[-1])),
         ),
     ]
-    console = Console()
     for number, (title, panels) in enumerate((strip for section in sections for strip in section.strips), 1):
         picture = out / f"{number:02}-{title.casefold().replace(',', '').replace(' ', '-')}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
         draw_panels(panels, title, height=_SHOWN).save(picture)
-    with progress_bar("measuring", measured) as bar:
+    with counted("measuring", measured) as bar:
         rows = measure(classifier, Aviary(split="demo-table", n=measured), gammas=(0.6,), advance=bar)
     table = [["map", "contrast", "saliency on the difference", "gain", "average precision", "gain"]]
     for line in summarise(rows):
@@ -85,8 +84,8 @@ def run_demo(out: Path, *, measured: int = 64, browse: bool = False) -> Path:
         "Everything here was drawn and explained on this machine: fresh birds, a small embedded classifier, Finer-CAM.",
         sections,
     )
-    console.print(difference_table(rows, intervals=False))
-    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    show(difference_table(rows, intervals=False))
+    say(f"report: {report}", stderr=False)
     if browse:
         webbrowser.open(report.resolve().as_uri())
     return report

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from finercam.commands.classes import model_classes
+from finercam.commands.console import progress, say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from finercam.studies.evaluate.evaluating import Finished, Progress
     from finercam.studies.evaluate.tables import Block
 
@@ -78,8 +77,6 @@ def evaluate(
     The same command goes on where it was stopped, however that happened. Controls (random, blurred random, centre,
     the base map cubed) are always in the table.
     """
-    from rich.console import Console
-
     from finercam.classifiers import load
     from finercam.datasets.reading import read_dataset
     from finercam.errors import FinercamError, nearest
@@ -88,7 +85,6 @@ def evaluate(
 
     if engine not in ("local", "ray"):
         raise FinercamError(f"engine is {engine!r}; {nearest(engine, ('local', 'ray'))}")
-    console = Console(stderr=True)
     asked = contrasts_of(
         listed(contrasts),
         gammas=None if gamma is None else [_number(text, "gamma") for text in listed(gamma)],
@@ -113,12 +109,12 @@ def evaluate(
     classifier = load(model, layer=layer, device=device, revision=revision)
     # Predicted classes are explained whatever the photo is of.
     skip = skip_unmatched or target == "predicted"
-    targets = model_classes(classifier, data, classes, skip, console)
+    targets = model_classes(classifier, data, classes, skip)
     if engine == "ray":
         from finercam.studies.evaluate.on_ray import evaluate_on_ray
 
         options = {"layer": layer, "device": device, "revision": revision}
-        with _stopping(console), _Bar(console) as bar:
+        with _stopping(), _Bar() as bar:
             finished = evaluate_on_ray(
                 classifier, model, options, data, plan, out, targets,
                 actors=workers, address=ray_address, gpus=gpus, retry_failed=retry_failed, advance=bar,
@@ -126,13 +122,13 @@ def evaluate(
     else:
         from finercam.studies.evaluate.evaluating import evaluate as evaluate_here
 
-        with _stopping(console), _Bar(console) as bar:
+        with _stopping(), _Bar() as bar:
             finished = evaluate_here(
                 classifier, data, plan, out, targets, workers=workers, retry_failed=retry_failed, advance=bar
             )
-    _profile(finished, console)
+    _profile(finished)
     blocks = write_tables([out], out)
-    _print(blocks, out, console)
+    _print(blocks, out)
     raise typer.Exit(1 if any(block.failed for block in blocks) else 0)
 
 
@@ -144,10 +140,8 @@ def table(
     ] = False,
 ) -> None:
     """Make tables from the rows of evaluations, without running anything; several are put together."""
-    from rich.console import Console
-
     blocks = write_tables(runs, out, only_correct=only_correct)
-    _print(blocks, out, Console(stderr=True))
+    _print(blocks, out)
 
 
 def write_tables(runs: Sequence[str], out: str | None, *, only_correct: bool = False) -> list[Block]:
@@ -188,32 +182,20 @@ def _whole_number(text: str, option: str) -> int:
 
 
 @contextmanager
-def _stopping(console: Console) -> Iterator[None]:
+def _stopping() -> Iterator[None]:
     """Say in one line that Ctrl-C loses nothing, and end as commands stopped by it do."""
     try:
         yield
     except KeyboardInterrupt:
-        console.print("finercam: stopped; the same command goes on from here", markup=False, highlight=False)
+        say("finercam: stopped; the same command goes on from here")
         raise typer.Exit(130) from None
 
 
 class _Bar:
     """A progress bar with rate and time left, fed by the engine."""
 
-    def __init__(self, console: Console) -> None:
-        from rich import progress
-
-        self._bar = progress.Progress(
-            progress.TextColumn("measuring"),
-            progress.BarColumn(),
-            progress.MofNCompleteColumn(),
-            progress.TextColumn("{task.fields[rate]}"),
-            progress.TimeRemainingColumn(elapsed_when_finished=True),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._console = console
+    def __init__(self) -> None:
+        self._bar = progress("{task.fields[rate]}")
         self._task = self._bar.add_task("measuring", total=None, rate="")
 
     def __enter__(self) -> _Bar:
@@ -223,30 +205,30 @@ class _Bar:
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, come: Progress) -> None:
         if self._bar.tasks[0].total is None:
             # What an earlier run did does not count for the rate.
-            self._bar.update(self._task, total=progress.photos)
-            if progress.done:
-                self._console.print(f"going on: {progress.done} of {progress.photos} photos are done", highlight=False)
-        self._bar.update(self._task, completed=progress.done)
+            self._bar.update(self._task, total=come.photos)
+            if come.done:
+                say(f"going on: {come.done} of {come.photos} photos are done", to=self._bar.console)
+        self._bar.update(self._task, completed=come.done)
         speed = self._bar.tasks[0].speed
-        failed = f", {progress.failed} failed" if progress.failed else ""
+        failed = f", {come.failed} failed" if come.failed else ""
         self._bar.update(self._task, rate=f"{speed:.2f} photos/s{failed}" if speed else failed)
 
 
-def _profile(finished: Finished, console: Console) -> None:
+def _profile(finished: Finished) -> None:
     total = sum(finished.seconds.values())
     if not finished.measured or not total:
         return
     shares = sorted(finished.seconds.items(), key=lambda one: -one[1])
     text = ", ".join(f"{100 * seconds / total:.0f} % {what}" for what, seconds in shares)
-    console.print(f"{finished.measured} photos measured; of the time {text}", markup=False, highlight=False)
+    say(f"{finished.measured} photos measured; of the time {text}")
 
 
-def _print(blocks: Sequence[Block], out: str | None, console: Console) -> None:
+def _print(blocks: Sequence[Block], out: str | None) -> None:
     from finercam.studies.evaluate.writing import to_markdown
 
     print(to_markdown(blocks), end="")
     if out is not None:
-        console.print(f"tables: {out}/table.md, .csv, .tex", markup=False, highlight=False)
+        say(f"tables: {out}/table.md, .csv, .tex")

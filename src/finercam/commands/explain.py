@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from finercam.cams import Method, find_method
 from finercam.classifiers import Classifier, load
+from finercam.commands.console import progress, say
 from finercam.commands.names import read_names
 from finercam.contrast import Contrast
 from finercam.errors import FinercamError
@@ -69,16 +67,15 @@ def explain_photos(
     if target != "predicted":
         find_class(target, classifier.classes, classifier.labels)
 
-    console = Console(stderr=True)
     failures: list[tuple[Path, str]] = []
     written = 0
-    with records_file(out / "explanations.jsonl") as records, progress_bar(console) as progress:
-        task = progress.add_task("explaining", total=len(found))
+    with records_file(out / "explanations.jsonl") as records, progress() as bar:
+        task = bar.add_task("explaining", total=len(found))
 
         def fail(file: Path, error: Exception) -> None:
             failures.append((file, str(error)))
-            progress.console.print(f"{file}: {error}", style="red", markup=False, highlight=False)
-            progress.advance(task)
+            say(f"{file}: {error}", style="red", to=bar.console)
+            bar.advance(task)
 
         jobs = open_photos(classifier, found, out, fail)
         for batch in batches(jobs, together):
@@ -90,9 +87,9 @@ def explain_photos(
                 line = json.dumps(record, ensure_ascii=False)
                 records.write(line + "\n")
                 written += 1
-                progress.advance(task)
+                bar.advance(task)
                 print(line if as_json else _summary(outcome, job), flush=True)
-    console.print(f"{written} explained, {len(failures)} failed; see {out}", markup=False, highlight=False)
+    say(f"{written} explained, {len(failures)} failed; see {out}")
     return len(failures)
 
 
@@ -205,16 +202,3 @@ def records_file(path: Path) -> Iterator[IO[str]]:
             if aside.stat().st_size:
                 aside.replace(path)
             raise
-
-
-def progress_bar(console: Console) -> Progress:
-    """Return a bar that is drawn on a terminal only."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # Only a terminal's lines are taken over to stand above the bar: piped ones must reach the pipe.
-    return Progress(
-        *columns,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        redirect_stdout=sys.stdout.isatty(),
-    )

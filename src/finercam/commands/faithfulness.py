@@ -56,10 +56,8 @@ def faithfulness(
     chance: what the map has for attributes that do not differ. The verdict names what is used, what is ignored, and
     what is looked at instead.
     """
-    from rich.console import Console
-
     from finercam.classifiers import load
-    from finercam.commands.aviary import progress_bar
+    from finercam.commands.console import counted, say
     from finercam.errors import FinercamError
     from finercam.files import whole
     from finercam.labels import Labels
@@ -74,12 +72,11 @@ def faithfulness(
             raise FinercamError(f"--{option} is {given}; it must be at least 1")
     if out.exists() and not out.is_dir():
         raise FinercamError(f"--out {str(out)!r} is a file; give a folder")
-    console = Console(stderr=True)
     subject = read_subject(dataset, split, images, seed)
     names = subject.dataset.class_names
     label = None if against is None else Labels(names).index(against)
     classifier = load(model, layer=layer, device=device, revision=revision)
-    targets = model_classes(classifier, subject.dataset, classes, skip_unmatched, console)
+    targets = model_classes(classifier, subject.dataset, classes, skip_unmatched)
     if label is not None and targets[label] < 0:
         raise FinercamError(f"--against {names[label]!r} is a class that {model} does not have")
     words = None
@@ -87,7 +84,7 @@ def faithfulness(
         words = TextMaps(clip, subject.attributes, base=base, gamma=gamma, method=method, device=device)
     examiner = Examiner(classifier, subject, targets, words, label, method, gamma, attributes)
     examined = []
-    with progress_bar("examining", sum(1 for _ in examiner.items())) as bar:
+    with counted("examining", sum(1 for _ in examiner.items())) as bar:
         for one in examiner.examine(batch_size):
             examined.append(one)
             bar(1)
@@ -106,7 +103,7 @@ def faithfulness(
     for pair in judgements[1:]:
         print(f"{writing.title_of(pair, names)} ({pair.photos} photos): {pair.sentence()}")
     print(f"All {judgements[0].photos} photos: {judgements[0].sentence()}")
-    console.print(f"report: {out / 'report.md'}", markup=False, highlight=False)
+    say(f"report: {out / 'report.md'}")
 
 
 def _draw(

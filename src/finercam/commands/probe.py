@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from finercam.commands.console import new_table, progress, say, show
 from finercam.commands.names import read_names
 from finercam.errors import FinercamError
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from finercam.probing.fitting import Epoch, Recipe
 
 
@@ -110,18 +110,15 @@ def train(
     frozen = load_backbone(backbone, **options)
     whole = [read_dataset(dataset, split=split, images=images, seed=split_seed) for split in ("train", "test")]
     parts = dict(zip(("train", "test"), splits(whole[0], whole[1], split_seed), strict=True))
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress() as bar:
         tasks: dict[str, TaskID] = {
-            name: progress.add_task(f"features, {name}", total=sum(1 for _ in part.items()))
-            for name, part in parts.items()
+            name: bar.add_task(f"features, {name}", total=sum(1 for _ in part.items())) for name, part in parts.items()
         }
-        tasks["head"] = progress.add_task("head", total=recipe.epochs)
+        tasks["head"] = bar.add_task("head", total=recipe.epochs)
 
         def epoch(done: Epoch) -> None:
             says = f"head: loss {done.loss:.3f}, accuracy {100 * done.accuracy:.1f} %"
-            progress.update(tasks["head"], completed=done.number, description=says)
+            bar.update(tasks["head"], completed=done.number, description=says)
 
         record = train_probe(
             frozen,
@@ -132,7 +129,7 @@ def train(
             precision=precision,
             batch_size=batch_size,
             replace_other=replace_other,
-            tell=Told(lambda name, done: progress.advance(tasks[name], done), epoch),
+            tell=Told(lambda name, done: bar.advance(tasks[name], done), epoch),
         )
     best, photos = record["best"], record["photos"]
     print(
@@ -141,8 +138,8 @@ def train(
         f"best {100 * best['accuracy']:.1f} % after epoch {best['epoch']}"
     )
     if record["classes_left_out"]:
-        console.print(f"{record['classes_left_out']} classes without photos are left out", highlight=False)
-    console.print(f"a model like any other: finercam explain PHOTO --model {out}", highlight=False, soft_wrap=True)
+        say(f"{record['classes_left_out']} classes without photos are left out")
+    say(f"a model like any other: finercam explain PHOTO --model {out}")
 
 
 def take_head(head: Path, backbone: str, classes: Path, out: Path, **options: Any) -> None:
@@ -165,17 +162,12 @@ def compare_probes(folders: Sequence[str], out: Path | None) -> None:
 
     found = comparing.compare(folders)
     heading, *rows = found.table()
-    table = Table(box=None, pad_edge=False)
-    table.add_column(heading[0])
+    table = new_table(heading[0])
     for name in heading[1:]:
         table.add_column(name, justify="right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    if not console.is_terminal:
-        # Piped, a row stays one line.
-        console = Console(width=40 + 40 * len(heading))
-    console.print(table)
+    show(table)
     if out is not None:
         print(comparing.write_comparison(found, out))
 

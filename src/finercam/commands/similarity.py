@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from finercam.commands.console import new_table, say, show
 from finercam.errors import FinercamError
 from finercam.files import whole
 
@@ -48,24 +47,18 @@ def similarity(
     rows = {name: rows_of(classifier) for name, classifier in named.items()}
     curves = {name: curve(own_rows, own=not without_self) for name, own_rows in rows.items()}
     found = {name: look_alikes(own_rows, top) for name, own_rows in rows.items()}
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
     for name, classifier in named.items():
         first, many = found[name].similarity[:, 0], len(rows[name])
-        console.print(
+        say(
             f"{name}: {many} classes; a class and the one most like it {float(first.mean()):.3f} on average, "
             f"the least {float(first.min()):.3f}, the most {float(first.max()):.3f}",
-            highlight=False,
-            markup=False,
+            stderr=False,
         )
-        table = Table(box=None, pad_edge=False)
-        for heading in ("cosine", "class", "and"):
-            table.add_column(heading, overflow="fold")
+        table = new_table("cosine", "class", "and")
         for pair in most_similar_pairs(rows[name], pairs):
             both = (classifier.class_name(index) for index in (pair.first, pair.second))
             table.add_row(f"{pair.similarity:.3f}", *both)
-        console.print(table)
+        show(table)
     print(draw_curves(curves, out / "similarity.png"))
     print(_write_pairs(out / "pairs.csv", named, found))
     print(_write_curves(out / "curve.csv", curves))

@@ -1,19 +1,12 @@
-"""The embedded model: a small residual network trained on drawn birds, on a plain CPU.
+"""Training the embedded classifier on drawn birds, on a plain CPU.
 
-``train`` draws the pictures, trains, and writes a folder in timm's format; ``evaluate`` counts mistakes on pictures
-that were never trained on. The network ends in global average pooling and one linear layer and has a fine last map,
-so that what it says about a trait can be traced to where the trait is.
+``train`` draws the pictures, trains, and writes a folder in timm's format.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import shutil
-import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,34 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, UInt8
-from safetensors.torch import save_file
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from finercam.datasets.aviary.samples import picture
-from finercam.datasets.aviary.species import SPECIES, family_of, label_names
+from finercam.datasets.aviary.drawing import Images, Labels, Progress, draw, time_left
+from finercam.datasets.aviary.network import as_input, build, refuse_full, write
 from finercam.errors import FinercamError
-from finercam.running import device_of, undisturbed
-
-ARCHITECTURE = "resnet26"
-MODEL_ARGS: dict[str, Any] = {
-    # One or two bottlenecks a stage and no stride after the second: the last map has a cell for every 8 pixels. With
-    # one 3x3 convolution to a block a cell sees 95 pixels each way at the most, so it can tell where a trait is.
-    "layers": [1, 2, 1, 1],
-    "channels": [24, 32, 48, 64],
-    "stem_type": "deep",
-    "stem_width": 12,
-    "output_stride": 8,
-}
-"""How timm builds the network: 16 x 16 cells on a picture of 128 x 128 pixels."""
-
-SIZE = 128
-MEAN = (0.5, 0.5, 0.5)
-STD = (0.25, 0.25, 0.25)
-
-Images = UInt8[np.ndarray, "n size size 3"]
-Labels = Int64[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
@@ -88,26 +60,6 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a run has come.
-
-    Attributes:
-        stage: ``draw`` or ``train``.
-        done, total: pictures drawn, or steps taken.
-        seconds_left: of this stage, at the pace so far.
-        loss: cross-entropy in nats, a running mean; NaN while drawing.
-        accuracy: share of training pictures named rightly, 0 to 1, a running mean; NaN while drawing.
-    """
-
-    stage: str
-    done: int
-    total: int
-    seconds_left: float
-    loss: float = math.nan
-    accuracy: float = math.nan
-
-
-@dataclass(frozen=True)
 class TrainingResult:
     """What a run gave.
 
@@ -127,27 +79,6 @@ class TrainingResult:
     seconds_training: float
     parameters: int
     size: int
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Mistakes on fresh pictures.
-
-    Attributes:
-        n: how many pictures.
-        top1: share named rightly, 0 to 1.
-        inside_family: share whose highest logit among the species of the right family is the right one, 0 to 1.
-        family: share put into the right family, 0 to 1.
-        confusions: (true species, named species, how often), the most frequent first.
-        mistakes: indices of the pictures named wrongly.
-    """
-
-    n: int
-    top1: float
-    inside_family: float
-    family: float
-    confusions: tuple[tuple[str, str, int], ...]
-    mistakes: tuple[int, ...]
 
 
 def train(
@@ -173,7 +104,7 @@ def train(
     """
     recipe = recipe or Recipe()
     out = Path(out)
-    _refuse_full(out)
+    refuse_full(out)
     started = time.perf_counter()
     images, labels = draw("train", recipe.images, recipe.seed, biased=recipe.biased, workers=workers, report=report)
     drawn = time.perf_counter()
@@ -191,113 +122,6 @@ def train(
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         size=size,
     )
-
-
-def evaluate(
-    model: str | os.PathLike[str] | nn.Module,
-    n: int = 3200,
-    *,
-    split: str = "test",
-    seed: int = 0,
-    biased: bool = False,
-    workers: int | None = None,
-) -> Evaluation:
-    """Count the mistakes of a trained network on fresh pictures.
-
-    Args:
-        model: the folder that ``train`` wrote, or its module.
-        n: how many pictures; every species is shown equally often if it is a multiple of their number.
-        split, seed: name the pictures; nothing is trained on any split but ``train``.
-        biased: the pictures' backgrounds go with the species.
-        workers: processes that draw.
-    """
-    module = model if isinstance(model, nn.Module) else build(Path(model))
-    images, labels = draw(split, n, seed, biased=biased, workers=workers)
-    logits = predict(module, images)
-    named = logits.argmax(1)
-    families = np.array([family_of(species).name for species in SPECIES])
-    alike = families[None, :] == families[labels][:, None]
-    inside = np.where(alike, logits, -np.inf).argmax(1)
-    wrong = np.flatnonzero(named != labels)
-    pairs = Counter((label_names[labels[i]], label_names[named[i]]) for i in wrong)
-    return Evaluation(
-        n=n,
-        top1=float((named == labels).mean()),
-        inside_family=float((inside == labels).mean()),
-        family=float((families[named] == families[labels]).mean()),
-        confusions=tuple((true, said, count) for (true, said), count in pairs.most_common()),
-        mistakes=tuple(int(i) for i in wrong),
-    )
-
-
-def build(folder: str | os.PathLike[str] | None = None) -> nn.Module:
-    """Return the network of a folder in timm's format, or with fresh weights; in evaluation mode, in float32."""
-    from finercam._torchvision import import_torchvision
-
-    import_torchvision()
-    import timm
-
-    if folder is not None:
-        return timm.create_model(f"local-dir:{Path(folder)}", pretrained=True).eval()
-    return timm.create_model(ARCHITECTURE, pretrained=False, num_classes=len(SPECIES), **MODEL_ARGS).eval()
-
-
-def predict(module: nn.Module, images: Images, batch: int = 100) -> Float32[np.ndarray, "n classes"]:
-    """Return the logits, (n, species), of uint8 pictures."""
-    device = device_of(module)
-    with undisturbed(module):
-        rows = [module(_tensor(images[at : at + batch]).to(device)).float() for at in range(0, len(images), batch)]
-    return torch.cat(rows).cpu().numpy()
-
-
-def draw(
-    split: str,
-    n: int,
-    seed: int,
-    *,
-    biased: bool = False,
-    workers: int | None = None,
-    report: Callable[[Progress], None] | None = None,
-) -> tuple[Images, Labels]:
-    """Draw the first n pictures of a split into memory, (n, 128, 128, 3), with their labels, (n,).
-
-    Args:
-        split, n, seed, biased: name the pictures.
-        workers: processes that draw. A few pictures are drawn here; else as many processes as there are cores.
-        report: called after every chunk of pictures.
-    """
-    images = np.empty((n, SIZE, SIZE, 3), np.uint8)
-    labels = np.empty(n, np.int64)
-    chunks = [(split, start, min(start + 256, n), seed, biased) for start in range(0, n, 256)]
-    workers = workers or (1 if n <= 1024 else os.cpu_count() or 1)
-    started = time.perf_counter()
-    with mapper(workers) as mapped:
-        for start, some, theirs in mapped(_draw_chunk, chunks):
-            stop = start + len(theirs)
-            images[start:stop], labels[start:stop] = some, theirs
-            if report:
-                report(Progress("draw", stop, n, time_left(started, stop, n)))
-    return images, labels
-
-
-def _draw_chunk(chunk: tuple[str, int, int, int, bool]) -> tuple[int, Images, Labels]:
-    split, start, stop, seed, biased = chunk
-    pairs = [picture(split, index, seed, biased=biased, size=SIZE) for index in range(start, stop)]
-    return start, np.stack([image for image, _ in pairs]), np.array([label for _, label in pairs], np.int64)
-
-
-@contextmanager
-def mapper(workers: int) -> Iterator[Callable[..., Any]]:
-    """Give a ``map`` that keeps the order, over so many processes."""
-    if workers == 1:
-        yield map
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    # Started afresh, not forked: torch's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield pool.map
 
 
 @contextmanager
@@ -332,7 +156,7 @@ def _fit(
     for _ in range(recipe.epochs):
         for some in np.split(chance.permutation(len(images))[: per_epoch * recipe.batch], per_epoch):
             target = torch.from_numpy(labels[some])
-            cells = features(_tensor(shifted(images[some], recipe.shift, chance)))
+            cells = features(as_input(shifted(images[some], recipe.shift, chance)))
             logits = head(cells)
             loss = cross_entropy(logits, target)
             weight = recipe.concentration * len(seen) / steps
@@ -378,76 +202,3 @@ def shifted(images: Images, most: int, chance: np.random.Generator) -> Images:
     corners = chance.integers(0, 2 * most, (len(images), 2), endpoint=True)
     size = images.shape[1]
     return np.stack([one[y : y + size, x : x + size] for one, (y, x) in zip(padded, corners, strict=True)])
-
-
-def _tensor(images: Images) -> Tensor:
-    """Return uint8 pictures as the network takes them: b 3 128 128, normalised, channels last in memory."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
-    # permute leaves the memory as it was, so this is channels last without a copy.
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    return (pixels / 255 - mean) / std
-
-
-def time_left(started: float, done: int, total: int) -> float:
-    """Return the seconds that the rest will take at the speed so far; ``started`` by ``time.perf_counter``."""
-    return (time.perf_counter() - started) / done * (total - done)
-
-
-def write(module: nn.Module, out: Path) -> int:
-    """Write the module as a folder in timm's format, in half precision; return the size of its weights in bytes."""
-    state = {
-        name: (value.half() if value.is_floating_point() else value).contiguous(memory_format=torch.contiguous_format)
-        for name, value in module.state_dict().items()
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".part-", dir=out.parent))
-    try:
-        save_file(state, aside / "model.safetensors", metadata={"format": "pt"})
-        (aside / "config.json").write_text(json.dumps(_config(), indent=2) + "\n", encoding="utf-8")
-        _refuse_full(out)
-        _open_up(aside)
-        if out.is_dir():
-            out.rmdir()
-        aside.replace(out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return (out / "model.safetensors").stat().st_size
-
-
-def _open_up(folder: Path) -> None:
-    """Give a folder and its files the rights that new ones have: mkdtemp and safetensors write for the owner alone."""
-    umask = os.umask(0)
-    os.umask(umask)
-    for path in folder.iterdir():
-        path.chmod(0o666 & ~umask)
-    folder.chmod(0o777 & ~umask)
-
-
-def _refuse_full(out: Path) -> None:
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise FinercamError(f"{str(out)!r} exists already; give a folder that does not, or remove it first")
-
-
-def _config() -> dict[str, Any]:
-    return {
-        "architecture": ARCHITECTURE,
-        "num_classes": len(SPECIES),
-        "model_args": MODEL_ARGS,
-        "pretrained_cfg": {
-            "tag": "aviary",
-            "custom_load": False,
-            "input_size": [3, SIZE, SIZE],
-            "fixed_input_size": False,
-            "interpolation": "bilinear",
-            "crop_pct": 1.0,
-            "crop_mode": "squash",
-            "mean": list(MEAN),
-            "std": list(STD),
-            "num_classes": len(SPECIES),
-            "pool_size": [16, 16],
-            "first_conv": "conv1.0",
-            "classifier": "fc",
-            "license": "apache-2.0",
-            "label_names": list(label_names),
-        },
-    }

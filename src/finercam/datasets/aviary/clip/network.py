@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from safetensors.torch import save_file
 from torch import Tensor
 
-from finercam.datasets.aviary.training import MEAN, STD
+from finercam.datasets.aviary.network import MEAN, STD
 from finercam.files import whole
 
 SIZE = 96

@@ -23,8 +23,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 from finercam.datasets.aviary.clip.network import MODEL_CONFIG, SIZE, Images, as_input, build, embed_text, write
 from finercam.datasets.aviary.clip.pictures import Facts, bird_at, picture_of
 from finercam.datasets.aviary.clip.statements import Statement, encode, say, truth
+from finercam.datasets.aviary.drawing import Progress, mapper, time_left
 from finercam.datasets.aviary.draws import Draws
-from finercam.datasets.aviary.training import Progress, mapper, one_world, shifted, time_left
+from finercam.datasets.aviary.training import one_world, shifted
 from finercam.errors import FinercamError
 
 

@@ -1,0 +1,79 @@
+"""What commands say, on a terminal and into a pipe.
+
+A line is one line: a file name in it can be copied, and ``grep`` finds it. Rich breaks what it prints at the width of
+the terminal, and at 80 columns where there is none; here text is left to the terminal to wrap, and a table is only
+fitted to a width where there is a terminal that has one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+#: Wider than any table.
+_UNBROKEN = 100_000
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console for standard output or standard error; where that is not a terminal nothing is wrapped."""
+    found = Console(stderr=stderr)
+    return found if found.is_terminal else Console(stderr=stderr, width=_UNBROKEN)
+
+
+def say(line: str, *, stderr: bool = True, style: str | None = None, to: Console | None = None) -> None:
+    """Print one line, as it is: no markup, no highlighting and no line break in it.
+
+    Args:
+        line: what to say.
+        stderr: where to; results go to standard output, everything else to standard error.
+        style: rich's, where there are colours.
+        to: the console of a progress bar that is on the screen.
+    """
+    (to or console(stderr=stderr)).print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def new_table(*headings: str) -> Table:
+    """Return a table without a frame, whose cells are never cut off."""
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def show(table: Table) -> None:
+    """Print a table to standard output; into a pipe every row is one line."""
+    console().print(table, soft_wrap=not sys.stdout.isatty())
+
+
+def progress(*columns: str | ProgressColumn) -> Progress:
+    """Return a bar on standard error that is drawn on a terminal only.
+
+    Args:
+        columns: rich's, between the description and the bar's own.
+    """
+    own = console(stderr=True)
+    # Only a terminal's lines are taken over to stand above the bar: piped ones must reach the pipe.
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        *columns,
+        TimeRemainingColumn(),
+        console=own,
+        transient=True,
+        disable=not own.is_terminal,
+        redirect_stdout=sys.stdout.isatty(),
+    )
+
+
+@contextmanager
+def counted(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Give a function that advances a bar by so many."""
+    with progress() as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)
