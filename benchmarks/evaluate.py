@@ -24,13 +24,13 @@ from torch import Tensor, nn
 from benchmarks.cams import machine
 from finercam import Classifier
 from finercam._torchvision import import_torchvision
-from finercam.contrast import PLAIN, Contrast
-from finercam.datasets.dataset import Dataset
-from finercam.datasets.reading import read_dataset
-from finercam.images import open_photo
-from finercam.memory import keep_memory
+from finercam.contrast.contrast import PLAIN, Contrast
+from finercam.data.dataset import Dataset
+from finercam.data.photos import open_photo
+from finercam.data.placement import Placer
+from finercam.data.reading import read_dataset
 from finercam.metrics.localization import energy_inside
-from finercam.placement import Placer
+from finercam.runs.memory import keep_memory
 from finercam.studies.evaluate.evaluating import evaluate
 from finercam.studies.evaluate.plan import Plan
 
@@ -66,7 +66,7 @@ def main() -> None:
         return
     lines = [f"Measured on {machine(device)}; torch {torch.__version__}.", ""]
     with tempfile.TemporaryDirectory() as scratch:
-        from finercam.datasets.aviary import export
+        from finercam.aviary import export
 
         folder = export(Path(scratch) / "birds", max(options.photos, *options.growth, 1), split="test")
         for architecture in options.architectures:

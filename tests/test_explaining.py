@@ -7,8 +7,8 @@ from PIL import Image
 from torch import nn
 
 import finercam
-from colour_birds import SPECIES, ColourNet, draw_bird, to_tensor
 from finercam import Classifier, Contrast, FinercamError, Objective, explain
+from support.colour_birds import SPECIES, ColourNet, draw_bird, to_tensor
 
 
 @pytest.fixture(scope="module")

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from finercam.answering import answer as answer
     from finercam.answering import gather as gather
     from finercam.answering import saliency as saliency
-    from finercam.cams import METHODS as METHODS
-    from finercam.cams import method as method
-    from finercam.classifiers import Classifier as Classifier
-    from finercam.classifiers import load as load
-    from finercam.contrast import PLAIN as PLAIN
-    from finercam.contrast import Contrast as Contrast
-    from finercam.contrast import Objective as Objective
+    from finercam.contrast.contrast import PLAIN as PLAIN
+    from finercam.contrast.contrast import Contrast as Contrast
+    from finercam.contrast.contrast import Objective as Objective
     from finercam.errors import FinercamError as FinercamError
     from finercam.explaining import explain as explain
     from finercam.explanation import Explanation as Explanation
-    from finercam.grid import Grid as Grid
+    from finercam.methods.cams import METHODS as METHODS
+    from finercam.methods.cams import method as method
+    from finercam.models import Classifier as Classifier
+    from finercam.models import load as load
+    from finercam.models.grid import Grid as Grid
 
 # Loaded when first used: the command line and a plain import stay fast.
 _WHERE = {
@@ -36,17 +36,17 @@ _WHERE = {
     "answer": "answering",
     "gather": "answering",
     "saliency": "answering",
-    "METHODS": "cams",
-    "method": "cams",
-    "Classifier": "classifiers",
-    "load": "classifiers",
-    "PLAIN": "contrast",
-    "Contrast": "contrast",
-    "Objective": "contrast",
+    "METHODS": "methods.cams",
+    "method": "methods.cams",
+    "Classifier": "models",
+    "load": "models",
+    "PLAIN": "contrast.contrast",
+    "Contrast": "contrast.contrast",
+    "Objective": "contrast.contrast",
     "FinercamError": "errors",
     "explain": "explaining",
     "Explanation": "explanation",
-    "Grid": "grid",
+    "Grid": "models.grid",
 }
 __all__ = ["__version__", *_WHERE]
 

@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from finercam.cams import Method, find_method, signed_maps, to_saliency
-from finercam.classifiers.classifier import Classifier
-from finercam.contrast import PLAIN, Contrast, Objective, Question
+from finercam.contrast.contrast import PLAIN, Contrast, Objective, Question
+from finercam.contrast.labels import find_class
+from finercam.contrast.references import ClassName, Targets
 from finercam.errors import FinercamError
-from finercam.evidence import GradientEvidence, NotGathered, look, one_hot_rows
-from finercam.labels import find_class
-from finercam.references import ClassName, Targets
-from finercam.running import exact
-from finercam.scores import ScoreEvidence, look_through_ablation, look_through_masks
+from finercam.methods.cams import Method, find_method, signed_maps, to_saliency
+from finercam.methods.evidence import GradientEvidence, NotGathered, look, one_hot_rows
+from finercam.methods.scores import ScoreEvidence, look_through_ablation, look_through_masks
+from finercam.models.classifier import Classifier
+from finercam.models.running import exact
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Where a concept is in a photo: a prompt against a base prompt (arXiv 2501.11309, Sections 3.3 and C.2).
 
-The classifier is one made of words (``finercam.classifiers.text``). Its logit for "red epaulets" alone also grows
+The classifier is one made of words (``finercam.models.text``). Its logit for "red epaulets" alone also grows
 with all that makes the photo one of a bird; ``y_concept - gamma * y_base`` with the base "bird" takes that out.
 
 >>> classifier = text("open_clip/ViT-B-16/laion400m_e32", ["red epaulets", "bird"], templates=BARE)
@@ -19,14 +19,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from finercam.answering import answer, gather
-from finercam.cams import Method, find_method
-from finercam.classifiers.classifier import Classifier
-from finercam.contrast import Objective, Question
+from finercam.contrast.contrast import Objective, Question
+from finercam.contrast.labels import find_class
 from finercam.errors import FinercamError
-from finercam.evidence import forward
-from finercam.labels import find_class
+from finercam.methods.cams import Method, find_method
+from finercam.methods.evidence import forward
 from finercam.metrics.masking import ranking, top_count
-from finercam.running import exact, undisturbed
+from finercam.models.classifier import Classifier
+from finercam.models.running import exact, undisturbed
 
 #: How much of a photo is hidden: the larger of the two shares of pixels that the paper masks (Section 4.2).
 FRACTION = 0.1
@@ -128,7 +128,7 @@ def find_concepts(
     """Look for concepts in a batch: for each image, one answer per concept, all from one look at the model.
 
     Args:
-        classifier: made by ``finercam.classifiers.text`` with the concepts and the base among its names.
+        classifier: made by ``finercam.models.text`` with the concepts and the base among its names.
         images: preprocessed.
         concepts, base: names among the classifier's. A concept may be the base: with gamma 1 nothing is left.
         gamma: comparison strength; 0 is the concept alone.
@@ -200,7 +200,7 @@ def _row_of(classifier: Classifier, name: str) -> int:
     """Return the first class with the very row that the name's class has: prompts may be the same to the model."""
     if classifier.rows is None:
         raise FinercamError(
-            f"concepts need a classifier of words, finercam.classifiers.text(...); {classifier.name} has none"
+            f"concepts need a classifier of words, finercam.models.text(...); {classifier.name} has none"
         )
     row = classifier.rows[find_class(name, classifier.classes, classifier.labels)]
     return int((classifier.rows == row).all(1).nonzero()[0])

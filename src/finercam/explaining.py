@@ -12,13 +12,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from finercam.answering import gather
-from finercam.cams import Method, find_method
-from finercam.classifiers.classifier import Classifier
-from finercam.contrast import PLAIN, Contrast, Objective
+from finercam.contrast.contrast import PLAIN, Contrast, Objective
+from finercam.contrast.references import ClassName, Targets
+from finercam.data.photos import Photo, open_photo
 from finercam.errors import FinercamError
 from finercam.explanation import Explanation, explanations_from
-from finercam.images import Photo, open_photo
-from finercam.references import ClassName, Targets
+from finercam.methods.cams import Method, find_method
+from finercam.models.classifier import Classifier
 
 
 @overload
@@ -143,7 +143,7 @@ def as_classifier(given: Classifier | nn.Module | str) -> Classifier:
         return given
     if isinstance(given, nn.Module):
         return Classifier(given)
-    from finercam.classifiers import load
+    from finercam.models import load
 
     return load(given)
 

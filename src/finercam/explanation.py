@@ -16,14 +16,14 @@ from PIL import Image
 from torch import Tensor
 
 from finercam.answering import answer, ask, gather
-from finercam.cams import Method, find_method
-from finercam.classifiers.classifier import Classifier
-from finercam.contrast import PLAIN, Contrast, Objective, Question
+from finercam.contrast.contrast import PLAIN, Contrast, Objective, Question
+from finercam.contrast.references import ClassName
 from finercam.errors import FinercamError
-from finercam.evidence import GradientEvidence, NotGathered
 from finercam.files import whole
-from finercam.references import ClassName
-from finercam.scores import ScoreEvidence
+from finercam.methods.cams import Method, find_method
+from finercam.methods.evidence import GradientEvidence, NotGathered
+from finercam.methods.scores import ScoreEvidence
+from finercam.models.classifier import Classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,19 +127,19 @@ class Explanation:
 
     def overlay(self) -> Image.Image:
         """Return the photo, as the model saw it, under the saliency. An empty map leaves the photo bare."""
-        from finercam.figures.render import overlay
+        from finercam.report.render import overlay
 
         return overlay(self.photo(), self.saliency)
 
     def photo(self) -> Image.Image:
         """Return the photo as the model saw it."""
-        from finercam.figures.render import as_seen
+        from finercam.report.render import as_seen
 
         return as_seen(self.image, self.classifier.mean, self.classifier.std)
 
     def figure(self) -> Image.Image:
         """Return photo | plain CAM | Finer-CAM, with names, probabilities and gamma."""
-        from finercam.figures.explained import draw_explanation
+        from finercam.report.explained import draw_explanation
 
         return draw_explanation(self)
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from finercam.errors import FinercamError
 from finercam.metrics.sanity import correlation, randomised, rank_correlation, weighted_layers
-from models import NETS, PooledNet, TinyViT, build, photos
+from support.models import NETS, PooledNet, TinyViT, build, photos
 
 POOLED = ["stem.0.0", "stem.0.1", "stem.1.0", "stem.1.1", "head"]
 

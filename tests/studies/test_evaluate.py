@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-import evaluations
-from evaluations import TARGETS, rows_of, same
 from finercam.studies.evaluate.evaluating import evaluate
 from finercam.studies.evaluate.plan import Plan, contrasts_of
-from literal_rows import CONTRASTS, Literal, agree, expected_of, ordered, spearman
+from support import evaluations
+from support.evaluations import TARGETS, rows_of, same
+from support.literal_rows import CONTRASTS, Literal, agree, expected_of, ordered, spearman
 
 METRICS = (
     "deletion", "insertion", "confidence-drop@0.1", "relative-drop@0.1", "localization", "localization@box",

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-import evaluations
-from evaluations import TARGETS
 from finercam.errors import FinercamError
 from finercam.studies.evaluate.evaluating import evaluate
 from finercam.studies.evaluate.plan import Plan, contrast_name, contrasts_of
+from support import evaluations
+from support.evaluations import TARGETS
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-import evaluations
-from evaluations import NAMES, TARGETS, rows_of, same
-from finercam.classifiers import Classifier
-from finercam.datasets.dataset import Dataset, Item
+from finercam.data.dataset import Dataset, Item
 from finercam.errors import FinercamError
+from finercam.models import Classifier
 from finercam.studies.evaluate.evaluating import Progress, evaluate
 from finercam.studies.evaluate.plan import Plan
+from support import evaluations
+from support.evaluations import NAMES, TARGETS, rows_of, same
 
 PLAN = Plan(metrics=("deletion", "relative-drop@0.1", "localization", "parts@0.2"), steps=5, batch_size=4)
 

@@ -12,13 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from colour_readers import BOX, MIDDLES, NAMES, reader, write_birds
 from finercam import Classifier, FinercamError, load
-from finercam.datasets.aviary import PARTS, SPECIES, label_names
-from finercam.datasets.aviary.species import PART_OF, differing, look_alikes
-from finercam.figures.faithfulness import Example, draw_examples
+from finercam.aviary import PARTS, SPECIES, label_names
+from finercam.aviary.species import PART_OF, differing, look_alikes
+from finercam.data.placement import Axis, Placement
 from finercam.metrics.intervals import Mean
-from finercam.placement import Axis, Placement
+from finercam.report.faithfulness import Example, draw_examples
 from finercam.studies.faithfulness import rows as rows_module
 from finercam.studies.faithfulness.aligning import agreement, carried, in_common, overlap
 from finercam.studies.faithfulness.attributes import (
@@ -48,6 +47,7 @@ from finercam.studies.faithfulness.rows import (
 from finercam.studies.faithfulness.subjects import read_subject
 from finercam.studies.faithfulness.verdicts import Judgement, judge, judge_pairs, verdict_on
 from finercam.studies.faithfulness.writing import findings_csv, rows_csv, to_markdown
+from support.colour_readers import BOX, MIDDLES, NAMES, reader, write_birds
 
 REAL = Path(os.environ.get("FINERCAM_SHARED", "")) / "data" / "cub10"
 needs_real = pytest.mark.skipif(
@@ -465,7 +465,7 @@ def test_with_words_a_wing_reader_agrees_with_red_wings(birds):
 
 
 def draw_other():
-    from colour_readers import draw
+    from support.colour_readers import draw
 
     return draw(1, 99)
 
@@ -567,7 +567,7 @@ def test_tables_hold_every_row_and_finding(birds):
 
 
 def test_data_without_attributes_and_a_single_class_are_refused(birds, tmp_path):
-    from pictures import save_picture
+    from support.pictures import save_picture
 
     save_picture(tmp_path / "photos" / "one" / "a.png")
     with pytest.raises(FinercamError, match=r"says nothing of the attributes of its classes.*give cub:DIR, aviary"):

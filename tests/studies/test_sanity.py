@@ -12,7 +12,7 @@ import finercam
 from finercam import METHODS, PLAIN, Classifier, Contrast, FinercamError, Objective, gather, saliency
 from finercam.metrics.sanity import randomised
 from finercam.studies.sanity import RandomisedRow, class_sensitivity, randomisation, running_order, summarise
-from models import NETS, SIZE, PooledNet, build, classifier, photos
+from support.models import NETS, SIZE, PooledNet, build, classifier, photos
 
 IMAGES = photos(5)
 

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from classifiers.small import Net, classifier, made
 from finercam import FinercamError, load
-from finercam.figures.similarity import draw_curves
+from finercam.report.similarity import draw_curves
 from finercam.studies import similarity
 from finercam.studies.similarity import Pair, curve, look_alikes, most_similar_pairs, rows_of, titles
+from models.small import Net, classifier, made
 
 
 def rows(classes: int = 23, size: int = 7, seed: int = 0) -> Tensor:

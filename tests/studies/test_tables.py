@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from finercam.engine.run_folder import RunFolder
-from finercam.engine.storage import Folder
 from finercam.errors import FinercamError
 from finercam.metrics.intervals import bootstrap_mean
+from finercam.runs.run_folder import RunFolder
+from finercam.runs.storage import Folder
 from finercam.studies.evaluate import writing
 from finercam.studies.evaluate.measures import find_measure
 from finercam.studies.evaluate.rows import to_table

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from finercam.batching import in_batches
 from finercam.metrics.masking import Score
+from finercam.models.batching import in_batches
 
 
 @dataclass(frozen=True, order=True)

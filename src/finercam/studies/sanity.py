@@ -16,16 +16,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from finercam.answering import answer, ask, gather
-from finercam.cams import Method, find_method
-from finercam.classifiers import Classifier
-from finercam.contrast import PLAIN, Contrast, Objective, Question
+from finercam.contrast.contrast import PLAIN, Contrast, Objective, Question
+from finercam.contrast.references import Targets
 from finercam.errors import FinercamError
-from finercam.evidence import GradientEvidence, forward, look
+from finercam.methods.cams import Method, find_method
+from finercam.methods.evidence import GradientEvidence, forward, look
+from finercam.methods.scores import ScoreEvidence
 from finercam.metrics.intervals import Mean, bootstrap_mean
 from finercam.metrics.sanity import correlation, randomised, rank_correlation, weighted_layers
-from finercam.references import Targets
-from finercam.running import run, undisturbed
-from finercam.scores import ScoreEvidence
+from finercam.models import Classifier
+from finercam.models.running import run, undisturbed
 
 
 @dataclass(frozen=True)

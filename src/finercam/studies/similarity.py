@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from finercam.classifiers import Classifier
+from finercam.contrast.labels import display_name
 from finercam.errors import FinercamError
-from finercam.labels import display_name
+from finercam.models import Classifier
 
 #: Entries of the matrix that are held at once, 64 MB in float32.
 _ENTRIES = 1 << 24

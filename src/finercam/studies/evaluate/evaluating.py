@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import finercam
-from finercam.classifiers import Classifier
-from finercam.datasets.dataset import Dataset
-from finercam.engine import manifest as manifests
-from finercam.engine.local import default_workers, prepared_parts
-from finercam.engine.manifest import Manifest
-from finercam.engine.run_folder import RunFolder
-from finercam.engine.storage import Folder
+from finercam.data.dataset import Dataset
 from finercam.errors import FinercamError
+from finercam.models import Classifier
+from finercam.runs import manifest as manifests
+from finercam.runs.local import default_workers, prepared_parts
+from finercam.runs.manifest import Manifest
+from finercam.runs.run_folder import RunFolder
+from finercam.runs.storage import Folder
 from finercam.studies.evaluate import fingerprint
 from finercam.studies.evaluate.measures import OBJECT
 from finercam.studies.evaluate.plan import Plan

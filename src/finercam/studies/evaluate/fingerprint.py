@@ -9,24 +9,21 @@ import torch
 from torch import nn
 
 import finercam
-from finercam.classifiers import Classifier
+from finercam.models import Classifier
 
 #: The code that the numbers come from.
 _CODE = (
     "answering.py",
-    "batching.py",
-    "cams.py",
-    "classifiers/folding.py",
-    "contrast.py",
-    "datasets/dataset.py",
-    "evidence.py",
-    "grid.py",
-    "images.py",
+    "contrast",
+    "data/dataset.py",
+    "data/photos.py",
+    "data/placement.py",
+    "methods",
     "metrics",
-    "placement.py",
-    "references.py",
-    "running.py",
-    "scores.py",
+    "models/batching.py",
+    "models/folding.py",
+    "models/grid.py",
+    "models/running.py",
     "studies/evaluate/maps.py",
     "studies/evaluate/measures.py",
     "studies/evaluate/preparing.py",

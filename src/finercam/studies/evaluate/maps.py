@@ -10,12 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from finercam.answering import answer, ask, gather
-from finercam.cams import find_method
-from finercam.classifiers import Classifier
-from finercam.contrast import PLAIN, Contrast
-from finercam.evidence import GradientEvidence
-from finercam.references import nearest_references
-from finercam.scores import ScoreEvidence
+from finercam.contrast.contrast import PLAIN, Contrast
+from finercam.contrast.references import nearest_references
+from finercam.methods.cams import find_method
+from finercam.methods.evidence import GradientEvidence
+from finercam.methods.scores import ScoreEvidence
+from finercam.models import Classifier
 from finercam.studies.evaluate.plan import PLAIN_NAME, Plan, contrast_name
 
 #: The contrast of a control's rows.

@@ -10,14 +10,14 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from finercam.classifiers import Classifier, load
-from finercam.datasets.dataset import Dataset, Example, Item
-from finercam.engine.manifest import Entry, Manifest
-from finercam.engine.on_ray import run_parts
-from finercam.engine.run_folder import RunFolder
-from finercam.engine.storage import Folder
+from finercam.data.dataset import Dataset, Example, Item
 from finercam.errors import FinercamError
-from finercam.memory import keep_memory
+from finercam.models import Classifier, load
+from finercam.runs.manifest import Entry, Manifest
+from finercam.runs.memory import keep_memory
+from finercam.runs.on_ray import run_parts
+from finercam.runs.run_folder import RunFolder
+from finercam.runs.storage import Folder
 from finercam.studies.evaluate import fingerprint
 from finercam.studies.evaluate.evaluating import Finished, Progress, set_up
 from finercam.studies.evaluate.plan import Plan

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from finercam.cams import find_method
-from finercam.contrast import PLAIN, Contrast
+from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.errors import FinercamError, nearest
+from finercam.methods.cams import find_method
 from finercam.metrics.masking import FILLS
-from finercam.running import PRECISIONS
+from finercam.models.running import PRECISIONS
 from finercam.studies.evaluate.measures import Measure, find_measure
 
 #: The name of a base method's own rows.

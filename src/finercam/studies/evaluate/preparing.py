@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from finercam.datasets.dataset import Box, Example, Item
-from finercam.engine.manifest import Entry
+from finercam.data.dataset import Box, Example, Item
+from finercam.data.placement import Placement, Placer
 from finercam.errors import FinercamError
-from finercam.placement import Placement, Placer
+from finercam.runs.manifest import Entry
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from finercam.engine.manifest import Entry
+from finercam.runs.manifest import Entry
 from finercam.studies.evaluate.measures import Measure
 
 #: What is known of an image, whatever the map.

@@ -15,12 +15,12 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from finercam.cams import METHODS
-from finercam.engine.run_folder import ROWS, RunFolder, part_name
-from finercam.engine.storage import Folder
 from finercam.errors import FinercamError
+from finercam.methods.cams import METHODS
 from finercam.metrics.consistency import consistency
 from finercam.metrics.intervals import Mean, bootstrap_mean
+from finercam.runs.run_folder import ROWS, RunFolder, part_name
+from finercam.runs.storage import Folder
 from finercam.studies.evaluate.maps import CONTROL, CUBED
 from finercam.studies.evaluate.measures import Measure, find_measure
 from finercam.studies.evaluate.plan import PLAIN_NAME

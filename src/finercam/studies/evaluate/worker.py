@@ -17,16 +17,16 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from finercam.batching import OutOfMemory
-from finercam.classifiers import Classifier
-from finercam.classifiers.folding import folded
 from finercam.errors import FinercamError
-from finercam.evidence import GradientEvidence
+from finercam.methods.evidence import GradientEvidence
+from finercam.methods.scores import ScoreEvidence
 from finercam.metrics.masked_runs import Cut, masked_confidences
 from finercam.metrics.masking import filling, ranking
 from finercam.metrics.parts import near_parts
-from finercam.running import autocast, run, undisturbed
-from finercam.scores import ScoreEvidence
+from finercam.models import Classifier
+from finercam.models.batching import OutOfMemory
+from finercam.models.folding import folded
+from finercam.models.running import autocast, run, undisturbed
 from finercam.studies.evaluate.maps import CUBED, Map, controls, first_look, maps_of, others_of, second_looks
 from finercam.studies.evaluate.measures import OBJECT, View
 from finercam.studies.evaluate.plan import Plan

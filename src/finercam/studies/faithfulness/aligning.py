@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from finercam.data.placement import Axis, Placement
 from finercam.errors import FinercamError
 from finercam.metrics.masking import ranking, top_count
 from finercam.metrics.sanity import rank_correlation
-from finercam.placement import Axis, Placement
 
 #: How much of the photo the overlap is of: the most salient fifth.
 TOP = 0.2

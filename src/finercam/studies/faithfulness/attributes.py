@@ -224,7 +224,7 @@ def cub_attributes(place: str) -> Attributes:
     Raises:
         FinercamError: a file is missing or not what it should be.
     """
-    from finercam.datasets.cub import class_attributes
+    from finercam.data.formats.cub import class_attributes
 
     names, strengths, classes = class_attributes(place)
     every = range(len(classes))
@@ -237,8 +237,8 @@ def aviary_attributes() -> Attributes:
 
     A species may be held against the look-alikes of its family.
     """
-    from finercam.datasets.aviary import PART_OF, SPECIES, label_names, look_alikes
-    from finercam.datasets.aviary.captions import phrase
+    from finercam.aviary import PART_OF, SPECIES, label_names, look_alikes
+    from finercam.aviary.captions import phrase
 
     traits = dict.fromkeys((key, value) for species in SPECIES for key, value in species.attributes.items())
     attributes = tuple(

@@ -17,16 +17,16 @@ from PIL import Image
 from torch import Tensor
 
 from finercam.answering import answer, gather
-from finercam.cams import find_method
-from finercam.classifiers import Classifier
-from finercam.contrast import PLAIN, Contrast
-from finercam.datasets.dataset import Example, Item
+from finercam.contrast.contrast import PLAIN, Contrast
+from finercam.data.dataset import Example, Item
+from finercam.data.placement import Placement, Placer
 from finercam.errors import FinercamError
-from finercam.evidence import forward
 from finercam.explaining import preprocess
+from finercam.methods.cams import find_method
+from finercam.methods.evidence import forward
 from finercam.metrics.localization import widened
-from finercam.placement import Placement, Placer
-from finercam.running import undisturbed
+from finercam.models import Classifier
+from finercam.models.running import undisturbed
 from finercam.studies.faithfulness.aligning import carried
 from finercam.studies.faithfulness.rows import (
     LISTED,

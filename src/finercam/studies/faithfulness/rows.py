@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from finercam.data.placement import Placement
 from finercam.metrics.localization import energy_inside
-from finercam.placement import Placement
 from finercam.studies.faithfulness.aligning import agreement, in_common
 from finercam.studies.faithfulness.attributes import SAME, Attribute, Attributes
 

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from finercam.datasets.dataset import Dataset, Example, Item
+from finercam.data.dataset import Dataset, Example, Item
+from finercam.data.placement import Placement
 from finercam.errors import FinercamError
 from finercam.metrics.parts import near_parts, part_radius
-from finercam.placement import Placement
 from finercam.studies.faithfulness.attributes import CUB_PARTS, Attributes, aviary_attributes, covered, cub_attributes
 
 #: Given an item, opened, how its photo is placed, and the label of the class it is held against: each place's pixels.
@@ -45,7 +45,7 @@ def read_subject(spec: str, split: str = "test", images: int | None = None, seed
     Raises:
         FinercamError: the data set has no attributes, or cannot be read.
     """
-    from finercam.datasets.reading import read_dataset
+    from finercam.data.reading import read_dataset
 
     kind, _, place = spec.partition(":")
     dataset = read_dataset(spec, split, images, seed)
@@ -105,9 +105,9 @@ class PartMasks:
         A place in which the two species differ has the pixels of either: a bird without a crest is told by where the
         other's would be.
         """
-        from finercam.datasets.aviary import PART_OF, SPECIES
-        from finercam.datasets.aviary.samples import sample
-        from finercam.datasets.aviary.species import differing
+        from finercam.aviary import PART_OF, SPECIES
+        from finercam.aviary.samples import sample
+        from finercam.aviary.species import differing
 
         split, seed, index = item.key.rsplit("/", 2)
         bird = sample(split, int(index), int(seed), biased=self.biased)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from finercam.classifiers.text import BARE, text
 from finercam.concepts import find_concepts
+from finercam.data.placement import Placer
 from finercam.errors import FinercamError
 from finercam.explaining import preprocess
-from finercam.placement import Placer
+from finercam.models.text import BARE, text
 from finercam.studies.faithfulness.attributes import Attributes
 from finercam.studies.faithfulness.rows import Placed
 
@@ -20,7 +20,7 @@ class TextMaps:
     """Maps of phrases against a base word: "red wings", and not just "bird" (arXiv 2501.11309, Section 3.3).
 
     Args:
-        model: as ``finercam.classifiers.text`` takes it.
+        model: as ``finercam.models.text`` takes it.
         attributes: their phrases are what can be asked for.
         base: what phrases are compared with.
         gamma, method: how maps are made.

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import fields
 
-from finercam.labels import short_names
+from finercam.contrast.labels import short_names
 from finercam.metrics.intervals import Mean
 from finercam.studies.faithfulness.examining import Examined
 from finercam.studies.faithfulness.rows import Row

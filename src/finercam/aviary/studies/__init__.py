@@ -1,0 +1,1 @@
+"""What is measured where the truth is known."""

@@ -1,0 +1,88 @@
+"""``finercam similarity``: which classes a model's last layer holds to be alike."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from finercam.cli.console import new_table, say, show
+from finercam.errors import FinercamError
+from finercam.files import whole
+
+if TYPE_CHECKING:
+    from finercam.models import Classifier
+    from finercam.studies.similarity import Curve, LookAlikes
+
+
+def similarity(
+    models: Annotated[
+        list[str], typer.Argument(help="timm/NAME, torchvision/NAME, transformers/ID, a folder, a probe's folder.")
+    ],
+    top: Annotated[int, typer.Option(help="Look-alikes listed for each class in pairs.csv.")] = 5,
+    pairs: Annotated[int, typer.Option(help="Most similar pairs printed for each model.")] = 10,
+    without_self: Annotated[
+        bool, typer.Option("--without-self", help="Leave each class's 0 for itself out of the curve; the paper has it.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder for similarity.png, pairs.csv and curve.csv.")] = Path("similarity"),
+    device: Annotated[str, typer.Option(help="Where models are loaded: auto, cpu, cuda, mps, ...")] = "auto",
+    revision: Annotated[str | None, typer.Option(help="Revision of a model on a hub.")] = None,
+) -> None:
+    """Compare the rows of a model's final linear layer: each class's most similar others, and the curve over all.
+
+    The figure is the left of the paper's Fig. 1: similarities sorted for each class, averaged over classes.
+    """
+    from finercam.models import load
+    from finercam.report.similarity import draw_curves
+    from finercam.studies.similarity import curve, look_alikes, most_similar_pairs, rows_of, titles
+
+    if top < 1 or pairs < 1:
+        raise FinercamError(f"--top is {top} and --pairs {pairs}; both must be at least 1")
+    if out.exists() and not out.is_dir():
+        raise FinercamError(f"--out {str(out)!r} is a file; give a folder")
+    short = titles(models)
+    named = {name: load(model, device=device, revision=revision) for name, model in zip(short, models, strict=True)}
+    rows = {name: rows_of(classifier) for name, classifier in named.items()}
+    curves = {name: curve(own_rows, own=not without_self) for name, own_rows in rows.items()}
+    found = {name: look_alikes(own_rows, top) for name, own_rows in rows.items()}
+    for name, classifier in named.items():
+        first, many = found[name].similarity[:, 0], len(rows[name])
+        say(
+            f"{name}: {many} classes; a class and the one most like it {float(first.mean()):.3f} on average, "
+            f"the least {float(first.min()):.3f}, the most {float(first.max()):.3f}",
+            stderr=False,
+        )
+        table = new_table("cosine", "class", "and")
+        for pair in most_similar_pairs(rows[name], pairs):
+            both = (classifier.class_name(index) for index in (pair.first, pair.second))
+            table.add_row(f"{pair.similarity:.3f}", *both)
+        show(table)
+    print(draw_curves(curves, out / "similarity.png"))
+    print(_write_pairs(out / "pairs.csv", named, found))
+    print(_write_curves(out / "curve.csv", curves))
+
+
+def _write_pairs(path: Path, named: dict[str, Classifier], found: dict[str, LookAlikes]) -> Path:
+    with whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["model", "index", "class", "rank", "other index", "other class", "cosine"])
+        for name, alike in found.items():
+            called = named[name].class_name
+            for index, (others, cosines) in enumerate(
+                zip(alike.classes.tolist(), alike.similarity.tolist(), strict=True)
+            ):
+                for rank, (other, cosine) in enumerate(zip(others, cosines, strict=True), 1):
+                    table.writerow([name, index, called(index), rank, other, called(other), f"{cosine:.6f}"])
+    return path
+
+
+def _write_curves(path: Path, curves: dict[str, Curve]) -> Path:
+    with whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["model", "rank", "mean", "std"])
+        for name, curve in curves.items():
+            for rank, (mean, std) in enumerate(zip(curve.mean.tolist(), curve.std.tolist(), strict=True), 1):
+                table.writerow([name, rank, f"{mean:.6f}", f"{std:.6f}"])
+    return path

@@ -1,0 +1,262 @@
+"""What is asked: a row of coefficients over the classes.
+
+"Why class c?" is the one-hot row e_c. "Why c and not its look-alikes d_1..d_T?" is
+``v = e_c - gamma * sum_t w_t e_(d_t)`` (arXiv 2501.11309, Eq. 5-8), because every gradient CAM of
+``y_c - gamma * y_d`` is the vector-Jacobian product with that row. Nothing here knows of models or layers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from finercam.contrast.labels import Labels, display_name, short_names
+from finercam.contrast.references import (
+    Named,
+    Targets,
+    find_targets,
+    frozen,
+    named_references,
+    nearest_references,
+    rank_of,
+)
+from finercam.errors import FinercamError, nearest
+
+AGAINST = ("similar", "predicted", "weights")
+WEIGHTINGS = ("mean", "softmax", "official")
+AGGREGATES = ("mean", "max", "mean-after-relu")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A contrast put to a batch of images: rows of coefficients, and how their maps become one.
+
+    Attributes:
+        rows: coefficients over the logits; ``r`` is 1, or T where one map per reference is combined later.
+        shares: weight of each row's map where maps are averaged; sums to 1 over ``r``.
+        targets: the class argued for.
+        references: the classes argued against, nearest first; -1 where an image has fewer.
+        aggregate: ``mean`` (r = 1), ``max`` or ``mean-after-relu``.
+    """
+
+    rows: Float[Tensor, "b r C"]
+    shares: Float[Tensor, "b r"]
+    targets: Int[Tensor, " b"]
+    references: Int[Tensor, "b T"]
+    aggregate: str = "mean"
+
+    def combine(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b h w"]:
+        """Return one signed map per image (Eq. 8 for the default; the paper's Table 7 for the others)."""
+        if self.aggregate == "max":
+            return maps.amax(1)
+        if self.aggregate == "mean-after-relu":
+            maps = maps.relu()
+        return torch.einsum("brhw,br->bhw", maps, self.shares.to(maps))
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The target class against its look-alikes (Finer-CAM).
+
+    Args:
+        against: how references are chosen. ``"similar"``: the classes whose logits are nearest to the target's.
+            ``"predicted"``: the highest logits other than the target's. ``"weights"``: the highest cosine
+            similarity of classifier rows (Eq. 11). ``"predicted@2"`` and the like: only the second of these. Or the
+            classes themselves, by name or index, for all images or one list per image. The target never is its own
+            reference.
+        references: how many, T. Fewer classes than T give fewer references.
+        gamma: comparison strength: 0 is the plain CAM, 0.6 the default, above 1 extrapolates. Any finite
+            number. ``None`` means 0.6, or 1 for the official weighting, as its authors have it.
+        weighting: how references share the strength. ``"mean"``: equally (the paper). ``"softmax"``: by their
+            renormalised probabilities, taken as constants. ``"official"``: the same, but differentiated through
+            the probabilities (the authors' released code).
+        aggregate: ``"mean"`` of the references before the ReLU (Eq. 8), ``"max"`` before it, or
+            ``"mean-after-relu"``.
+        reverse: look for the references' traits instead: ``sum_t w_t y_(d_t) - gamma * y_c`` (Section C.5).
+    """
+
+    against: str | Named = "similar"
+    references: int = 3
+    gamma: float | int | None = None
+    weighting: str = "mean"
+    aggregate: str = "mean"
+    reverse: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.against, str):
+            ways, _ = rank_of(self.against)
+            _check_choice("against", ways, AGAINST, "; give classes as a list of names or indices")
+        else:
+            object.__setattr__(self, "against", frozen(self.against))
+        _check_choice("weighting", self.weighting, WEIGHTINGS)
+        _check_choice("aggregate", self.aggregate, AGGREGATES)
+        if self.references < 1:
+            raise FinercamError(f"references is {self.references}; it must be at least 1 (gamma=0 is the plain CAM)")
+        if self.gamma is None:
+            object.__setattr__(self, "gamma", 1.0 if self.weighting == "official" else 0.6)
+        if not math.isfinite(self.strength):
+            raise FinercamError(f"gamma is {self.gamma}; it must be a finite number")
+        if self.weighting != "mean" and self.aggregate == "max":
+            raise FinercamError(f"weighting {self.weighting!r} has no meaning for the maximum; use weighting='mean'")
+        if self.weighting == "official" and (self.aggregate != "mean" or self.reverse):
+            raise FinercamError("weighting 'official' is defined for aggregate='mean' and reverse=False only")
+
+    @property
+    def strength(self) -> float:
+        """Gamma as a number."""
+        assert self.gamma is not None
+        return float(self.gamma)
+
+    def ask(
+        self,
+        logits: Float[Tensor, "b C"],
+        targets: Targets = None,
+        *,
+        labels: Labels | None = None,
+        head: Float[Tensor, "C K"] | None = None,
+    ) -> Question:
+        """Return the rows of coefficients for these images.
+
+        Args:
+            logits: before any softmax.
+            targets: class per image or one for all, by name or index; ``None`` or ``"predicted"`` for the top.
+            labels: class names, where names are used.
+            head: the classifier's rows, needed for ``against="weights"`` only.
+
+        Raises:
+            FinercamError: an unknown class, or an image left without any reference.
+        """
+        logits = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
+        target = find_targets(targets, logits, labels)
+        references = self._find_references(logits, target, labels, head)
+        present = references >= 0
+        if self.strength != 0 or self.reverse:
+            lonely = (~present.any(1)).nonzero().flatten().tolist()
+            if lonely:
+                name = display_name(int(target[lonely[0]]), labels)
+                raise FinercamError(
+                    f"image {lonely[0]}: there is no class to compare {name!r} with (the target is never its own "
+                    "reference); name another class, or use gamma=0 for the plain CAM"
+                )
+        share = self._shares(logits, references, present)
+        e_target = torch.zeros_like(logits).scatter_(1, target[:, None], 1.0)
+        e_references = torch.zeros(*references.shape, logits.shape[1], dtype=logits.dtype, device=logits.device)
+        e_references.scatter_(2, references.clamp(min=0)[:, :, None], present[:, :, None].to(logits.dtype))
+
+        if self.aggregate == "mean" or (self.strength == 0 and not self.reverse):
+            # Without comparison the references' maps are one and the same.
+            # (Products and sums, not einsum: a caller's autocast must not round coefficients.)
+            against = (share[:, :, None] * e_references).sum(1, keepdim=True)
+            rows, shares = self._difference(e_target[:, None], against), torch.ones_like(e_target[:, :1])
+        else:
+            # An image with fewer references repeats its first: that changes neither the maximum nor, with a
+            # share of zero, the mean.
+            e_references = torch.where(present[:, :, None], e_references, e_references[:, :1])
+            rows, shares = self._difference(e_target[:, None].expand_as(e_references), e_references), share
+        return Question(rows, shares, target, references, self.aggregate)
+
+    def part(self, images: slice) -> Contrast:
+        """Return the contrast for part of a batch: the lists of references of those images."""
+        if isinstance(self.against, str) or not isinstance(self.against[0], tuple):
+            return self
+        return replace(self, against=self.against[images])
+
+    def _difference(self, target: Tensor, references: Tensor) -> Tensor:
+        gamma = self.strength
+        return references - gamma * target if self.reverse else target - gamma * references
+
+    def _shares(self, logits: Tensor, references: Tensor, present: Tensor) -> Float[Tensor, "b T"]:
+        """Weight of each reference; 0 where there is none."""
+        if self.weighting == "mean":
+            return present.to(logits.dtype) / present.sum(1, keepdim=True).clamp(min=1)
+        of_references = logits.gather(1, references.clamp(min=0)).masked_fill(~present, -torch.inf)
+        share = of_references.softmax(1).nan_to_num(0.0)
+        if self.weighting == "official":
+            # d/dy_t of sum_s q_s y_s with q the renormalised probabilities: q_t (1 + y_t - sum_s q_s y_s).
+            # The authors add 1e-9 to the denominator; without it the target's coefficient is exactly 1.
+            # A logit of -inf (a class ruled out) has q = 0, and q y goes to 0 with it.
+            values = of_references.masked_fill(of_references.isneginf(), 0.0)
+            share = share * (1 + values - (share * values).sum(1, keepdim=True))
+        return share
+
+    def _find_references(
+        self, logits: Tensor, target: Tensor, labels: Labels | None, head: Tensor | None
+    ) -> Int[Tensor, "b T"]:
+        if isinstance(self.against, str):
+            return nearest_references(self.against, self.references, target, logits, head)
+        return named_references(self.against, target, logits, labels)
+
+    def sentence(self, target: int, references: Sequence[int], labels: Labels | None) -> str:
+        """Return the contrast as a person would say it.
+
+        ``Blue Grosbeak, against Grandala, Indigo Bunting, Lazuli Bunting, gamma 0.6``
+        """
+        name, *others = short_names([display_name(i, labels) for i in (target, *references)])
+        if self.strength == 0 and not self.reverse:
+            return f"{name}, alone"
+        details = [f"gamma {self.strength:g}"]
+        if self.weighting != "mean":
+            details.append(f"{self.weighting} weighting")
+        if self.aggregate != "mean":
+            details.append(f"{self.aggregate} of the references")
+        if self.reverse:
+            return f"{', '.join(others)}, against {name}, reversed, {', '.join(details)}"
+        return f"{name}, against {', '.join(others)}, {', '.join(details)}"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Any question that is a function of the logits: ``v = df/dlogits``.
+
+    Args:
+        function: takes logits ``b C`` and returns one number per image, ``b``; differentiable.
+        name: what the picture says is explained.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    name: str = "objective"
+
+    def ask(
+        self,
+        logits: Float[Tensor, "b C"],
+        targets: Targets = None,
+        *,
+        labels: Labels | None = None,
+        head: Float[Tensor, "C K"] | None = None,
+    ) -> Question:
+        """Return one row per image: the objective's gradient at its logits."""
+        # Also where the caller is in inference mode: a copy made outside of it can be differentiated.
+        with torch.inference_mode(False), torch.enable_grad():
+            y = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).clone().requires_grad_()
+            value = self.function(y)
+            if value.shape != y.shape[:1] or not value.requires_grad:
+                raise FinercamError(
+                    f"an objective must return one number per image, differentiable in the logits; {self.name!r} "
+                    f"returned shape {tuple(value.shape)} for logits of shape {tuple(y.shape)}"
+                )
+            # Images are independent, so the gradient of the sum holds each image's own gradient.
+            (rows,) = torch.autograd.grad(value.sum(), y)
+        none = torch.empty(len(y), 0, dtype=torch.long, device=y.device)
+        return Question(rows[:, None], torch.ones_like(rows[:, :1]), find_targets(targets, y, labels), none)
+
+    def part(self, images: slice) -> Objective:
+        """Return the objective: it is the same for every image."""
+        return self
+
+    def sentence(self, target: int, references: Sequence[int], labels: Labels | None) -> str:
+        """Return the objective's name."""
+        return self.name
+
+
+def _check_choice(option: str, given: str, choices: Sequence[str], more: str = "") -> None:
+    if given not in choices:
+        raise FinercamError(f"{option} is {given!r}; {nearest(given, choices)}{more}")
+
+
+#: The ordinary CAM: the target's logit alone.
+PLAIN = Contrast(gamma=0.0)

@@ -1,0 +1,119 @@
+"""Which classes a question is about: the target of each image, and the look-alikes it is held against."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, SupportsIndex, TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from finercam.contrast.labels import Labels, find_class
+from finercam.errors import FinercamError
+
+ClassName: TypeAlias = "str | int"
+#: Classes for all images, or one sequence of classes per image.
+Named: TypeAlias = "Sequence[ClassName] | Sequence[Sequence[ClassName]]"
+#: ``"predicted"``, one class for all images, or one class per image.
+Targets: TypeAlias = "ClassName | Sequence[ClassName] | Int[Tensor, ' b'] | None"
+
+
+def find_targets(targets: Targets, logits: Float[Tensor, "b C"], labels: Labels | None) -> Int[Tensor, " b"]:
+    """Return one class index per image, on the device of the logits."""
+    batch, classes = logits.shape
+    if targets is None or (isinstance(targets, str) and targets == "predicted"):
+        return logits.argmax(1)
+    if isinstance(targets, Tensor):
+        targets = targets.tolist()
+    if _is_class(targets):
+        targets = [targets] * batch  # type: ignore[list-item]
+    assert not isinstance(targets, (str, int))
+    if len(targets) != batch:
+        raise FinercamError(f"{len(targets)} targets were given for {batch} images; give one, or one per image")
+    indices = [find_class(target, classes, labels) for target in targets]
+    return torch.tensor(indices, device=logits.device)
+
+
+def named_references(
+    named: Named, target: Int[Tensor, " b"], logits: Float[Tensor, "b C"], labels: Labels | None
+) -> Int[Tensor, "b T"]:
+    """Return the classes named for each image but its own target, in their order; -1 where there are fewer."""
+    batch, classes = logits.shape
+    fixed = frozen(named)
+    per_image: tuple[Any, ...] = fixed if isinstance(fixed[0], tuple) else (fixed,) * batch
+    if len(per_image) != batch:
+        raise FinercamError(f"{len(per_image)} lists of references were given for {batch} images")
+    found = []
+    for own, given in zip(target.tolist(), per_image, strict=True):
+        indices = dict.fromkeys(find_class(name, classes, labels) for name in given)
+        found.append([index for index in indices if index != own])
+    width = max(map(len, found), default=0)
+    padded = [indices + [-1] * (width - len(indices)) for indices in found]
+    return torch.tensor(padded, dtype=torch.long, device=logits.device).reshape(batch, width)
+
+
+def frozen(named: Any) -> tuple[ClassName, ...] | tuple[tuple[ClassName, ...], ...]:
+    """Return named classes as tuples of text and plain numbers: for all images, or one tuple per image."""
+    if not len(named):
+        raise FinercamError("no reference classes were named; name at least one, or use against='similar'")
+    each = [_plain(one) if _is_class(one) else tuple(map(_plain, one)) for one in named]
+    if len({isinstance(one, tuple) for one in each}) > 1:
+        raise FinercamError(f"references must be classes, or one list of classes per image, not both: {named!r}")
+    return tuple(each)  # type: ignore[return-value]
+
+
+def nearest_references(
+    against: str, count: int, target: Int[Tensor, " b"], logits: Float[Tensor, "b C"], head: Float[Tensor, "C K"] | None
+) -> Int[Tensor, "b T"]:
+    """Return the ``count`` classes nearest to the target, nearest first; -1 where there are fewer.
+
+    Args:
+        against: ``similar`` (in logit), ``predicted`` (highest logit) or ``weights`` (cosine of rows, Eq. 11); with
+            ``@2`` and the like, only the second nearest.
+        count: how many.
+        target: never its own reference, whatever the ties.
+        logits: in float32 or better. A class whose logit is not finite is no reference.
+        head: the classifier's rows, for ``weights``.
+    """
+    own = target[:, None]
+    against, rank = rank_of(against)
+    if against == "weights":
+        if head is None:
+            raise FinercamError(
+                "against='weights' compares the rows of a final linear layer and this classifier has none; "
+                "use against='similar'"
+            )
+        rows = torch.nn.functional.normalize(head.detach().to(logits), dim=1)
+        order = -(rows[target] @ rows.T)
+    elif against == "predicted":
+        order = -logits
+    else:
+        order = (logits - logits.gather(1, own)).abs()
+    order = order.scatter(1, own, torch.inf)
+    # Stable, so that ties fall by class index on every device.
+    distance, index = order.sort(dim=1, stable=True)
+    last = logits.shape[1] - 1
+    chosen = slice(0, min(count, last)) if rank is None else slice(min(rank - 1, last), min(rank, last))
+    return index[:, chosen].masked_fill(distance[:, chosen].isposinf(), -1)
+
+
+def rank_of(against: str) -> tuple[str, int | None]:
+    """Split ``similar@2`` into the way and the rank, which is ``None`` where there is no ``@``."""
+    way, at, rank = against.partition("@")
+    if not at:
+        return way, None
+    if not rank.isdigit() or int(rank) < 1:
+        raise FinercamError(f"against is {against!r}; after the @ comes a rank from 1 upwards, as in {way}@2")
+    return way, int(rank)
+
+
+def _plain(given: str | SupportsIndex) -> ClassName:
+    """Return a class as text or a plain number, also where it comes out of an array."""
+    return given if isinstance(given, str) else operator.index(given)
+
+
+def _is_class(given: object) -> bool:
+    # Arrays have __index__ too, whatever their shape.
+    return isinstance(given, str) or (hasattr(given, "__index__") and not getattr(given, "ndim", 0))

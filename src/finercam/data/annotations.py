@@ -1,0 +1,194 @@
+"""What the readers of published data sets share: tables of text, boxes, and errors that say what is missing."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from finercam.data.dataset import Box
+from finercam.errors import FinercamError
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A published data set: its name, and the page where it can be had."""
+
+    name: str
+    page: str
+
+    def missing(self, what: str) -> FinercamError:
+        """Return the error for something that a complete download holds."""
+        return FinercamError(f"{self.name}: {what}; the data is published at {self.page}")
+
+    def root(self, given: str, marker: str, inside: Iterable[str] = ()) -> Path:
+        """Return the folder that holds ``marker``: the given one, or one of those the archive unpacks into.
+
+        Raises:
+            FinercamError: there is no such folder, or none of them holds it.
+        """
+        top = Path(given).expanduser()
+        if not top.is_dir():
+            raise self.missing(f"there is no folder {given!r}")
+        for folder in (top, *(top / name for name in inside)):
+            if (folder / marker).exists():
+                return folder
+        raise self.missing(f"{marker} is missing from {given!r}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        path: of the table.
+        line: its number, from 1.
+        fields: the line's.
+    """
+
+    path: Path
+    line: int
+    fields: tuple[str, ...]
+
+    def wrong(self, message: str) -> FinercamError:
+        """Return the error for this line."""
+        return FinercamError(f"{self.path}, line {self.line}: {message}")
+
+    def integer(self, at: int, what: str) -> int:
+        """Return a field as a whole number.
+
+        Raises:
+            FinercamError: it is none.
+        """
+        try:
+            return int(self.fields[at])
+        except ValueError:
+            raise self.wrong(f"{what} is {self.fields[at]!r}, not a whole number") from None
+
+    def flag(self, at: int, what: str) -> bool:
+        """Return a field that is 0 or 1.
+
+        Raises:
+            FinercamError: it is neither.
+        """
+        if self.fields[at] not in ("0", "1"):
+            raise self.wrong(f"{what} is {self.fields[at]!r}, not 0 or 1")
+        return self.fields[at] == "1"
+
+    def reals(self, start: int, stop: int, what: str) -> list[float]:
+        """Return neighbouring fields as finite numbers.
+
+        Raises:
+            FinercamError: one is none.
+        """
+        try:
+            numbers = [float(field) for field in self.fields[start:stop]]
+        except ValueError:
+            numbers = [math.nan]
+        if not all(map(math.isfinite, numbers)):
+            raise self.wrong(f"{what} is {' '.join(self.fields[start:stop])!r}, not {stop - start} numbers")
+        return numbers
+
+
+def read_lines(path: Path, publication: Publication) -> Iterator[tuple[int, str]]:
+    """Yield (number, text) of a file's lines that are not empty.
+
+    Raises:
+        FinercamError: the file is missing or no text.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if text := line.strip():
+                    yield number, text
+    except FileNotFoundError:
+        raise publication.missing(f"{path.name} is missing from {str(path.parent)!r}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise FinercamError(f"{path} cannot be read: {error}") from error
+
+
+def read_rows(path: Path, publication: Publication, fields: int) -> Iterator[Row]:
+    """Yield the lines of a table whose fields are separated by spaces; the last one may hold spaces itself.
+
+    Raises:
+        FinercamError: the file is missing or no text, or a line has fewer fields.
+    """
+    for number, text in read_lines(path, publication):
+        row = Row(path, number, tuple(text.split(maxsplit=fields - 1)))
+        if len(row.fields) < fields:
+            raise row.wrong(f"{text!r} has {len(row.fields)} of {fields} fields")
+        yield row
+
+
+def by_id(rows: Iterable[Row]) -> dict[str, Row]:
+    """Return rows by their first field, in their order.
+
+    Raises:
+        FinercamError: two have the same.
+    """
+    table: dict[str, Row] = {}
+    for row in rows:
+        first = table.setdefault(row.fields[0], row)
+        if first is not row:
+            raise row.wrong(f"id {row.fields[0]!r} stands in line {first.line} already")
+    return table
+
+
+def row_of(number: str, table: Mapping[str, Row], path: Path, listed: Path) -> Row:
+    """Return the row of an id.
+
+    Raises:
+        FinercamError: there is none.
+    """
+    if number not in table:
+        raise FinercamError(f"{path} has no line for id {number!r}, which {listed.name} lists")
+    return table[number]
+
+
+def check_listed(names: Iterable[str], folder: Path, publication: Publication, what: str = "pictures") -> None:
+    """Check by one listing per folder that all files are there.
+
+    Args:
+        names: paths below ``folder``, separated by ``/``.
+        folder: where they are to be.
+        publication: for the error.
+        what: what they are, for the error.
+
+    Raises:
+        FinercamError: some are not; it counts them and names three.
+    """
+    wanted: dict[str, list[str]] = {}
+    for name in names:
+        wanted.setdefault(name.rpartition("/")[0], []).append(name)
+    absent = []
+    for parent, inside in wanted.items():
+        try:
+            there = set(os.listdir(folder / parent))
+        except (FileNotFoundError, NotADirectoryError):
+            there = set()
+        absent += [name for name in inside if name.rpartition("/")[2] not in there]
+    if absent:
+        total = sum(map(len, wanted.values()))
+        examples = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
+        raise publication.missing(f"{len(absent)} of {total} {what} are missing from {str(folder)!r}: {examples}")
+
+
+def checked_box(x0: float, y0: float, x1: float, y1: float, wrong: Callable[[str], FinercamError]) -> Box:
+    """Return a box that is not empty and does not begin outside the picture.
+
+    One pixel is forgiven, and cut off: it is what counting from 0 or from 1 makes.
+
+    Args:
+        x0, y0, x1, y1: half-open, in pixels from 0.
+        wrong: makes the error from a message.
+
+    Raises:
+        FinercamError: it is empty, or begins more than one pixel to the left of the picture or above it.
+    """
+    if not (x1 > max(x0, 0) and y1 > max(y0, 0)):
+        raise wrong(f"the box from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}) is empty")
+    if x0 < -1 or y0 < -1:
+        raise wrong(f"the box from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}) begins outside the picture")
+    return max(x0, 0.0), max(y0, 0.0), x1, y1

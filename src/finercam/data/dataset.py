@@ -1,0 +1,144 @@
+"""What every data set is to the rest: class names, a stream of items, and a way to open one."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from finercam.data.photos import open_photo
+from finercam.data.storage import read_bytes
+from finercam.errors import FinercamError
+
+#: x0, y0, x1, y1 in pixels of the photo as stored, half-open, y downwards; fractions of pixels are allowed.
+Box = tuple[float, float, float, float]
+#: x, y in the same pixels: (0.5, 0.5) is the middle of the first one.
+Point = tuple[float, float]
+
+SPLITS = ("train", "test", "all")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One photo of a data set: where it is and what is known about it. Small, so that millions can be listed.
+
+    Attributes:
+        key: names the photo inside its data set, and no other: as a rule its path below the root.
+        uri: where the picture is: a path, or a URI that fsspec opens.
+        label: index into the data set's class names.
+        box: around the object, if known.
+        mask: where its segmentation is (any value but 0 is the object), if there is one.
+        parts: one point per part name of the data set, ``None`` where the part is not visible.
+    """
+
+    key: str
+    uri: str
+    label: int
+    box: Box | None = None
+    mask: str | None = None
+    parts: tuple[Point | None, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """An opened item.
+
+    Attributes:
+        photo: RGB.
+        mask: of the object, in the photo's pixels, if the data set has masks.
+        differences: for other classes, by label, the pixels that tell the item's class from that one, where that is
+            known (the aviary).
+        box, parts: as the item's, of data where only opening a photo tells (the aviary, which has to draw it).
+    """
+
+    photo: Image.Image
+    mask: Bool[np.ndarray, "H W"] | None = None
+    differences: Mapping[int, Bool[np.ndarray, "H W"]] = field(default_factory=dict)
+    box: Box | None = None
+    parts: tuple[Point | None, ...] = ()
+
+
+def open_files(item: Item) -> Example:
+    """Open an item whose picture and mask are files.
+
+    The picture is taken as stored, without its EXIF rotation where there is a box, a mask or a part: they were
+    measured in stored pixels.
+
+    Raises:
+        FinercamError: a file is missing or cannot be read, the mask is not of the photo's size, or the box lies
+            outside the photo.
+    """
+    measured = item.box is not None or item.mask is not None or any(part is not None for part in item.parts)
+    photo = _read(item.uri, _as_stored if measured else open_photo)
+    width, height = photo.size
+    mask = None if item.mask is None else open_mask(item.mask)
+    if mask is not None and mask.shape != (height, width):
+        given = f"{mask.shape[1]} x {mask.shape[0]}"
+        raise FinercamError(f"mask {item.mask!r} is of {given} pixels, its photo {item.uri!r} of {width} x {height}")
+    if item.box is not None and (item.box[0] >= width or item.box[1] >= height):
+        raise FinercamError(f"box {item.box} of {item.key!r} lies outside its photo of {width} x {height} pixels")
+    return Example(photo, mask, box=item.box, parts=item.parts)
+
+
+def open_mask(uri: str) -> Bool[np.ndarray, "H W"]:
+    """Return which pixels of a segmentation are not 0: a palette picture's index, else its brightness.
+
+    Colours count as something unless they are black; what is fully transparent counts as nothing.
+
+    Raises:
+        FinercamError: the file is missing or no picture.
+    """
+    return _read(uri, _something)
+
+
+def _read(uri: str, use: Callable[[Image.Image], Any]) -> Any:
+    """Return what ``use`` makes of the picture at a path or URI."""
+    content = read_bytes(uri)
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+            return use(picture)
+    except UnidentifiedImageError:
+        raise FinercamError(f"{uri!r} is not a picture that can be read") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise FinercamError(f"{uri!r} cannot be read: {error}") from error
+
+
+def _as_stored(picture: Image.Image) -> Image.Image:
+    picture.getexif()[ExifTags.Base.Orientation] = 1
+    return open_photo(picture)
+
+
+def _something(picture: Image.Image) -> Bool[np.ndarray, "H W"]:
+    values = np.asarray(picture)
+    if values.ndim == 2:
+        return values != 0
+    if picture.mode in ("LA", "RGBA"):
+        return (values[:, :, :-1] != 0).any(2) & (values[:, :, -1] != 0)
+    return (values != 0).any(2)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set, or one split of it.
+
+    Attributes:
+        name: as the user wrote it, for tables and records.
+        class_names: what ``Item.label`` counts through, in the publisher's order and spelling.
+        items: starts a fresh pass over the items, in an order that is always the same.
+        open: opens one; can be sent to another process, and does not hold the list of items.
+        part_names: what ``Item.parts`` counts through.
+        regions: what is known of where things are: some of ``box``, ``mask``, ``parts``, ``difference``.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    items: Callable[[], Iterator[Item]]
+    open: Callable[[Item], Example] = open_files
+    part_names: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()

@@ -1,0 +1,66 @@
+"""BIRDS 525 SPECIES (G. Piosenka, 2023): 525 species in folders, 5 test photos each."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from finercam.data.annotations import Publication, check_listed
+from finercam.data.dataset import Dataset
+from finercam.data.formats import folder
+from finercam.errors import FinercamError
+
+PUBLICATION = Publication("BIRDS 525 SPECIES", "https://www.kaggle.com/datasets/gpiosenka/100-bird-species")
+
+#: Folders of each split. The paper of Finer-CAM evaluates on the photos of ``valid``; this reads what is called test.
+SPLITS = {"train": ("train",), "test": ("test",), "all": ("train", "valid", "test")}
+
+
+def read(place: str, split: str) -> Dataset:
+    """Read ``train``, ``valid`` and ``test`` with a folder for each species.
+
+    Classes are the names of the folders in their order, which is that of the publisher's class ids. One species
+    is spelled with one space in some splits and with two in others; spaces are made single. Where the
+    publisher's ``birds.csv`` is there, the photos it lists have to be, too.
+
+    Args:
+        place: the folder that the archive unpacks into.
+        split: ``train``, ``test`` or ``all``.
+
+    Raises:
+        FinercamError: a folder or photos are missing, or ``birds.csv`` is not what it should be.
+    """
+    root = PUBLICATION.root(place, "train")
+    for name in SPLITS["all"]:
+        if not (root / name).is_dir():
+            raise PUBLICATION.missing(f"the folder {name} is missing from {str(root)!r}")
+    classes = folder.class_folders(str(root), SPLITS["all"])
+    on_disk = {(part, _single(name)): name for part, names in classes.items() for name in names}
+    names = sorted({name for _, name in on_disk})
+    table = root / "birds.csv"
+    if table.is_file():
+        check_listed(_listed(table, on_disk), root, PUBLICATION)
+    labels = {name: label for label, name in enumerate(names)}
+    places = [(part, name, labels[_single(name)]) for part in SPLITS[split] for name in classes[part]]
+    return folder.dataset(f"birds525:{place}", str(root), names, places)
+
+
+def _single(name: str) -> str:
+    return " ".join(name.split())
+
+
+def _listed(table: Path, on_disk: dict[tuple[str, str], str]) -> Iterator[str]:
+    """Yield the paths listed in ``birds.csv``, in the folders' own spelling."""
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if "filepaths" not in (reader.fieldnames or ()):
+            raise FinercamError(f"{table} has no column 'filepaths' but {', '.join(reader.fieldnames or ('none',))}")
+        for row in reader:
+            path = row["filepaths"] or ""
+            if path.count("/") != 2:
+                raise FinercamError(f"{table}, line {reader.line_num}: {path!r} is not SPLIT/SPECIES/photo.jpg")
+            part, species, photo = path.split("/")
+            # The publisher's table misspells this folder.
+            species = _single(species).replace("PARAKETT AKULET", "PARAKETT AUKLET")
+            yield f"{part}/{on_disk.get((part, species), species)}/{photo}"

@@ -1,0 +1,198 @@
+"""CUB-200-2011 (Wah, Branson, Welinder, Perona, Belongie, Caltech CNS-TR-2011-001): 200 birds of North America."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float64, UInt8
+
+from finercam.data.annotations import (
+    Publication,
+    Row,
+    by_id,
+    check_listed,
+    checked_box,
+    read_lines,
+    read_rows,
+    row_of,
+)
+from finercam.data.dataset import Box, Dataset, Item, Point
+from finercam.errors import FinercamError
+
+PUBLICATION = Publication("CUB-200-2011", "https://www.vision.caltech.edu/datasets/cub_200_2011/")
+
+
+def read(place: str, split: str) -> Dataset:
+    """Read CUB-200-2011, or a folder annotated in its manner (``finercam.aviary.export``).
+
+    Boxes and parts are in pixels of the picture as stored. Boxes are published as x, y, width, height, counted
+    from 0. Part places are taken as they are published. Segmentations are a separate archive; they are found in
+    ``segmentations`` in the folder or beside it, and then every picture has to have one; whatever is not 0 in it is
+    the bird.
+
+    Args:
+        place: the folder ``CUB_200_2011``, or the one it lies in.
+        split: ``train``, ``test`` or ``all``.
+
+    Raises:
+        FinercamError: a file, a line or pictures are missing, or a line is not what it should be.
+    """
+    root = _root(place)
+    names, position = _numbered(root / "classes.txt")
+    part_names, part_position = _numbered(root / "parts" / "parts.txt")
+    images = by_id(read_rows(root / "images.txt", PUBLICATION, 2))
+    if not images:
+        raise PUBLICATION.missing(f"images.txt in {str(root)!r} lists no picture")
+    check_listed((row.fields[1] for row in images.values()), root / "images", PUBLICATION)
+    labels = by_id(read_rows(root / "image_class_labels.txt", PUBLICATION, 2))
+    training = by_id(read_rows(root / "train_test_split.txt", PUBLICATION, 2))
+    boxes = by_id(read_rows(root / "bounding_boxes.txt", PUBLICATION, 5))
+    places = _parts(root / "parts" / "part_locs.txt", part_position)
+    masks = _segmentations(root, [row.fields[1] for row in images.values()])
+    items = []
+    for number, row in images.items():
+        # Every file is checked for every picture, so that a bad line shows whatever the split.
+        label_row = row_of(number, labels, root / "image_class_labels.txt", row.path)
+        if label_row.fields[1] not in position:
+            raise label_row.wrong(f"class {label_row.fields[1]!r} is not in classes.txt, which has {len(names)}")
+        in_training = row_of(number, training, root / "train_test_split.txt", row.path).flag(1, "is_training_image")
+        box = _box(row_of(number, boxes, root / "bounding_boxes.txt", row.path))
+        if number not in places:
+            raise FinercamError(f"{root / 'parts' / 'part_locs.txt'} has no line for id {number!r}")
+        if split == "all" or in_training == (split == "train"):
+            name = row.fields[1]
+            items.append(
+                Item(
+                    key=name,
+                    uri=str(root / "images" / name),
+                    label=position[label_row.fields[1]],
+                    box=box,
+                    mask=None if masks is None else str((masks / name).with_suffix(".png")),
+                    parts=tuple(places[number].get(part) for part in range(len(part_names))),
+                )
+            )
+    regions = ("box", "parts") if masks is None else ("box", "mask", "parts")
+    return Dataset(f"cub:{place}", names, partial(iter, tuple(items)), part_names=part_names, regions=regions)
+
+
+def class_attributes(place: str) -> tuple[tuple[str, ...], Float64[np.ndarray, "classes attributes"], tuple[str, ...]]:
+    """Return what people say of each class.
+
+    Args:
+        place: as for ``read``.
+
+    Returns:
+        The attributes' names (``has_bill_shape::dagger``); for each class, in how many percent of the answers it
+        was seen to have the attribute; the classes' names.
+
+    Raises:
+        FinercamError: a file is missing or not what it should be.
+    """
+    root = _root(place)
+    names, _ = _numbered(root / "classes.txt")
+    attributes, _ = _numbered(_attribute_names(root))
+    path = root / "attributes" / "class_attribute_labels_continuous.txt"
+    strengths = []
+    for line, text in read_lines(path, PUBLICATION):
+        row = Row(path, line, tuple(text.split()))
+        if len(row.fields) != len(attributes):
+            raise row.wrong(f"{len(row.fields)} numbers for {len(attributes)} attributes")
+        values = row.reals(0, len(attributes), "the line")
+        if not 0 <= min(values) <= max(values) <= 100:
+            raise row.wrong(f"values from {min(values):g} to {max(values):g}, not percentages")
+        strengths.append(values)
+    if len(strengths) != len(names):
+        raise FinercamError(f"{path} has {len(strengths)} lines for {len(names)} classes")
+    return attributes, np.array(strengths), names
+
+
+def image_attributes(
+    place: str,
+) -> tuple[tuple[str, ...], Bool[np.ndarray, "images attributes"], UInt8[np.ndarray, "images attributes"]]:
+    """Return what one person said of each picture.
+
+    Args:
+        place: as for ``read``.
+
+    Returns:
+        The pictures' keys; whether the attribute was seen; how certain that is: 1 not visible, 2 guessing,
+        3 probably, 4 definitely, 0 where nobody was asked.
+
+    Raises:
+        FinercamError: a file is missing or not what it should be.
+    """
+    root = _root(place)
+    attributes, _ = _numbered(_attribute_names(root))
+    images = by_id(read_rows(root / "images.txt", PUBLICATION, 2))
+    path = root / "attributes" / "image_attribute_labels.txt"
+    if not path.is_file():
+        raise PUBLICATION.missing(f"{path.name} is missing from {str(path.parent)!r}")
+    try:
+        # A few published lines have more columns than the documented five: the first four are sound in all.
+        table = np.loadtxt(path, dtype=np.int64, usecols=(0, 1, 2, 3), ndmin=2, comments=None)
+    except ValueError as error:
+        raise FinercamError(f"{path} is no table of whole numbers: {error}") from error
+    places = {int(number): index for index, number in enumerate(images)}
+    rows = np.array([places.get(number, -1) for number in table[:, 0].tolist()], np.int64)
+    columns, present, certainty = table[:, 1] - 1, table[:, 2], table[:, 3]
+    fine = (columns >= 0) & (columns < len(attributes)) & (present >= 0) & (present <= 1)
+    fine &= (certainty >= 1) & (certainty <= 4)
+    if not fine.all():
+        at = int(np.argmin(fine))
+        raise FinercamError(f"{path}: row {at + 1}, {table[at].tolist()}, is out of range")
+    known = rows >= 0
+    seen = np.zeros((len(images), len(attributes)), np.bool_)
+    sure = np.zeros((len(images), len(attributes)), np.uint8)
+    seen[rows[known], columns[known]] = present[known] == 1
+    sure[rows[known], columns[known]] = certainty[known]
+    return tuple(row.fields[1] for row in images.values()), seen, sure
+
+
+def _root(place: str) -> Path:
+    return PUBLICATION.root(place, "images.txt", inside=("CUB_200_2011",))
+
+
+def _numbered(path: Path) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Return the names in a table of ids and names, and where each id's is."""
+    table = by_id(read_rows(path, PUBLICATION, 2))
+    if not table:
+        raise PUBLICATION.missing(f"{path} is empty")
+    return tuple(row.fields[1] for row in table.values()), {number: at for at, number in enumerate(table)}
+
+
+def _box(row: Row) -> Box:
+    x, y, width, height = row.reals(1, 5, "the box")
+    return checked_box(x, y, x + width, y + height, row.wrong)
+
+
+def _parts(path: Path, position: dict[str, int]) -> dict[str, dict[int, Point | None]]:
+    """Return for each picture where each part is that its lines speak of."""
+    places: dict[str, dict[int, Point | None]] = {}
+    for row in read_rows(path, PUBLICATION, 5):
+        number, part = row.fields[:2]
+        if part not in position:
+            raise row.wrong(f"part {part!r} is not in parts.txt, which has {len(position)}")
+        of_image = places.setdefault(number, {})
+        if position[part] in of_image:
+            raise row.wrong(f"part {part!r} of id {number!r} stands above already")
+        x, y = row.reals(2, 4, "the place")
+        of_image[position[part]] = (x, y) if row.flag(4, "visible") else None
+    return places
+
+
+def _segmentations(root: Path, names: list[str]) -> Path | None:
+    for folder in (root / "segmentations", root.parent / "segmentations"):
+        # One that lies beside may be another data set's.
+        if (folder / names[0]).parent.is_dir():
+            masks = (str(Path(name).with_suffix(".png").as_posix()) for name in names)
+            check_listed(masks, folder, PUBLICATION, "segmentations")
+            return folder
+    return None
+
+
+def _attribute_names(root: Path) -> Path:
+    """Return where ``attributes.txt`` is: the official archive has it beside the folder."""
+    places = [folder / "attributes.txt" for folder in (root / "attributes", root.parent, root)]
+    return next((path for path in places if path.is_file()), places[0])

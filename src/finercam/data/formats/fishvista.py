@@ -1,0 +1,101 @@
+"""Fish-Vista (Mehrab et al., CVPR 2025, arXiv 2407.08027): museum photos of fish, some with their traits outlined."""
+
+from __future__ import annotations
+
+import csv
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from finercam.data.annotations import Publication, Row
+from finercam.data.dataset import Dataset, Item
+from finercam.data.storage import listing
+from finercam.errors import FinercamError
+
+PUBLICATION = Publication("Fish-Vista", "https://huggingface.co/datasets/imageomics/fish-vista")
+
+PARTS = {"train": ("train",), "test": ("test",), "all": ("train", "val", "test")}
+
+
+def read(place: str, split: str, task: str = "classification") -> Dataset:
+    """Read one of Fish-Vista's tasks from ``TASK_train.csv``, ``TASK_val.csv`` and ``TASK_test.csv``.
+
+    Classes are the species (column ``standardized_species``) of the three files, sorted by name, so that labels do
+    not depend on the split. Photos are found by their ``filename`` in ``Images`` or in its chunks, whichever way
+    they were downloaded. About a thousand may only be had from their owners: the publisher's
+    ``download_and_process_nd_images.py`` fetches them.
+
+    Where there are masks (``segmentation_masks/images``), they outline nine traits (head, eye, fins, barbels) and
+    leave out the rest of the body: a mask says where these traits are, not where the fish is.
+
+    Args:
+        place: the folder of the download.
+        split: ``train``, ``test`` or ``all`` (with the validation photos).
+        task: ``classification`` (419 species) or ``segmentation`` (the 2,427 photos with masks).
+
+    Raises:
+        FinercamError: a file or photos are missing, or a line is not what it should be.
+    """
+    root = PUBLICATION.root(place, f"{task}_train.csv", inside=("fish-vista",))
+    rows = {part: _table(root / f"{task}_{part}.csv") for part in PARTS["all"]}
+    names = tuple(sorted({row.fields[1] for part in rows.values() for row in part}))
+    labels = {name: label for label, name in enumerate(names)}
+    photos, masks = _photos(root), _masks(root)
+    items: dict[str, Item] = {}
+    absent = []
+    for part in PARTS[split]:
+        for row in rows[part]:
+            name, species = row.fields
+            if name in items:
+                raise row.wrong(f"photo {name!r} is listed already")
+            mask = f"{PurePosixPath(name).stem}.png"
+            if name not in photos or (task == "segmentation" and mask not in masks):
+                absent.append(name if name not in photos else f"segmentation_masks/images/{mask}")
+            where = None if mask not in masks else str(root / "segmentation_masks" / "images" / mask)
+            items[name] = Item(name, str(root / photos.get(name, name)), labels[species], mask=where)
+    if absent:
+        raise PUBLICATION.missing(
+            f"{len(absent)} of {len(items)} pictures are missing from {str(root)!r}: {', '.join(absent[:3])}"
+            f"{', ...' if len(absent) > 3 else ''} (download_and_process_nd_images.py fetches those that may not be "
+            "passed on)"
+        )
+    regions = ("mask",) if any(item.mask for item in items.values()) else ()
+    kind = "fishvista" if task == "classification" else f"fishvista-{task}"
+    return Dataset(f"{kind}:{place}", names, partial(iter, tuple(items.values())), regions=regions)
+
+
+def _table(path: Path) -> list[Row]:
+    """Return file name and species of each line."""
+    wanted = ("filename", "standardized_species")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            absent = [name for name in wanted if name not in (reader.fieldnames or ())]
+            if absent:
+                columns = ", ".join(reader.fieldnames or ("none",))
+                raise FinercamError(f"{path} has no column {absent[0]!r}; its columns are {columns}")
+            rows = [Row(path, reader.line_num, tuple((line[name] or "").strip() for name in wanted)) for line in reader]
+    except FileNotFoundError:
+        raise PUBLICATION.missing(f"{path.name} is missing from {str(path.parent)!r}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FinercamError(f"{path} cannot be read: {error}") from error
+    for row in rows:
+        for name, value in zip(wanted, row.fields, strict=True):
+            if not value:
+                raise row.wrong(f"{name} is empty")
+    return rows
+
+
+def _photos(root: Path) -> dict[str, str]:
+    """Return where each photo is below the root, from one listing of ``Images`` and one of each chunk."""
+    if not (root / "Images").is_dir():
+        raise PUBLICATION.missing(f"the folder Images is missing from {str(root)!r}")
+    top = listing(str(root / "Images"))
+    found = {name: f"Images/{name}" for name in top.files}
+    for chunk in top.folders:
+        found |= {name: f"Images/{chunk}/{name}" for name in listing(str(root / "Images" / chunk)).files}
+    return found
+
+
+def _masks(root: Path) -> frozenset[str]:
+    folder = root / "segmentation_masks" / "images"
+    return frozenset(listing(str(folder)).files) if folder.is_dir() else frozenset()

@@ -1,0 +1,123 @@
+"""Photos sorted into folders, one for each class: on disk, or behind a URI that fsspec opens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+
+from finercam.data.dataset import Dataset, Item
+from finercam.data.photos import SUFFIXES
+from finercam.data.storage import below, is_uri, listing
+from finercam.errors import FinercamError
+
+#: Names of folders that hold a split.
+TRAIN, TESTS = "train", ("test", "val", "valid", "validation")
+
+#: Split folder ("" for the root), class folder, label.
+Place = tuple[str, str, int]
+
+
+def read(place: str, split: str) -> Dataset:
+    """Read a folder of class folders: ``DIR/CLASS/.../photo.jpg``, or ``DIR/SPLIT/CLASS/.../photo.jpg``.
+
+    A folder with ``train`` and one of ``test``, ``val``, ``valid`` and ``validation``, or with nothing but such
+    folders, is taken as split: ``test`` is the first of these that is there, ``all`` is all of them, and whatever
+    else lies beside them is left alone. Any other folder is not split: it is read whole, whatever ``split`` says.
+    Classes are named by their folders, sorted by name, and are the same for every split. Folders are listed as the
+    items are drawn, so that millions of photos never have to be held.
+
+    Args:
+        place: a folder, or a URI that fsspec opens (``s3://bucket/photos``, ``zip://::photos.zip``).
+        split: ``train``, ``test`` or ``all``.
+
+    Raises:
+        FinercamError: there is no such folder or split, no photo, or a photo lies in no class folder.
+    """
+    root = place if is_uri(place) else os.path.expanduser(place)
+    splits = find_splits(root)
+    chosen = choose_split(splits, split, root) if splits else ("",)
+    classes = class_folders(root, splits or ("",))
+    names = sorted({name for folders in classes.values() for name in folders})
+    labels = {name: label for label, name in enumerate(names)}
+    places = [(part, name, labels[name]) for part in chosen for name in classes[part]]
+    return dataset(f"folder:{place}", root, names, places)
+
+
+def dataset(name: str, root: str, class_names: Iterable[str], places: Sequence[Place]) -> Dataset:
+    """Return the data set of all photos in class folders.
+
+    Raises:
+        FinercamError: there is none.
+    """
+    items = partial(_photos, root, tuple(places))
+    if next(items(), None) is None:
+        raise FinercamError(f"no photo in {root!r}: photos end on {', '.join(sorted(SUFFIXES))}")
+    return Dataset(name, tuple(class_names), items)
+
+
+def find_splits(root: str) -> tuple[str, ...]:
+    """Return the folders that hold the splits of a folder, training first; none where it is not split."""
+    there = listing(root).folders
+    splits = tuple(name for name in (TRAIN, *TESTS) if name in there)
+    return splits if len(splits) == len(there) or (TRAIN in splits and len(splits) > 1) else ()
+
+
+def choose_split(splits: Sequence[str], split: str, root: str) -> tuple[str, ...]:
+    """Return the folders that make up a split.
+
+    Raises:
+        FinercamError: there is none.
+    """
+    if split == "all":
+        return tuple(splits)
+    found = next((name for name in ((TRAIN,) if split == "train" else TESTS) if name in splits), None)
+    if found is None:
+        raise FinercamError(f"{root!r} has no folder for the split {split!r}, only {', '.join(splits)}; choose another")
+    return (found,)
+
+
+def class_folders(root: str, splits: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the class folders of each split.
+
+    Raises:
+        FinercamError: there is none, or photos lie beside them.
+    """
+    found = {}
+    for split in splits:
+        where = below(root, split) if split else root
+        there = listing(where)
+        stray = [name for name in there.files if is_photo(name)]
+        if stray:
+            raise FinercamError(
+                f"{len(stray)} photos lie in no class folder, such as {below(where, stray[0])!r}; "
+                "put each into a folder named as its class"
+            )
+        found[split] = there.folders
+    if not any(found.values()):
+        raise FinercamError(f"{root!r} has no class folders; sort the photos into folders named as their classes")
+    return found
+
+
+def is_photo(name: str) -> bool:
+    """Return whether a file's name is a photo's."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _photos(root: str, places: Sequence[Place]) -> Iterator[Item]:
+    for split, folder, label in places:
+        parts = (split, folder) if split else (folder,)
+        for path in _walk(below(root, *parts)):
+            names = (*parts, *path)
+            yield Item("/".join(names), below(root, *names), label)
+
+
+def _walk(folder: str) -> Iterator[tuple[str, ...]]:
+    """Yield the paths of all photos in a folder, those that lie directly in it first."""
+    there = listing(folder)
+    for name in there.files:
+        if is_photo(name):
+            yield (name,)
+    for name in there.folders:
+        for path in _walk(below(folder, name)):
+            yield (name, *path)

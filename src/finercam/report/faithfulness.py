@@ -1,0 +1,98 @@
+"""The picture of an examination, after the paper's Fig. 9a: a row of panels for each photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from finercam.report.panels import Panel, draw_panels
+from finercam.report.render import as_seen, outlined, overlay
+from finercam.studies.faithfulness.aligning import carried
+from finercam.studies.faithfulness.examining import Examined
+from finercam.studies.faithfulness.rows import LISTED, Row
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of the picture.
+
+    Attributes:
+        examined: the photo.
+        target, other: names of its class and of the class it is held against.
+        other_photo: a photo of that class, if there is one.
+    """
+
+    examined: Examined
+    target: str
+    other: str
+    other_photo: Image.Image | None = None
+
+
+def draw_examples(
+    examples: Sequence[Example],
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    most: int = 3,
+    height: int = 220,
+) -> Image.Image:
+    """Return photo | similar class | the classifier's map | each listed attribute, for each example.
+
+    An attribute's panel shows the text model's map, or, without one, an outline of the places where it is seen on
+    the classifier's map. Under it stand the alignment, chance and the verdict on this photo.
+
+    Args:
+        examples: at least one.
+        mean, std: the classifier's normalisation.
+        most: attributes per row.
+        height: of the panels.
+    """
+    rows = [draw_panels(_panels(one, mean, std, most), height=height) for one in examples]
+    sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "#ffffff")
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height
+    return sheet
+
+
+def _panels(
+    example: Example, mean: Sequence[float] | None, std: Sequence[float] | None, most: int
+) -> list[Panel]:  # fmt: skip
+    one = example.examined
+    photo = as_seen(one.image, mean, std)
+    saliency, placement = one.saliency
+    heat = overlay(photo, saliency)
+    panels = [Panel(photo, example.target, ["named rightly" if one.correct else "named wrongly"])]
+    if example.other_photo is not None:
+        panels.append(Panel(_fitted(example.other_photo, photo.size), example.other, ["what it is held against"]))
+    lines = ["empty: nothing speaks for it"] if one.empty else [f"and not {example.other}"]
+    if one.off == one.off:
+        lines.append(f"{100 * one.off:.0f} % off the object")
+    panels.append(Panel(heat, "Classifier", lines))
+    for row in [row for row in one.rows if row.status == LISTED and not row.of_place][:most]:
+        if row.words in one.words:
+            picture = overlay(photo, carried(*one.words[row.words], placement).relu())
+        else:
+            masks = [one.places[place].numpy() for place in row.places if place in one.places]
+            picture = heat
+            for mask in masks:
+                picture = outlined(picture, mask, width=3)
+        panels.append(Panel(picture, row.words, _numbers(row, bool(one.words))))
+    return panels
+
+
+def _numbers(row: Row, in_words: bool) -> list[str]:
+    if in_words:
+        return [f"rank correlation {row.alignment:.2f}", f"chance {row.chance:.2f}: {row.verdict}"]
+    return [f"{100 * row.alignment:.0f} % of the saliency", f"chance {100 * row.chance:.0f} %: {row.verdict}"]
+
+
+def _fitted(photo: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return a photo within a size, its sides in proportion, on white."""
+    fitted = photo.copy()
+    fitted.thumbnail(size)
+    sheet = Image.new("RGB", size, "#ffffff")
+    sheet.paste(fitted, ((size[0] - fitted.width) // 2, (size[1] - fitted.height) // 2))
+    return sheet

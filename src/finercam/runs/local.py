@@ -1,0 +1,112 @@
+"""Running a study's parts one after another on this machine, while other processes open the photos."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from finercam.errors import FinercamError
+from finercam.runs.manifest import Entry, Manifest
+from finercam.runs.storage import Folder
+
+T = TypeVar("T")
+
+
+def default_workers() -> int:
+    """Return how many processes open photos where nothing is said: one for each two processors, four at most."""
+    return min(4, (os.cpu_count() or 1) // 2)
+
+
+def prepared_parts(
+    folder: Folder, parts: Sequence[int], prepare: Callable[[Entry], T], workers: int
+) -> Iterator[tuple[int, Iterable[T]]]:
+    """Yield each part with its entries prepared, in order; a part must be used up before the next one is taken.
+
+    Args:
+        folder: holds the manifest.
+        parts: which of its parts.
+        prepare: called with each entry, in another process if there are workers.
+        workers: how many processes prepare; 0 prepares in this one.
+
+    Raises:
+        FinercamError: ``prepare`` cannot be sent to another process, or such a process was stopped.
+    """
+    if workers < 0:
+        raise FinercamError(f"workers is {workers}; give a number from 0 upwards")
+    manifest = Manifest(folder)
+    if not workers:
+        for part in parts:
+            yield part, map(prepare, manifest.part(part))
+        return
+    entries = _Entries(folder, prepare)
+    places = [(part, row) for part in parts for row in range(manifest.size(part))]
+    # fork where there is one: what a user's preprocessing is made of need not be picklable then.
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    loader: DataLoader[Any] = DataLoader(
+        entries,
+        batch_size=None,
+        sampler=places,
+        num_workers=workers,
+        collate_fn=_as_is,
+        multiprocessing_context=method,
+        prefetch_factor=8,
+        worker_init_fn=_alone,
+    )
+    try:
+        stream = iter(loader)
+    except (AttributeError, TypeError) as error:
+        raise FinercamError(
+            f"the preprocessing cannot be sent to another process ({error}); use --workers 0"
+        ) from error
+    received = _received(stream)
+    for part in parts:
+        yield part, itertools.islice(received, manifest.size(part))
+
+
+def _received(stream: Iterator[Any]) -> Iterator[Any]:
+    while True:
+        try:
+            prepared = next(stream, None)
+        except RuntimeError as error:
+            raise FinercamError(
+                f"a process that opens photos was stopped ({next(iter(str(error).splitlines()), '')}); if memory is "
+                "short, use fewer --workers. The same command goes on from here"
+            ) from error
+        if prepared is None:
+            return
+        yield prepared
+
+
+class _Entries(Dataset[Any]):
+    """Prepared entries by (part, row); each process reads the manifest for itself, a part at a time."""
+
+    def __init__(self, folder: Folder, prepare: Callable[[Entry], Any]) -> None:
+        self._folder = folder
+        self._prepare = prepare
+        self._manifest: Manifest | None = None
+        self._part: tuple[int, list[Entry]] = (-1, [])
+
+    def __getitem__(self, place: tuple[int, int]) -> Any:
+        part, row = place
+        if self._manifest is None:
+            self._manifest = Manifest(self._folder)
+        if self._part[0] != part:
+            self._part = (part, self._manifest.part(part))
+        return self._prepare(self._part[1][row])
+
+
+def _as_is(prepared: Any) -> Any:
+    return prepared
+
+
+def _alone(worker: int) -> None:
+    torch.set_num_threads(1)
+    # Ctrl-C is for the process that runs the model; it ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,210 @@
+"""The folder of a run: what decides its numbers, its manifest, and its rows in parts.
+
+    run.json             the fingerprint: everything that decides the numbers
+    manifest.parquet     the photos; one row group per part
+    rows/part-00000.parquet ...
+
+A part is written aside and renamed, so it is there whole or not at all; running a part again writes the same file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from finercam.errors import FinercamError
+from finercam.runs.manifest import NAME, Manifest, to_bytes
+from finercam.runs.storage import Folder
+
+RUN = "run.json"
+ROWS = "rows"
+#: Parts looked into at once: an object store takes a tenth of a second for each, whatever its size.
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder.
+
+    Args:
+        folder: where it is.
+    """
+
+    folder: Folder
+
+    @property
+    def fingerprint(self) -> dict[str, Any] | None:
+        """What decides the numbers of the run that is in the folder, if there is one."""
+        content = self.folder.read(RUN)
+        if content is None:
+            return None
+        try:
+            found = json.loads(content)
+        except ValueError as error:
+            raise FinercamError(f"{self.folder.uri}/{RUN} cannot be read: {error}; give another folder") from error
+        if not isinstance(found, dict):
+            raise FinercamError(f"{self.folder.uri}/{RUN} is no run's description; give another folder")
+        return found
+
+    @property
+    def has_manifest(self) -> bool:
+        """Whether the photos are listed already."""
+        return NAME in self.folder.names()
+
+    def claim(self, fingerprint: Mapping[str, Any]) -> bool:
+        """Take the folder for a run, and return whether it was begun before.
+
+        Raises:
+            FinercamError: the folder holds another run; the message lists what differs. Or it holds anything else:
+                rows that nothing is known of must not be taken for this run's.
+        """
+        before = self.fingerprint
+        wanted = json.loads(json.dumps(fingerprint))
+        if before is None:
+            if not self.folder.empty():
+                raise FinercamError(
+                    f"{self.folder.uri} holds something already, and no {RUN} that says of which run; "
+                    "give another folder"
+                )
+            self.folder.write(RUN, json.dumps(wanted, indent=2, ensure_ascii=False).encode())
+            return False
+        if before != wanted:
+            differs = "; ".join(_differences(before, wanted))
+            raise FinercamError(
+                f"{self.folder.uri} holds a run that differs in: {differs}. Repeat its command, or give another --out"
+            )
+        return True
+
+    def commit(self, part: int, rows: pa.Table) -> None:
+        """Put a part's rows in place.
+
+        Raises:
+            FinercamError: there is no room, or no leave, to write; nothing half-written is left.
+        """
+        try:
+            self.folder.write(_path(part), to_bytes(rows))
+        except FinercamError as error:
+            raise FinercamError(
+                f"{error}; what was written before is kept, and the same command goes on from there"
+            ) from error
+
+    def parts(self) -> list[int]:
+        """Return the parts that are there, readable or not."""
+        numbers = {name: part_of(name) for name in self.folder.names(ROWS)}
+        return sorted(part for name, part in numbers.items() if name == part_name(part))
+
+    def done(self) -> set[int]:
+        """Return the parts that are there and readable; one that is damaged is yet to be done, and then replaced."""
+        parts = self.parts()
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            return {part for part, fine in zip(parts, threads.map(self._is_whole, parts), strict=True) if fine}
+
+    def drop_failed(self) -> int:
+        """Remove the parts in which a photo failed, and return how many there were."""
+        parts = sorted(self.done())
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            errors = list(threads.map(lambda part: self._read(part, ["error"])["error"], parts))
+        failed = [part for part, column in zip(parts, errors, strict=True) if column.null_count < len(column)]
+        for part in failed:
+            self.folder.remove(_path(part))
+        return len(failed)
+
+    def check(self, manifest: Manifest) -> None:
+        """Raise unless every photo of the manifest is in the rows, in its own part only.
+
+        Raises:
+            FinercamError: photos are missing or are there twice.
+        """
+        there = set(self.parts())
+        missing = sorted(set(range(manifest.parts)) - there)
+        if missing:
+            raise FinercamError(
+                f"{len(missing)} of {manifest.parts} parts of {self.folder.uri} are missing, the first is "
+                f"{missing[0]}; run the same command again"
+            )
+        strange = sorted(there - set(range(manifest.parts)))
+        if strange:
+            raise FinercamError(f"{self.folder.uri}/{ROWS} holds parts that are none of this run's: {strange[:5]}")
+        columns = ["id", "method", "contrast"]
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            # A photo's number is its place in the manifest, so a part's are known without reading that.
+            start = 0
+            for part, table in enumerate(threads.map(lambda part: self._read(part, columns), range(manifest.parts))):
+                size = manifest.size(part)
+                ids = set(table["id"].to_pylist())
+                distinct = table.group_by(columns).aggregate([]).num_rows
+                if ids != set(range(start, start + size)) or distinct != table.num_rows:
+                    raise FinercamError(
+                        f"part {part} of {self.folder.uri} does not hold each of its photos once; remove "
+                        f"{_path(part)} and run the same command again"
+                    )
+                start += size
+
+    def _is_whole(self, part: int) -> bool:
+        path = _path(part)
+        try:
+            with self.folder.open(path) as file:
+                pq.ParquetFile(file)
+        except (pa.ArrowInvalid, OSError):
+            # Arrow says of a damaged file what a store says of a bad line: only what arrived in full is judged.
+            content = self.folder.read(path)
+            return content is not None and _opens(content)
+        return True
+
+    def _read(self, part: int, columns: list[str]) -> pa.Table:
+        try:
+            with self.folder.open(_path(part)) as file:
+                return pq.read_table(file, columns=columns)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise FinercamError(
+                f"{self.folder.uri}/{_path(part)} cannot be read: {error}; if it is damaged, remove it and run the "
+                "same command again"
+            ) from error
+
+
+def part_name(part: int) -> str:
+    """Return the name of a part's file."""
+    return f"part-{part:05d}.parquet"
+
+
+def part_of(name: str) -> int:
+    """Return the part a file is of; -1 for a file that is none."""
+    number = name.removeprefix("part-").removesuffix(".parquet")
+    return int(number) if number.isdecimal() else -1
+
+
+def _path(part: int) -> str:
+    return f"{ROWS}/{part_name(part)}"
+
+
+def _opens(content: bytes) -> bool:
+    try:
+        pq.ParquetFile(io.BytesIO(content))
+    except (pa.ArrowInvalid, OSError):
+        return False
+    return True
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
+    found = []
+    for key in dict.fromkeys([*before, *now]):
+        a, b = before.get(key), now.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{path}{key} ")
+        elif a != b:
+            found.append(f"{path}{key} ({_shown(a)} there, {_shown(b)} now)")
+    return found
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value[:8])) + (" ..." if len(value) > 8 else "")
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else text[:12] + "..."

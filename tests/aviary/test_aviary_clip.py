@@ -1,0 +1,280 @@
+"""The embedded text-image model: the shipped weights, what it was told in training, and the training itself."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import finercam
+from finercam._torchvision import import_torchvision
+from finercam.aviary import ATTRIBUTES, SPECIES, Aviary, empty_scene, picture
+from finercam.aviary.captions import caption, caption_facts, phrase
+from finercam.aviary.clip import folder, training
+from finercam.aviary.clip.network import CONFIG, MODEL_CONFIG, SIZE, WEIGHTS, as_input, build, embed_text
+from finercam.aviary.clip.pictures import CROSSBREEDS, EMPTY, FACTS, bird_at, crossbreed, picture_of
+from finercam.aviary.clip.statements import BROAD, Statement, bare, encode, say, trait, truth
+from finercam.aviary.clip.training import ClipRecipe, train
+from finercam.aviary.draws import Draws
+from finercam.aviary.studies.concepts import zero_shot
+from finercam.errors import FinercamError
+from finercam.models.text import BARE, text
+
+import_torchvision()
+pytest.importorskip("open_clip")
+
+TINY = ClipRecipe(images=32, epochs=1, batch=8)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    import open_clip
+
+    model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder()}")
+    return model.eval(), preprocess, open_clip.get_tokenizer(f"local-dir:{folder()}")
+
+
+# --- the shipped model -------------------------------------------------------------------------------------------
+
+
+def test_shipped_folder_is_small_and_whole():
+    assert {path.name for path in folder().iterdir()} == {CONFIG, WEIGHTS, "README.md"}
+    assert sum(path.stat().st_size for path in folder().iterdir()) <= 8_000_000
+    assert json.loads((folder() / CONFIG).read_text(encoding="utf-8"))["model_cfg"] == MODEL_CONFIG
+    assert "Apache-2.0" in (folder() / "README.md").read_text(encoding="utf-8")
+
+
+def test_open_clip_itself_loads_it_and_tells_birds_from_scenes(shipped):
+    from PIL import Image
+
+    model, preprocess, tokenizer = shipped
+    seen = [picture("fresh", index)[0] for index in range(8)] + [empty_scene("fresh", index) for index in range(8)]
+    with torch.no_grad():
+        images = model.encode_image(torch.stack([preprocess(Image.fromarray(one)) for one in seen]), normalize=True)
+        prompts = model.encode_text(tokenizer(["a bird", "an empty scene"]), normalize=True)
+    said = (images @ prompts.T).argmax(1).tolist()
+    assert sum(a == b for a, b in zip(said, [0] * 8 + [1] * 8, strict=True)) >= 15
+
+
+def test_rows_of_words_never_read_are_zero(shipped):
+    _, _, tokenizer = shipped
+    table = load_file(folder() / WEIGHTS)["token_embedding.weight"]
+    read = table.abs().sum(1) > 0
+    assert 50 < int(read.sum()) < 500
+    known = tokenizer(["a photo of a bird with a white eye ring and scarlet legs"])[0]
+    assert bool(read[known[known > 0]].all())
+    assert not bool(read[tokenizer.encode("submarine")].any())
+
+
+def test_preprocessing_is_the_training_one(shipped):
+    from PIL import Image
+
+    image, _ = picture("fresh", 0, size=SIZE)
+    torch.testing.assert_close(shipped[1](Image.fromarray(image)), as_input(image[None])[0], rtol=0, atol=1e-6)
+
+
+def test_shipped_model_names_birds_and_traits_without_training():
+    found = zero_shot("aviary-clip", Aviary("fresh", n=64, seed=3, size=SIZE), device="cpu")
+    assert found.n == 64
+    # Of 32 species, by names that few statements mention; of 2 to 11 values for each trait.
+    assert found.species >= 0.15
+    assert found.trait >= 0.85
+
+
+def test_finercam_looks_at_the_cells_that_are_pooled():
+    classifier = text("aviary-clip", ["a white eye ring", "a bird"], templates=BARE, device="cpu")
+    assert classifier.layers == ("visual.ln_post",)
+    assert (classifier.grids[0].layout, classifier.grids[0].prefix) == ("tokens", 1)
+    assert classifier.image_size == (SIZE, SIZE)
+    assert finercam.load("aviary-clip", device="cpu").classes == MODEL_CONFIG["embed_dim"]
+
+
+# --- what is said ------------------------------------------------------------------------------------------------
+
+
+def test_a_caption_is_as_it_was_and_tells_its_facts():
+    for index in range(200):
+        species = SPECIES[index % len(SPECIES)]
+        said, named = caption_facts(species, Draws("c", index, 0, "words"), "branch", "sky")
+        assert said == caption(species, Draws("c", index, 0, "words"), "branch", "sky")
+        assert species.name in said
+        assert named[0] == "species"
+        assert ("on a branch" in said) == ("perch" in named)
+        assert ("against the sky" in said) == ("background" in named)
+        for key in ATTRIBUTES:
+            if key in named:
+                assert phrase(key, species.attributes[key]) in said
+
+
+def test_what_is_said_about_a_picture_is_true_of_it():
+    kinds = set()
+    for index in range(60):
+        _, facts = picture_of(bird_at("train", index, 0), "train", index, 0, 32)
+        for again in range(8):
+            statement = say(facts, Draws("train", index, again, "test"))
+            assert statement.holds(facts)
+            assert statement.needs
+            for name, values in statement.needs.items():
+                assert set(values) <= set(FACTS[name])
+            kinds.add(tuple(statement.needs))
+    assert {("bird",), ("species",), ("family",), ("perch",), ("background",)} <= kinds
+    assert {(key,) for key in ATTRIBUTES} <= kinds
+
+
+def test_truth_of_all_is_the_truth_of_each():
+    facts = [picture_of(bird_at("train", index, 0), "train", index, 0, 32)[1] for index in range(40)]
+    said = [say(each, Draws("train", index, 0, "test")) for index, each in enumerate(facts)]
+    said.append(Statement("red wings", {"wing_colour": BROAD["red"]}))
+    got = truth(np.stack([encode(each) for each in facts]), said)
+    literal = [[statement.holds(each) for statement in said] for each in facts]
+    assert got.tolist() == literal
+    assert 0 < np.mean(literal) < 0.5
+    assert got.diagonal().all()
+
+
+def test_a_trait_in_words():
+    assert trait("eye_ring", "white").text == "a white eye ring"
+    assert trait("wing_colour", "navy", "a bird with {trait}").text == "a bird with navy wings"
+    in_family = trait("crest_form", "fan", "a {family} with {trait}", "jay")
+    assert in_family.text == "a jay with a fanned, black-tipped crest"
+    assert in_family.needs == {"crest_form": ("fan",), "family": ("jay",)}
+    assert [bare(noun) for noun in ("a white throat", "an azure back", "rose legs")] == [
+        "white throat",
+        "azure back",
+        "rose legs",
+    ]
+
+
+# --- what is shown -----------------------------------------------------------------------------------------------
+
+
+def test_a_picture_of_a_species_is_the_samples():
+    sample = Aviary("train", n=5)[4]
+    species = next(each for each in SPECIES if each.name == sample.species)
+    image, facts = picture_of(species, "train", 4, 0)
+    assert np.array_equal(image, sample.image)
+    assert facts["species"] == sample.species
+    assert facts["background"] == sample.background
+    assert dict(sample.attributes).items() <= facts.items()
+
+
+def test_a_picture_without_a_bird_is_the_empty_scene():
+    image, facts = picture_of(None, "train", 7, 0)
+    assert np.array_equal(image, empty_scene("train", 7))
+    assert facts.keys() == {"bird", "perch", "background"}
+    assert facts["bird"] == "no"
+
+
+def test_traits_of_crossbreeds_do_not_go_together():
+    """Every species with a grey breast has an azure back; of crossbreeds few do."""
+    bred = [crossbreed(Draws("x", index, 0, "bird")) for index in range(2000)]
+    grey = [bird for bird in bred if bird.attributes["breast_colour"] == "grey"]
+    assert all(s.attributes["back_colour"] == "azure" for s in SPECIES if s.attributes["breast_colour"] == "grey")
+    assert sum(bird.attributes["back_colour"] == "azure" for bird in grey) < 0.3 * len(grey)
+    for key, values in ATTRIBUTES.items():
+        assert {bird.attributes[key] for bird in bred} == set(values)
+
+
+def test_how_many_of_what_are_shown():
+    shown = [bird_at("train", index, 0) for index in range(2000)]
+    empty = sum(bird is None for bird in shown) / len(shown)
+    nameless = sum(bird is not None and not bird.name for bird in shown) / len(shown)
+    assert empty == pytest.approx(EMPTY, abs=0.03)
+    assert nameless == pytest.approx(CROSSBREEDS, abs=0.04)
+
+
+# --- training ----------------------------------------------------------------------------------------------------
+
+
+def test_training_is_repeatable_and_writes_what_open_clip_reads(tmp_path):
+    import open_clip
+
+    told = []
+    before = torch.random.get_rng_state()
+    results = [train(tmp_path / name, TINY, workers=1, report=told.append) for name in ("one", "two")]
+    assert torch.equal(before, torch.random.get_rng_state())
+    one, two = (load_file(result.folder / WEIGHTS) for result in results)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert results[0].losses == results[1].losses
+    assert results[0].size <= 8_000_000
+    assert [(p.stage, p.done, p.total) for p in told[:5]] == [("draw", 32, 32)] + [
+        ("train", n, 4) for n in (1, 2, 3, 4)
+    ]
+    model = open_clip.create_model(f"local-dir:{tmp_path / 'one'}")
+    assert float(model.logit_scale.detach()) == pytest.approx(3.0, abs=0.05)
+
+
+def test_another_seed_gives_other_weights(tmp_path):
+    recipe = ClipRecipe(images=8, epochs=1, batch=8)
+    other = ClipRecipe(images=8, epochs=1, batch=8, seed=1)
+    one = train(tmp_path / "one", recipe, workers=1)
+    two = train(tmp_path / "two", other, workers=1)
+    assert one.losses != two.losses
+
+
+def test_a_full_folder_is_refused(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(FinercamError, match="exists already"):
+        train(tmp_path, TINY)
+    with pytest.raises(FinercamError, match="as many pictures as go into a batch"):
+        ClipRecipe(images=4, batch=8)
+
+
+def test_short_reading_is_the_models_own(shipped):
+    """Reading no further than the longest text gives OpenCLIP's own embedding."""
+    model, _, tokenizer = shipped
+    tokens = tokenizer(["a bird", "a photo of a bird with a white eye ring", "red wings"])
+    with torch.no_grad():
+        torch.testing.assert_close(embed_text(model, tokens), model.encode_text(tokens), rtol=1e-5, atol=1e-5)
+
+
+def test_the_loss_is_the_formula(shipped):
+    """Both terms in float64, from OpenCLIP's own embeddings; training rounds to bfloat16 inside."""
+    model, _, tokenizer = shipped
+    images = as_input(np.stack([picture("fresh", index, size=SIZE)[0] for index in range(3)]))
+    tokens = tokenizer(["a bird", "a white throat"])
+    true = np.array([[True, False], [True, True], [True, False]])
+    with torch.no_grad():
+        text_units = model.encode_text(tokens, normalize=True).double()
+        cosines = model.encode_image(images, normalize=True).double() @ text_units.T
+        cells = model.visual.transformer(model.visual._embeds(images))[:, 1:]
+        units = torch.nn.functional.normalize(model.visual.ln_post(cells) @ model.visual.proj, dim=-1).double()
+        each = units @ text_units.T
+        counts = torch.tensor([1.0, 3.0, 1.0])
+        whole, _ = training._loss(model, images, tokens, true, counts, 0.0)
+        both, right = training._loss(model, images, tokens, true, counts, 0.5)
+    s, b = math.exp(float(model.logit_scale.detach())), float(model.logit_bias.detach())
+
+    def bce(logits: torch.Tensor) -> float:
+        p = torch.sigmoid(logits)
+        each_pair = -torch.where(torch.from_numpy(true), p, 1 - p).log()
+        return float((each_pair * counts[:, None]).sum() / counts.sum() / 2)
+
+    best = (s * each + b).exp().mean(1).log()
+    assert float(whole) == pytest.approx(bce(s * cosines + b), rel=0.05, abs=0.02)
+    assert float(both) == pytest.approx(bce(s * cosines + b) + 0.5 * bce(best), rel=0.05, abs=0.03)
+    assert right == pytest.approx(float(((s * cosines + b > 0).numpy() == true).mean()), abs=0.17)
+
+
+def test_heads_start_out_looking_at_one_neighbour_each():
+    """On real pictures, and at every block: most of a head's attention is on the cell it was pointed at."""
+    torch.manual_seed(0)
+    visual = build().visual
+    head_width, width = (MODEL_CONFIG["vision_cfg"][name] for name in ("head_width", "width"))
+    inner = torch.arange(144).reshape(12, 12)[1:11, 1:11].flatten()
+    above, below, left, right = -12, 12, -1, 1
+    with torch.no_grad():
+        tokens = visual._embeds(as_input(np.stack([picture("fresh", index, size=SIZE)[0] for index in range(4)])))
+        for depth, block in enumerate(visual.transformer.resblocks):
+            normed, weight = block.ln_1(tokens)[:, 1:], block.attn.in_proj_weight
+            for head, step in enumerate((left, right) if depth % 2 else (above, below)):
+                query, key = (
+                    normed @ weight[start : start + head_width].T
+                    for start in (head * head_width, width + head * head_width)
+                )
+                attention = (query @ key.mT / head_width**0.5).softmax(-1)
+                assert attention[:, inner, inner + step].mean() > 0.8
+            tokens = block(tokens)

@@ -1,0 +1,347 @@
+"""``finercam concept`` as a user runs it, and what stands behind it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import finercam
+from finercam import Contrast, FinercamError
+from finercam.answering import answer, gather
+from finercam.cli.main import main
+from finercam.cli.names import read_names
+from finercam.concepts import find_concepts, hide
+from finercam.models.text import BARE, text
+from models.text_models import SIZE, images, open_clip_config, save_open_clip, save_transformers
+
+CONCEPTS = ["red epaulets", "yellow beak"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FINERCAM_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    save_open_clip(folder, open_clip_config())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def siglip_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("siglip")
+    save_transformers(folder, "siglip")
+    return folder
+
+
+@pytest.fixture
+def classifier(clip_folder):
+    return text(clip_folder, [*CONCEPTS, "bird", "Bird"], templates=BARE, device="cpu")
+
+
+def run(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["finercam", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    captured = capsys.readouterr()
+    return stop.value.code or 0, captured.out, captured.err
+
+
+@pytest.fixture
+def concept(monkeypatch, capsys, clip_folder, tmp_path):
+    def call(*arguments, base="bird"):
+        given = [] if "--model" in arguments else ["--model", clip_folder]
+        given += [] if "--concept" in arguments else ["--concept", CONCEPTS[0]]
+        return run(monkeypatch, capsys, "concept", *arguments, *given, "--base", base, "--out", tmp_path / "out")
+
+    return call
+
+
+# --- the answers -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.6, 2.0])
+@pytest.mark.parametrize("method", ["gradcam", "layercam", "scorecam"])
+def test_an_answer_is_the_contrast_of_the_two_prompts(method, gamma, classifier):
+    """The same maps as of ``Contrast`` with the base as its only reference, one concept and photo at a time."""
+    pixels = images(3)
+    found = find_concepts(classifier, pixels, CONCEPTS, "bird", gamma=gamma, method=method)
+    for number, name in enumerate(CONCEPTS):
+        what = [Contrast(gamma=0.0), Contrast(against=["bird"], gamma=gamma)]
+        evidence, (plain, question) = gather(classifier, pixels, what, name, method=method)
+        alone, against = answer(evidence, plain, method), answer(evidence, question, method)
+        for i in range(3):
+            one = found[i][number]
+            torch.testing.assert_close(one.plain, alone.saliency[i], rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(one.saliency, against.saliency[i], rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(one.map, against.maps[i], rtol=1e-4, atol=1e-6)
+
+
+def test_similarities_are_cosines(siglip_folder):
+    """Scale and SigLIP's bias are taken off again."""
+    import transformers
+
+    classifier = text(siglip_folder, [*CONCEPTS, "bird"], templates=BARE, device="cpu")
+    model = transformers.SiglipModel.from_pretrained(siglip_folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(siglip_folder)
+    with torch.no_grad():
+        out = model(**tokenizer([*CONCEPTS, "bird"], padding="max_length", return_tensors="pt"), pixel_values=images())
+        expected = torch.nn.functional.cosine_similarity(out.image_embeds[:, None], out.text_embeds[None], dim=2)
+    found = find_concepts(classifier, images(), CONCEPTS, "bird")
+    for i in range(2):
+        assert found[i][0].similarity == pytest.approx(float(expected[i, 0]), abs=1e-5)
+        assert found[i][1].base_similarity == pytest.approx(float(expected[i, 2]), abs=1e-5)
+    left = hide(found[0][0], found[0][0].saliency, 0.2)
+    with torch.no_grad():
+        seen = classifier.module(left.image[None])[0]
+    scale, bias = float(model.logit_scale.detach().exp()), float(model.logit_bias.detach())
+    assert left.similarity == pytest.approx(float(seen[0] - bias) / scale, abs=1e-5)
+    assert left.base_similarity == pytest.approx(float(seen[2] - bias) / scale, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", sorted(finercam.METHODS))
+@pytest.mark.parametrize("name", ["bird", "Bird"])
+def test_a_concept_that_is_its_own_base_leaves_nothing(name, method, classifier):
+    """Also where it is only written otherwise, and for methods that answer whatever they are asked."""
+    ((found, other),) = find_concepts(classifier, images(1), [name, CONCEPTS[0]], "bird", gamma=1.0, method=method)
+    assert found.same
+    assert found.empty
+    assert not found.map.any()
+    assert found.plain.shape == (SIZE, SIZE)
+    assert found.why_empty == "empty: concept and base are the same"
+    assert not other.same
+    assert bool(other.map.any())
+
+
+def test_with_less_than_all_of_it_taken_out_the_same_concept_stays(classifier):
+    ((found,),) = find_concepts(classifier, images(1), ["bird"], "bird", gamma=0.6)
+    torch.testing.assert_close(found.saliency, 0.4 * found.plain)
+    assert found.why_empty == ""
+
+
+def test_the_model_is_looked_at_once_for_all_concepts(classifier):
+    runs = []
+    handle = classifier.module.register_forward_hook(lambda *_: runs.append(1))
+    find_concepts(classifier, images(2), CONCEPTS, "bird")
+    handle.remove()
+    assert runs == [1]
+
+
+def test_exactly_the_most_salient_pixels_are_hidden(classifier):
+    ((found,),) = find_concepts(classifier, images(1), CONCEPTS[:1], "bird")
+    hidden = hide(found, found.plain, 0.1)
+    assert int(hidden.mask.sum()) == int(0.1 * SIZE * SIZE) == 102
+    assert float(found.plain[hidden.mask].min()) >= float(found.plain[~hidden.mask].max())
+    assert not hidden.image[:, hidden.mask].any()
+    assert torch.equal(hidden.image[:, ~hidden.mask], found.image[:, ~hidden.mask])
+    everything = hide(found, found.plain, 1.0)
+    assert torch.equal(everything.mask, found.plain > 0)
+
+
+def test_an_empty_map_hides_nothing(classifier):
+    ((found,),) = find_concepts(classifier, images(1), ["bird"], "bird", gamma=1.0)
+    hidden = hide(found, found.saliency)
+    assert not hidden.mask.any()
+    assert torch.equal(hidden.image, found.image)
+    assert hidden.similarity == pytest.approx(found.similarity, abs=1e-6)
+
+
+def test_a_classifier_without_rows_is_no_classifier_of_words():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 4, 4), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    plain = finercam.Classifier(net, image_size=(16, 16), class_names=["a", "b", "c", "d"])
+    with pytest.raises(FinercamError, match="need a classifier of words"):
+        find_concepts(plain, torch.randn(1, 3, 16, 16), ["a"], "b")
+
+
+# --- the command -------------------------------------------------------------------------------------------------
+
+
+def test_every_photo_and_concept_gets_a_picture_maps_and_a_record(concept, photos, tmp_path, clip_folder):
+    code, out, err = concept(photos, "--concept", CONCEPTS[0], "--concept", CONCEPTS[1], "--concept", CONCEPTS[0])
+    assert code == 0
+    assert len(out.splitlines()) == 6
+    assert "3 looked at, 0 failed" in err
+    results = tmp_path / "out"
+    records = [json.loads(line) for line in (results / "concepts.jsonl").read_text().splitlines()]
+    assert {record["files"]["picture"] for record in records} == {
+        f"{photo}/{name}.png" for photo in ("one", "deep/er/two", "deep/er/two-png")
+        for name in ("red-epaulets", "yellow-beak")
+    }  # fmt: skip
+    classifier = text(clip_folder, [*CONCEPTS, "bird"], templates=BARE, device="cpu")
+    for record in records:
+        picture = np.asarray(Image.open(results / record["files"]["picture"]))
+        assert picture.shape[1] > 1000
+        maps = load_file(results / record["files"]["maps"])
+        again = finercam.explain(classifier, record["image"], record["concept"]["text"], against=["bird"])
+        torch.testing.assert_close(maps["saliency"], again.saliency)
+        torch.testing.assert_close(maps["plain"], again.plain)
+        torch.testing.assert_close(maps["map"], again.map)
+        assert record["question"] == f"{record['concept']['text']}, against bird, gamma 0.6"
+        assert (record["mode"], record["method"], record["base"]["text"]) == ("highlight", "gradcam", "bird")
+        assert record["layer"] == ["visual.transformer.resblocks.1.ln_1"]
+    assert not [path for path in results.rglob("*") if path.name.startswith(".")]
+
+
+def test_masked_out(concept, photos, tmp_path, clip_folder):
+    code, out, _ = concept(photos / "one.png", "--mode", "mask-out", "--fraction", "0.25", "--json")
+    assert code == 0
+    record = json.loads(out)
+    maps = load_file(tmp_path / "out" / record["files"]["maps"])
+    hidden = maps["hidden"].bool()
+    assert int(hidden.sum()) == record["hidden"]["pixels"] <= 0.25 * SIZE * SIZE
+    assert float(maps["saliency"][hidden].min()) >= float(maps["saliency"][~hidden].max())
+    classifier = text(clip_folder, [CONCEPTS[0], "bird"], templates=BARE, device="cpu")
+    image = classifier.preprocess(Image.open(photos / "one.png"))
+    with torch.no_grad():
+        cosines = classifier.module(torch.where(hidden, 0.0, image)[None])[0] / classifier.rows.norm(dim=1)
+    assert record["hidden"]["similarity"] == pytest.approx(float(cosines[0]), abs=1e-5)
+    assert record["hidden"]["base_similarity"] == pytest.approx(float(cosines[1]), abs=1e-5)
+    assert record["fraction"] == 0.25
+    # The hidden pixels are of the mean colour in the picture too.
+    picture = np.asarray(Image.open(tmp_path / "out" / record["files"]["picture"]))
+    mean = np.round(np.array([0.4, 0.5, 0.6]) * 255)
+    assert (np.abs(picture - mean) <= 1).all(2).sum() > 0.1 * 360 * 360
+
+
+@pytest.mark.parametrize("mode", ["highlight", "mask-out"])
+def test_nothing_left_is_said_on_the_terminal_and_in_the_picture(mode, concept, photos, tmp_path, monkeypatch):
+    from finercam.report import concept as figure
+
+    said = []
+    draw = figure.draw_panels
+    monkeypatch.setattr(figure, "draw_panels", lambda panels: said.extend(panels) or draw(panels))
+    code, out, _ = concept(photos / "one.png", "--concept", "bird", "--gamma", "1", "--mode", mode)
+    assert code == 0
+    assert "EMPTY MAP, concept and base are the same" in out
+    (record,) = map(json.loads, (tmp_path / "out" / "concepts.jsonl").read_text().splitlines())
+    assert record["empty"]
+    assert record["same"]
+    assert any("empty: concept and base are the same" in line for line in said[2].lines)
+    assert not any("empty: concept" in line for panel in said[:2] for line in panel.lines)
+    if mode == "mask-out":
+        assert said[2].picture.tobytes() == said[0].picture.tobytes()
+
+
+def test_options_reach_the_answer(concept, photos):
+    code, out, _ = concept(
+        photos / "one.png", "--json", "--gamma", "-0.5", "--method", "layer-cam", "--template", "a {} wing",
+        "--template", "{}", "--layer", "visual.conv1", "--precision", "bfloat16", "--batch-size", "2",
+    )  # fmt: skip
+    assert code == 0
+    record = json.loads(out)
+    expected = {"gamma": -0.5, "method": "layercam", "layer": ["visual.conv1"], "precision": "bfloat16"}
+    assert {key: record[key] for key in expected} == expected
+    _, bare, _ = concept(photos / "one.png", "--json", "--layer", "visual.conv1")
+    assert json.loads(bare)["concept"]["similarity"] != pytest.approx(record["concept"]["similarity"], abs=1e-3)
+
+
+def test_concepts_that_make_one_file_name_keep_apart(concept, photos, tmp_path):
+    names = ["red wing", "Red-wing", "red_wing", "★", "赤い翼"]
+    code, _, _ = concept(photos / "one.png", *(part for name in names for part in ("--concept", name)))
+    assert code == 0
+    assert {path.name for path in (tmp_path / "out" / "one").glob("*.png")} == {
+        "red-wing.png", "red-wing-2.png", "red-wing-3.png", "concept.png", "赤い翼.png",
+    }  # fmt: skip
+
+
+def test_one_bad_photo_is_reported_and_the_rest_go_on(concept, photos, tmp_path):
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8 not really")
+    code, _, err = concept(photos)
+    assert code == 1
+    assert "broken.jpg" in err
+    assert "3 looked at, 1 failed" in err
+    assert len((tmp_path / "out" / "concepts.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--concept", " "), "' ' is no name or prompt"),
+        (("--concept", "<start_of_text>"), "makes nothing of"),
+        (("--concept", "red " * 11), "is 13 tokens long and the text tower reads 12"),
+        (("--mode", "maskout"), "did you mean 'mask-out'"),
+        (("--fraction", "1.5"), "between 0 and 1"),
+        (("--fraction", "nan"), "between 0 and 1"),
+        (("--gamma", "nan"), "finite"),
+        (("--method", "gradcm"), "did you mean 'gradcam'"),
+        (("--method", "eigencam"), "ignores the class"),
+        (("--template", "a bird"), "must have one {}"),
+        (("--layer", "layer4"), "has no layer"),
+        (("--device", "gpu"), "device 'gpu'"),
+        (("--precision", "fp16"), "float16"),
+        (("--batch-size", "0"), "at least 1"),
+        (("--model", "timm/resnet18"), "knows no text"),
+        (("--model", "no/such"), "neither a folder"),
+    ],
+)
+def test_a_bad_option_is_one_line_and_exit_code_2(concept, photos, tmp_path, arguments, said):
+    code, _, err = concept(photos, *arguments)
+    assert code == 2
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bad_base_or_path_is_one_line_and_exit_code_2(concept, photos, tmp_path):
+    code, _, err = concept(photos, base="")
+    assert (code, "'' is no name or prompt" in err) == (2, True)
+    code, _, err = concept(tmp_path / "nowhere")
+    assert (code, "no photo at" in err) == (2, True)
+    (tmp_path / "out").write_text("")
+    code, _, err = concept(photos)
+    assert (code, "is a file; give a folder" in err) == (2, True)
+
+
+# --- explain with classes ----------------------------------------------------------------------------------------
+
+
+def test_explain_with_names_from_a_file(monkeypatch, capsys, photos, tmp_path, clip_folder):
+    names = tmp_path / "names.txt"
+    names.write_text("\ufeffRed-winged Blackbird\n\n  blue grosbeak \r\nyellow_beak\n", encoding="utf-8")
+    code, out, _ = run(
+        monkeypatch, capsys, "explain", photos / "one.png", "--model", clip_folder, "--classes", names, "--json",
+        "--target", "blue grosbeak", "--against", "weights", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0
+    record = json.loads(out)
+    assert record["target"]["name"] == "blue grosbeak"
+    assert {each["name"] for each in record["references"]} == {"Red-winged Blackbird", "yellow_beak"}
+    classifier = text(clip_folder, ["Red-winged Blackbird", "blue grosbeak", "yellow_beak"], device="cpu")
+    again = finercam.explain(classifier, photos / "one.png", "blue grosbeak", against="weights")
+    torch.testing.assert_close(load_file(tmp_path / "out" / "one.safetensors")["saliency"], again.saliency)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "there is no file"),
+        (b"", "has no names in it"),
+        (b"\n  \n", "has no names in it"),
+        (b"\xff\xfe\x00b", "is no UTF-8 text"),
+        (b"bird\nwing\n\nbird \n", "has 'bird' twice, in lines 1 and 4"),
+    ],
+)
+def test_a_file_that_has_no_names(content, said, tmp_path, monkeypatch, capsys, photos, clip_folder):
+    file = tmp_path / "names.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(FinercamError, match=said):
+        read_names(file)
+    arguments = ("--model", clip_folder, "--classes", file, "--out", tmp_path / "out")
+    code, _, err = run(monkeypatch, capsys, "explain", photos, *arguments)
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_is_no_file_of_names(tmp_path):
+    with pytest.raises(FinercamError, match="cannot be read: Is a directory"):
+        read_names(tmp_path)

@@ -1,0 +1,194 @@
+"""``finercam evaluate`` and ``finercam table`` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from finercam.cli.main import main
+from finercam.data.reading import read_dataset
+from support.evaluations import rows_of
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command in this process; return (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["finercam", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def birds(tmp_path_factory):
+    """Four drawn birds in folders by species."""
+    root = tmp_path_factory.mktemp("birds")
+    aviary = read_dataset("aviary", images=4)
+    for number, item in enumerate(aviary.items()):
+        path = root / aviary.class_names[item.label] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        aviary.open(item).photo.save(path)
+    return root
+
+
+def command(birds, out, *more, metrics="relative-drop@0.05"):
+    metric = () if metrics is None else ("--metrics", metrics)
+    return (
+        "evaluate", f"folder:{birds}", "--model", "aviary", "--out", out, *metric, "--workers", 0, "--device", "cpu",
+        *more,
+    )  # fmt: skip
+
+
+def test_a_run_its_files_and_its_table(run, birds, tmp_path):
+    out = tmp_path / "run"
+    code, text, err = run(*command(birds, out))
+    assert code == 0, err
+    assert {path.name for path in out.iterdir()} == {
+        "run.json", "manifest.parquet", "rows", "table.md", "table.csv", "table.tex"
+    }  # fmt: skip
+    assert text == (out / "table.md").read_text()
+    assert f"## folder:{birds}" in text
+    assert "| + Finer | 4 |" in text
+    assert "4 photos measured; of the time" in err
+    assert len(rows_of(out)) == 4 * 6
+    tables = {name: (out / f"table.{name}").read_bytes() for name in ("md", "csv", "tex")}
+    # The table of the rows, anywhere.
+    code, again, _ = run("table", out, "--out", tmp_path / "tables")
+    assert (code, again) == (0, text)
+    assert {name: (tmp_path / "tables" / f"table.{name}").read_bytes() for name in tables} == tables
+    # The same command does nothing again.
+    code, again, err = run(*command(birds, out))
+    assert (code, again) == (0, text)
+    assert "going on: 4 of 4 photos are done" in err
+    assert "measured;" not in err
+    # Nor do options that decide no number.
+    assert run(*command(birds, out, "--batch-size", 2, "--copies", 3))[:2] == (0, text)
+
+
+def test_another_run_in_the_same_folder_is_refused_with_what_differs(run, birds, tmp_path):
+    out = tmp_path / "run"
+    run(*command(birds, out))
+    rows = rows_of(out)
+    code, text, err = run(*command(birds, out, "--fill", "black", metrics="relative-drop@0.1"))
+    assert (code, text) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("finercam: ")
+    assert "plan metrics (relative-drop@0.05 there, relative-drop@0.1 now)" in line
+    assert "plan fill (mean there, black now)" in line
+    assert "weights" not in line
+    assert rows_of(out) == rows
+
+
+def test_failed_photos_are_named_and_tried_again(run, birds, tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "run"
+    for path in birds.rglob("*.png"):
+        copy = photos / path.relative_to(birds)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    broken = sorted(photos.rglob("*.png"))[1]
+    content = broken.read_bytes()
+    broken.write_bytes(content[:500])
+    code, text, _ = run(*command(photos, out))
+    assert code == 1
+    assert "4 photos, 1 failed" in text
+    assert f"- failed: {broken.relative_to(photos).as_posix()}: " in text
+    assert run("table", out)[0] == 0
+    assert run(*command(photos, out))[0] == 1
+    broken.write_bytes(content)
+    assert run(*command(photos, out))[0] == 1
+    code, text, _ = run(*command(photos, out, "--retry-failed"))
+    assert code == 0
+    assert "1 failed" not in text
+
+
+def test_several_runs_in_one_table(run, birds, tmp_path):
+    for fill in ("mean", "black"):
+        run(*command(birds, tmp_path / fill, "--fill", fill))
+    code, text, _ = run("table", tmp_path / "mean", tmp_path / "black", "--only-correct")
+    assert code == 0
+    assert text.count("## folder:") == 2
+
+
+def test_what_is_measured_where_nothing_is_said_is_what_the_data_allows(run, birds, tmp_path):
+    code, text, _ = run(*command(birds, tmp_path / "run", "--steps", 2, metrics=None))
+    assert code == 0
+    described = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert described["plan"]["metrics"] == ["deletion", "relative-drop@0.05", "relative-drop@0.1"]
+    assert "| map | n | Del. ↓ | RD@0.05 ↑ | RD@0.1 ↑ |" in text
+
+
+def test_contrasts_are_crossed(run, birds, tmp_path):
+    code, text, _ = run(*command(birds, tmp_path / "run", "--gamma", "0.6,1", "--references", "1,3", "--methods",
+                                 "gradcam,hirescam", "--images", 1))  # fmt: skip
+    assert code == 0
+    contrasts = json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["contrasts"]
+    assert contrasts == [
+        "plain", "finer references=1", "finer gamma=1 references=1", "finer", "finer gamma=1"
+    ]  # fmt: skip
+    assert text.count("| + Finer") == 2 * 4
+
+
+def test_classes_that_the_model_has_not(run, birds, tmp_path):
+    photos = tmp_path / "photos"
+    (photos / "Purple Unicorn").mkdir(parents=True)
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(photos / "Purple Unicorn" / "1.png")
+    some = sorted(birds.rglob("*.png"))[0]
+    (photos / some.parent.name).mkdir()
+    (photos / some.parent.name / "2.png").write_bytes(some.read_bytes())
+    code, _, err = run(*command(photos, tmp_path / "run"))
+    assert code == 2
+    assert "Purple Unicorn" in err
+    assert not (tmp_path / "run").exists()
+    code, text, err = run(*command(photos, tmp_path / "run", "--skip-unmatched"))
+    assert code == 0
+    assert "1 of 2 classes match none of the model's" in err
+    assert "1 photos;" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--metrics", "deletoin"), "'deletion'"),
+        (("--metrics", "localization"), "boxes or masks"),
+        (("--methods", "gradcma"), "'gradcam'"),
+        (("--contrasts", "finest"), "contrasts are plain, finer"),
+        (("--gamma", "much"), "--gamma takes numbers"),
+        (("--references", "1.5"), "--references takes whole numbers"),
+        (("--references", "inf"), "--references takes whole numbers"),
+        (("--references", "0"), "references"),
+        (("--engine", "spark"), "engine is 'spark'"),
+        (("--workers", "-1"), "workers is -1"),
+        (("--batch-size", "0"), "batch_size is 0"),
+        (("--images", "0"), "images is 0"),
+        (("--split", "tset"), "'test'"),
+        (("--against", "lookalikes"), "against is 'lookalikes'"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(run, birds, tmp_path, options, message):
+    code, text, err = run(*command(birds, tmp_path / "run"), *options)
+    assert (code, text) == (2, "")
+    assert err.startswith("finercam: ")
+    assert len(err.strip().splitlines()) == 1
+    assert message in err
+
+
+def test_folders_that_are_no_runs(run, birds, tmp_path):
+    code, _, err = run("table", tmp_path / "none")
+    assert code == 2
+    assert "holds no evaluation" in err
+    (tmp_path / "notes").write_text("mine")
+    code, _, err = run(*command(birds, tmp_path))
+    assert code == 2
+    assert "holds something already" in err
+    code, _, err = run(*command(birds, tmp_path / "notes"))
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1

@@ -1,0 +1,106 @@
+"""Fish-Vista in the publisher's files, in chunks and moved together."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from finercam.data.reading import read_dataset
+from finercam.errors import FinercamError
+from support.pictures import pixels, save_picture, write_lines
+
+HEADER = "filename,source_filename,family,standardized_species,file_name"
+ROWS = {
+    "train": (("INHS_1.jpg", "Salvelinus fontinalis"), ("INHS_2.jpg", "Esox lucius")),
+    "val": (("INHS_3.jpg", "Perca flavescens"),),
+    "test": (("INHS_4.jpg", "Esox lucius"), ("INHS_5.jpg", "Perca flavescens")),
+}
+SPECIES = ("Esox lucius", "Perca flavescens", "Salvelinus fontinalis")
+
+
+def table(path, rows):
+    write_lines(path, HEADER, *(f'{name},"a, b",F,{species},Images/chunk_1/{name}' for name, species in rows))
+
+
+@pytest.fixture(params=["chunks", "together"])
+def root(tmp_path, request):
+    number = 0
+    for part, rows in ROWS.items():
+        table(tmp_path / f"classification_{part}.csv", rows)
+        for name, _ in rows:
+            number += 1
+            folder = tmp_path / "Images" / (f"chunk_{number % 2 + 1}" if request.param == "chunks" else "")
+            save_picture(folder / name, number)
+    return tmp_path
+
+
+def add_mask(root, name, seed):
+    path = root / "segmentation_masks" / "images" / f"{name[:-4]}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels(seed)[:, :, 0] % 10).save(path)
+    return pixels(seed)[:, :, 0] % 10 != 0
+
+
+@pytest.mark.parametrize(("split", "parts"), [("train", "train"), ("test", "test"), ("all", "train val test")])
+def test_splits_share_their_species(root, split, parts):
+    dataset = read_dataset(f"fishvista:{root}", split)
+    assert dataset.class_names == SPECIES
+    assert dataset.regions == ()
+    items = list(dataset.items())
+    assert [(item.key, SPECIES[item.label]) for item in items] == [row for part in parts.split() for row in ROWS[part]]
+    for item in items:
+        stored = np.asarray(Image.open(item.uri))
+        assert item.uri.endswith(item.key)
+        assert np.array_equal(np.asarray(dataset.open(item).photo), stored)
+
+
+def test_masks_are_taken_where_they_are(root):
+    expected = add_mask(root, "INHS_5.jpg", 9)
+    dataset = read_dataset(f"fishvista:{root}")
+    assert dataset.regions == ("mask",)
+    first, second = dataset.items()
+    assert dataset.open(first).mask is None
+    assert np.array_equal(dataset.open(second).mask, expected)
+
+
+def test_the_segmentation_task_has_a_mask_for_every_photo(root):
+    for part in ROWS:
+        table(root / f"segmentation_{part}.csv", ROWS[part][:1])
+        add_mask(root, ROWS[part][0][0], 1)
+    dataset = read_dataset(f"fishvista-segmentation:{root}")
+    assert dataset.name == f"fishvista-segmentation:{root}"
+    (item,) = dataset.items()
+    assert item.key == "INHS_4.jpg"
+    assert dataset.open(item).mask.shape == (24, 32)
+    (root / "segmentation_masks" / "images" / "INHS_4.png").unlink()
+    with pytest.raises(FinercamError, match=r"1 of 1 pictures are missing from .*segmentation_masks/images/INHS_4.png"):
+        read_dataset(f"fishvista-segmentation:{root}")
+
+
+def test_what_is_missing_is_named(root):
+    for path in root.glob("Images/**/INHS_4.jpg"):
+        path.unlink()
+    message = r"Fish-Vista: 1 of 2 pictures are missing .*: INHS_4.jpg \(download_and_process_nd_images.py .*imageomics"
+    with pytest.raises(FinercamError, match=message):
+        read_dataset(f"fishvista:{root}")
+    (root / "classification_val.csv").unlink()
+    with pytest.raises(FinercamError, match=r"classification_val.csv is missing"):
+        read_dataset(f"fishvista:{root}")
+    (root / "Images").rename(root / "elsewhere")
+    table(root / "classification_val.csv", ())
+    with pytest.raises(FinercamError, match=r"the folder Images is missing"):
+        read_dataset(f"fishvista:{root}")
+    with pytest.raises(FinercamError, match=r"segmentation_train.csv is missing"):
+        read_dataset(f"fishvista-segmentation:{root}")
+
+
+def test_a_bad_line_is_named(root):
+    path = root / "classification_test.csv"
+    table(path, (*ROWS["test"], ROWS["test"][0]))
+    with pytest.raises(FinercamError, match=r"classification_test.csv, line 4: photo 'INHS_4.jpg' is listed already"):
+        read_dataset(f"fishvista:{root}")
+    table(path, (ROWS["test"][0], ("INHS_5.jpg", " ")))
+    with pytest.raises(FinercamError, match=r"classification_test.csv, line 3: standardized_species is empty"):
+        read_dataset(f"fishvista:{root}", "train")
+    write_lines(path, "filename,species", "INHS_4.jpg,x")
+    with pytest.raises(FinercamError, match=r"no column 'standardized_species'; its columns are filename, species"):
+        read_dataset(f"fishvista:{root}")

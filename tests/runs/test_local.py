@@ -1,0 +1,79 @@
+"""Opening photos in other processes."""
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from finercam.data.dataset import Example, Item
+from finercam.errors import FinercamError
+from finercam.runs import manifest as manifests
+from finercam.runs.local import prepared_parts
+from finercam.runs.storage import Folder
+from finercam.studies.evaluate.preparing import Preparer
+
+
+@pytest.fixture
+def folder(tmp_path):
+    found = Folder(str(tmp_path))
+    manifests.write(found, [Item(f"{i}.png", f"{i}.png", 0) for i in range(11)], [0], 4)
+    return found
+
+
+def described(entry):
+    return entry.id, entry.item.key, torch.full((2, 3), float(entry.id)), os.getpid()
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_every_photo_comes_once_in_order(folder, workers):
+    found = []
+    for part, photos in prepared_parts(folder, [2, 0], described, workers):
+        for number, key, tensor, process in photos:
+            found.append((part, number, key))
+            assert torch.equal(tensor, torch.full((2, 3), float(number)))
+            assert (process == os.getpid()) == (workers == 0)
+    assert found == [(2, i, f"{i}.png") for i in (8, 9, 10)] + [(0, i, f"{i}.png") for i in range(4)]
+
+
+def test_what_is_prepared_takes_no_open_files(folder):
+    """In shared memory, where tensors go, each would; containers have little of that, and processes may open 1024."""
+    image = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
+    example = Example(
+        image, np.ones((8, 8), bool), {n: np.ones((8, 8), bool) for n in range(200)}, (0.0, 0.0, 8.0, 8.0)
+    )
+    prepare = Preparer(lambda item: example, lambda photo: torch.from_numpy(np.float32(photo)).permute(2, 0, 1), True)
+    before = len(os.listdir("/proc/self/fd"))
+    found = [photo for _, photos in prepared_parts(folder, [0, 1, 2], prepare, 2) for photo in photos]
+    assert len(os.listdir("/proc/self/fd")) < before + 50
+    assert len(found) == 11
+    assert [photo.error for photo in found] == [None] * 11
+    assert all(len(photo.differences) == 200 and photo.image.shape == (3, 8, 8) for photo in found)
+
+
+def test_what_cannot_be_pickled_is_forked(folder):
+    lock = threading.Lock()
+
+    def prepare(entry):
+        with lock:
+            return entry.id
+
+    assert [list(photos) for _, photos in prepared_parts(folder, [0], prepare, 1)] == [[0, 1, 2, 3]]
+
+
+def test_a_process_that_is_killed_is_one_line(folder):
+    def prepare(entry):
+        if entry.id == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return entry.id
+
+    with pytest.raises(FinercamError, match="a process that opens photos was stopped"):
+        [list(photos) for _, photos in prepared_parts(folder, [0], prepare, 1)]
+
+
+def test_fewer_than_no_workers_are_refused(folder):
+    with pytest.raises(FinercamError, match="workers is -1"):
+        next(prepared_parts(folder, [0], described, -1))
