@@ -80,7 +80,7 @@ def measure(
     from finercam.aviary.studies.difference import intervention
     from finercam.aviary.studies.difference import measure as measure_birds
     from finercam.errors import FinercamError
-    from finercam.methods.cams import find_method
+    from finercam.methods.method import find_method
     from finercam.models import load
 
     names = [find_method(name.strip()).name for name in methods.split(",")]

@@ -14,15 +14,15 @@ from PIL import Image
 
 from finercam.cli.console import progress, say
 from finercam.cli.explain import Job, batches, open_photos, records_file
-from finercam.concepts import FoundConcept, Hidden, find_concepts, hide
 from finercam.data.photos import find_photos
 from finercam.errors import FinercamError, nearest
-from finercam.explaining import photos_per_run
+from finercam.explanations.concepts import FoundConcept, Hidden, find_concepts, hide
+from finercam.explanations.explaining import photos_per_run
 from finercam.files import whole
-from finercam.methods.cams import Method, find_method
+from finercam.methods.method import Method, find_method
 from finercam.metrics.masking import top_count
 from finercam.models import Classifier
-from finercam.models.running import autocast
+from finercam.models.passes import autocast
 from finercam.models.text import BARE, text
 from finercam.report.concept import draw_concept, draw_hidden
 

@@ -18,12 +18,12 @@ from finercam.contrast.contrast import Contrast
 from finercam.contrast.labels import Labels, find_class
 from finercam.data.photos import find_photos
 from finercam.errors import FinercamError
-from finercam.explaining import explain_batch, photos_per_run, preprocess
-from finercam.explanation import Explanation
+from finercam.explanations.explaining import explain_batch, photos_per_run, preprocess
+from finercam.explanations.explanation import Explanation
 from finercam.files import whole
-from finercam.methods.cams import Method, find_method
+from finercam.methods.method import Method, find_method
 from finercam.models import Classifier, load
-from finercam.models.running import autocast
+from finercam.models.passes import autocast
 
 
 @dataclasses.dataclass(frozen=True)

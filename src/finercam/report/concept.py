@@ -12,7 +12,7 @@ from finercam.report.panels import Panel, draw_panels
 from finercam.report.render import as_seen, overlay
 
 if TYPE_CHECKING:
-    from finercam.concepts import FoundConcept, Hidden
+    from finercam.explanations.concepts import FoundConcept, Hidden
 
 
 def draw_concept(found: FoundConcept) -> Image.Image:

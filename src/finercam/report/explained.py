@@ -12,7 +12,7 @@ from finercam.report.panels import Panel, draw_panels
 from finercam.report.render import overlay
 
 if TYPE_CHECKING:
-    from finercam.explanation import Explanation
+    from finercam.explanations.explanation import Explanation
 
 EMPTY = "empty: nothing speaks for it"
 
@@ -23,7 +23,7 @@ def draw_explanation(explanation: Explanation) -> Image.Image:
     probabilities = explanation.probabilities
     target, *references = short_names([explanation.target_name, *explanation.reference_names])
     top = int(probabilities.argmax())
-    (top_name,) = short_names([explanation.classifier.class_name(top)])
+    (top_name,) = short_names([explanation.facts.class_name(top)])
     contrast = explanation.contrast
     plain_is_empty = float(explanation.plain.max()) <= 0
     finer = isinstance(contrast, Contrast)
@@ -37,7 +37,7 @@ def draw_explanation(explanation: Explanation) -> Image.Image:
     ]
     seen = f"the model says {top_name} {_percent(float(probabilities[top]))}"
     panels = [
-        Panel(photo, "Photo", [seen, explanation.classifier.name]),
+        Panel(photo, "Photo", [seen, explanation.facts.name]),
         Panel(
             overlay(photo, explanation.plain),
             explanation.method.title,
