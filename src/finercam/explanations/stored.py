@@ -55,7 +55,7 @@ def write(explanation: Explanation, path: Path) -> None:
             "evidence": plain,
         }
         metadata["again"] = json.dumps(again, ensure_ascii=False)
-    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, path, metadata)
+    save_file({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}, path, metadata)
 
 
 def read(kind: type[Found], path: Path, classifier: Classifier | None) -> Found:
