@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from finercam.data.attributes import Attributes
 from finercam.data.photos import open_photo
 from finercam.data.storage import read_bytes
 from finercam.errors import FinercamError
@@ -52,8 +53,9 @@ class Example:
         photo: RGB.
         mask: of the object, in the photo's pixels, if the data set has masks.
         differences: for other classes, by label, the pixels that tell the item's class from that one, where that is
-            known (the aviary).
-        box, parts: as the item's, of data where only opening a photo tells (the aviary, which has to draw it).
+            known.
+        box, parts: as the item's; only here where they are not known before the photo is opened (a drawn one).
+        part_masks: the pixels of each part in sight, by its name, where they are known.
     """
 
     photo: Image.Image
@@ -61,6 +63,7 @@ class Example:
     differences: Mapping[int, Bool[np.ndarray, "H W"]] = field(default_factory=dict)
     box: Box | None = None
     parts: tuple[Point | None, ...] = ()
+    part_masks: Mapping[str, Bool[np.ndarray, "H W"]] = field(default_factory=dict)
 
 
 def open_files(item: Item) -> Example:
@@ -70,8 +73,8 @@ def open_files(item: Item) -> Example:
     measured in stored pixels.
 
     Raises:
-        FinercamError: a file is missing or cannot be read, the mask is not of the photo's size, or the box lies
-            outside the photo.
+        FinercamError: a file is missing or cannot be read, the mask and the photo differ in size, or the box
+            lies outside the photo.
     """
     measured = item.box is not None or item.mask is not None or any(part is not None for part in item.parts)
     photo = _read(item.uri, _as_stored if measured else open_photo)
@@ -79,7 +82,7 @@ def open_files(item: Item) -> Example:
     mask = None if item.mask is None else open_mask(item.mask)
     if mask is not None and mask.shape != (height, width):
         given = f"{mask.shape[1]} x {mask.shape[0]}"
-        raise FinercamError(f"mask {item.mask!r} is of {given} pixels, its photo {item.uri!r} of {width} x {height}")
+        raise FinercamError(f"mask {item.mask!r} has {given} pixels, its photo {item.uri!r} {width} x {height}")
     if item.box is not None and (item.box[0] >= width or item.box[1] >= height):
         raise FinercamError(f"box {item.box} of {item.key!r} lies outside its photo of {width} x {height} pixels")
     return Example(photo, mask, box=item.box, parts=item.parts)
@@ -91,7 +94,7 @@ def open_mask(uri: str) -> Bool[np.ndarray, "H W"]:
     Colours count as something unless they are black; what is fully transparent counts as nothing.
 
     Raises:
-        FinercamError: the file is missing or no picture.
+        FinercamError: the file is missing, or is not a picture.
     """
     return _read(uri, _something)
 
@@ -134,6 +137,7 @@ class Dataset:
         open: opens one; can be sent to another process, and does not hold the list of items.
         part_names: what ``Item.parts`` counts through.
         regions: what is known of where things are: some of ``box``, ``mask``, ``parts``, ``difference``.
+        attributes: reads those of its classes, where they are known; raises FinercamError if that fails.
     """
 
     name: str
@@ -142,3 +146,4 @@ class Dataset:
     open: Callable[[Item], Example] = open_files
     part_names: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
+    attributes: Callable[[], Attributes] | None = None
