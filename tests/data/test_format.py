@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from importlib import import_module
 
 import pytest
@@ -96,17 +97,24 @@ def test_keyword_only_parameters_come_before_the_colon(outside, shells):
 
 def test_a_reader_that_makes_its_pictures_is_told_how_many():
     asked = []
+
+    def items(images):
+        asked.append(images)
+        yield from (Item(str(index), "", 0) for index in range(images))
+
     with FORMATS.restored():
 
         @data_format("noise", "Noise", specs=("noise", "noise:pink"))
         def read(place: str, split: str, images: int | None = None, seed: int = 0) -> Dataset:
             asked.append((place, split, images, seed))
-            return Dataset("noise", ("a",), lambda: (Item(str(index), "", 0) for index in range(images or 9)))
+            return Dataset("noise", ("a",), partial(items, images or 9))
 
         assert FORMATS["noise"].draws
-        assert [item.key for item in read_dataset("noise", images=3, seed=5).items()] == ["0", "1", "2"]
+        drawn = read_dataset("noise", images=3, seed=5)
         assert len(list(read_dataset("noise:pink", "all").items())) == 9
-    assert asked == [("", "test", 3, 5), ("pink", "all", None, 0)]
+        # Nothing is drawn from what was made to order: no pass over the items before the first one asked for.
+        assert asked == [("", "test", 3, 5), ("pink", "all", None, 0), 9]
+        assert [item.key for item in drawn.items()] == ["0", "1", "2"]
     assert "noise" not in FORMATS
 
 
