@@ -26,7 +26,7 @@ class Publication:
         return f"{self.paper}, {self.page}"
 
     def missing(self, what: str) -> FinercamError:
-        """Return the error for something that a complete download holds."""
+        """Return the error for something that a complete download contains."""
         return FinercamError(f"{self.name}: {what}; the data is published at {self.page}")
 
     def root(self, given: str, marker: str, inside: Iterable[str] = ()) -> Path:

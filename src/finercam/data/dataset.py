@@ -1,4 +1,4 @@
-"""What every data set is to the rest: class names, a stream of items, and a way to open one."""
+"""What a data set is to all other code: class names, a stream of items, and a way to open one."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Item:
     """One photo of a data set: where it is and what is known about it. Small, so that millions can be listed.
 
     Attributes:
-        key: names the photo inside its data set, and no other: as a rule its path below the root.
+        key: identifies the photo in its data set; as a rule its path below the root.
         uri: where the picture is: a path, or a URI that fsspec opens.
         label: index into the data set's class names.
         box: around the object, if known.
-        mask: where its segmentation is (any value but 0 is the object), if there is one.
+        mask: path or URI of its segmentation (any value but 0 is the object), if there is one.
         parts: one point per part name of the data set, ``None`` where the part is not visible.
     """
 
@@ -69,8 +69,7 @@ class Example:
 def open_files(item: Item) -> Example:
     """Open an item whose picture and mask are files.
 
-    The picture is taken as stored, without its EXIF rotation where there is a box, a mask or a part: they were
-    measured in stored pixels.
+    EXIF rotation is not applied if there is a box, a mask or a part: those were measured in pixels as stored.
 
     Raises:
         FinercamError: a file is missing or cannot be read, the mask and the photo differ in size, or the box
@@ -89,9 +88,9 @@ def open_files(item: Item) -> Example:
 
 
 def open_mask(uri: str) -> Bool[np.ndarray, "H W"]:
-    """Return which pixels of a segmentation are not 0: a palette picture's index, else its brightness.
+    """Return which pixels of a segmentation are not 0: the index of a picture with a palette, else its brightness.
 
-    Colours count as something unless they are black; what is fully transparent counts as nothing.
+    In a picture with colours, that is every pixel that is neither black nor fully transparent.
 
     Raises:
         FinercamError: the file is missing, or is not a picture.
