@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from finercam import PLAIN, Classifier, Contrast, gather, saliency
 from finercam._torchvision import import_torchvision
-from finercam.answering import answer
+from finercam.explanations.answering import answer
 
 import_torchvision()
 
@@ -30,7 +30,7 @@ def build(architecture: str, device: torch.device) -> tuple[nn.Module, Classifie
     """Return the bare module and our classifier around it."""
     torch.manual_seed(0)
     module = timm.create_model(architecture).eval().to(device)
-    return module, Classifier(module)
+    return module, Classifier.of(module)
 
 
 def gradient_methods(architecture: str, images: Tensor, precision: str = "float32") -> dict[str, Run]:

@@ -84,7 +84,7 @@ def build(architecture: str, device: torch.device) -> tuple[nn.Module, Classifie
     module = timm.create_model(architecture).eval().to(device)
     config = timm.data.resolve_model_data_config(module)
     preprocess = timm.data.create_transform(**config, is_training=False)
-    return module, Classifier(module, preprocess=preprocess, mean=config["mean"], std=config["std"])
+    return module, Classifier.of(module, preprocess=preprocess, mean=config["mean"], std=config["std"])
 
 
 OURS = ("finercam, float32", "finercam, bfloat16")

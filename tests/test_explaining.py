@@ -13,7 +13,7 @@ from support.colour_birds import SPECIES, ColourNet, draw_bird, to_tensor
 
 @pytest.fixture(scope="module")
 def model():
-    return Classifier(
+    return Classifier.of(
         ColourNet(),
         preprocess=to_tensor,
         class_names=SPECIES,
@@ -67,7 +67,7 @@ def test_targets_and_references_are_per_photo_or_for_all(model):
 
 
 def test_keeping_costs_no_more_classes_than_were_asked_for(model):
-    deep = Classifier(ColourNet(), layer="filters", class_names=SPECIES)
+    deep = Classifier.of(ColourNet(), layer="filters", class_names=SPECIES)
     kept = explain(deep, to_tensor(draw_bird(0)), "Red-winged Bluet", against=["Ember Thrush"], keep=True)
     assert kept.evidence is not None
     assert kept.evidence.rows.shape[1] == 2

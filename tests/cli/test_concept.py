@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 
 import finercam
 from finercam import Contrast, FinercamError
-from finercam.answering import answer, gather
 from finercam.cli.main import main
 from finercam.cli.names import read_names
-from finercam.concepts import find_concepts, hide
+from finercam.explanations.answering import answer, gather
+from finercam.explanations.concepts import find_concepts, hide
 from finercam.models.text import BARE, text
 from models.text_models import SIZE, images, open_clip_config, save_open_clip, save_transformers
 
@@ -156,7 +156,7 @@ def test_an_empty_map_hides_nothing(classifier):
 
 def test_a_classifier_without_rows_is_no_classifier_of_words():
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 4, 4), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
-    plain = finercam.Classifier(net, image_size=(16, 16), class_names=["a", "b", "c", "d"])
+    plain = finercam.Classifier.of(net, image_size=(16, 16), class_names=["a", "b", "c", "d"])
     with pytest.raises(FinercamError, match="need a classifier of words"):
         find_concepts(plain, torch.randn(1, 3, 16, 16), ["a"], "b")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 import finercam
 from finercam import METHODS, Classifier, Contrast, FinercamError, Objective, answer, explain, gather
 from finercam.contrast.contrast import AGGREGATES, PLAIN, WEIGHTINGS
-from finercam.methods.cams import Method, find_method, resize, to_saliency
+from finercam.methods.method import Method, find_method, resize, to_saliency
 from support import reference
 from support.models import CLASSES, NETS, SIZE, DeepNet, InPlaceNet, Net, PooledNet, build, classifier, photos
 
@@ -196,7 +196,7 @@ class TwoScales(DeepNet):
 def test_several_layers_are_resized_and_averaged(name: str, layers: list[str]) -> None:
     net = build(TwoScales)
     assert isinstance(net, TwoScales)
-    model = Classifier(net, layers, image_size=SIZE)
+    model = Classifier.of(net, layers, image_size=SIZE)
     contrast = Contrast([[4, 0], [1, 3]])
     evidence, (question,) = gather(model, photos(), [contrast], TARGETS)
     found = answer(evidence, question, name)
@@ -213,7 +213,7 @@ def test_several_layers_are_resized_and_averaged(name: str, layers: list[str]) -
 
 
 def test_score_methods_refuse_several_layers() -> None:
-    model = Classifier(build(TwoScales), ["stem", "more"], image_size=SIZE)
+    model = Classifier.of(build(TwoScales), ["stem", "more"], image_size=SIZE)
     for name in ("scorecam", "ablationcam"):
         with pytest.raises(FinercamError, match="one layer and the classifier has 2: stem, more"):
             gather(model, photos(), [PLAIN], method=name)
@@ -222,7 +222,7 @@ def test_score_methods_refuse_several_layers() -> None:
 def test_an_in_place_layer_behind_the_target_changes_nothing() -> None:
     net = build(InPlaceNet)
     assert isinstance(net, InPlaceNet)
-    model = Classifier(net, "stem", image_size=SIZE)
+    model = Classifier.of(net, "stem", image_size=SIZE)
     look = reference.Look(net, photos()[0])
     for name, formula in GRADIENT.items():
         evidence, (question,) = gather(model, photos(1), [Contrast([0, 1])], 2, method=name)
@@ -239,7 +239,7 @@ def test_an_empty_map_is_reported_and_never_stretched() -> None:
     assert isinstance(net, PooledNet)
     with torch.no_grad():
         net.head.weight.copy_(-net.head.weight.abs())
-    model = Classifier(net, "stem", image_size=SIZE)
+    model = Classifier.of(net, "stem", image_size=SIZE)
     found = explain(model, photos()[0], 3, gamma=0)
     assert found.empty
     assert float(found.saliency.abs().max()) == 0

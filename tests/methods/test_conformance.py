@@ -73,7 +73,7 @@ def case(name: str, dtype: torch.dtype) -> Case:
             head.weight.normal_()
             head.bias.zero_()
             head.weight *= 1.5 / net(images).std()
-    return Case(net, layer, images, reshape, Classifier(net, layer, image_size=INPUT))
+    return Case(net, layer, images, reshape, Classifier.of(net, layer, image_size=INPUT))
 
 
 #: layer3 is followed by more layers; layer4 is the map that is pooled (our closed form); the ViT's by attention.
@@ -185,7 +185,7 @@ def test_grad_cam_official_weighting_collapses_where_references_have_no_probabil
 
 def small(dtype: torch.dtype = torch.float64) -> Case:
     net = build(DeepNet, dtype=dtype)
-    return Case(net, "stem", photos(dtype=dtype), None, Classifier(net, "stem", image_size=SIZE))
+    return Case(net, "stem", photos(dtype=dtype), None, Classifier.of(net, "stem", image_size=SIZE))
 
 
 def test_grad_cam_plus_plus_departs_by_its_epsilon() -> None:

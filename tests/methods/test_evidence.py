@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from finercam import METHODS, PLAIN, Classifier, Contrast, FinercamError, Objective, answer, explain, gather, saliency
-from finercam.methods.evidence import GradientEvidence, NotCollected, NotGathered, refuse_probabilities
-from finercam.models.running import run, undisturbed
+from finercam.methods.gradients import GradientEvidence, NotCollected, NotGathered, refuse_probabilities
+from finercam.models.passes import forward_pass
+from finercam.models.undisturbed import undisturbed
 from support import reference
 from support.models import (
     CLASSES,
@@ -96,18 +97,18 @@ def test_the_model_is_untouched(kind: type[Net], method: str) -> None:
     net = disturbing_net(kind)
     assert len(set(state(net)["training"].values())) == 2
     with untouched(net):
-        model = Classifier(net, kind.layer, image_size=SIZE)
+        model = Classifier.of(net, kind.layer, image_size=SIZE)
         saliency(model, photos(), method=method)
         explain(model, photos(), keep=True)[0].again(gamma=0.1)
     with untouched(net):
-        found = Classifier(net, image_size=SIZE)
+        found = Classifier.of(net, image_size=SIZE)
         saliency(found, photos())
 
 
 @pytest.mark.parametrize("method", KINDS)
 def test_the_model_is_untouched_when_it_raises(method: str) -> None:
     net = Probed(disturbing_net(DeepNet))
-    model = Classifier(net, "inner.stem", image_size=SIZE)
+    model = Classifier.of(net, "inner.stem", image_size=SIZE)
     net.fails = True
     with untouched(net), pytest.raises(RuntimeError, match="the model broke"):
         saliency(model, photos(), method=method)
@@ -127,7 +128,7 @@ def test_the_model_is_untouched_when_its_layer_is_not_reached(method: str) -> No
             return self.tail(self.stem[:3](images) if self.around else self.stem(images))
 
     net = build(Fickle)
-    model = Classifier(net, "stem", image_size=SIZE)
+    model = Classifier.of(net, "stem", image_size=SIZE)
     net.around = True
     with untouched(net), pytest.raises(FinercamError, match="layer 'stem' is not used in the forward pass"):
         saliency(model, photos(), method=method)
@@ -159,7 +160,7 @@ def maps(model: Classifier, images: Tensor, method: str) -> Tensor:
 @pytest.mark.parametrize("name", NETS)
 def test_frozen_models(name: str, method: str) -> None:
     net = build(NETS[name]).requires_grad_(False)
-    model = Classifier(net, NETS[name].layer, image_size=SIZE)
+    model = Classifier.of(net, NETS[name].layer, image_size=SIZE)
     assert torch.equal(maps(model, photos(), method), maps(classifier(name), photos(), method))
 
 
@@ -170,10 +171,10 @@ def test_models_made_in_inference_mode(name: str, method: str) -> None:
         net = build(NETS[name])
         images = photos()
     assert next(net.parameters()).is_inference()
-    model = Classifier(net, NETS[name].layer, image_size=SIZE)
+    model = Classifier.of(net, NETS[name].layer, image_size=SIZE)
     with untouched(net):
         assert torch.equal(maps(model, images, method), maps(classifier(name), photos(), method))
-    assert Classifier(net, image_size=SIZE).layers == Classifier(build(NETS[name]), image_size=SIZE).layers
+    assert Classifier.of(net, image_size=SIZE).layers == Classifier.of(build(NETS[name]), image_size=SIZE).layers
 
 
 CALLERS: dict[str, Callable[[], object]] = {
@@ -214,7 +215,7 @@ def test_a_callers_autocast_does_not_choose_the_references() -> None:
         net.head.weight[0, 0] = 1
         for row, cosine in ((1, 0.9), (2, 0.9002)):  # the same in bfloat16
             net.head.weight[row, 0], net.head.weight[row, row] = cosine, (1 - cosine**2) ** 0.5
-    model = Classifier(net, "stem", image_size=SIZE)
+    model = Classifier.of(net, "stem", image_size=SIZE)
     with torch.autocast("cpu", torch.bfloat16):
         _, (question,) = gather(model, photos(), [Contrast("weights", references=2)], 0)
     assert question.references.tolist() == [[2, 1], [2, 1]]
@@ -225,8 +226,8 @@ def test_the_layer_found_does_not_depend_on_the_callers_modes() -> None:
         for kind in NETS.values():
             net = build(kind, dtype=torch.float32)
             with caller():
-                found = Classifier(net, image_size=SIZE)
-            assert (found.layers, found.grids) == (Classifier(net, image_size=SIZE).layers, found.grids)
+                found = Classifier.of(net, image_size=SIZE)
+            assert (found.layers, found.grids) == (Classifier.of(net, image_size=SIZE).layers, found.grids)
 
 
 def test_outputs_in_a_container_are_read_with_their_gradient() -> None:
@@ -238,7 +239,7 @@ def test_outputs_in_a_container_are_read_with_their_gradient() -> None:
         def forward(self, images: Tensor) -> dict[str, object]:
             return {"scores": [self.inner(images)]}
 
-    model = Classifier(Wrapped(), "inner.stem", image_size=SIZE, read=lambda output: 2 * output["scores"][0][:, :4])
+    model = Classifier.of(Wrapped(), "inner.stem", image_size=SIZE, read=lambda output: 2 * output["scores"][0][:, :4])
     look = reference.Look(model.module.inner, photos()[0])
     gradient = look.gradient(lambda y: 2 * (y[0] - 0.6 * y[1]))
     evidence, (question,) = gather(model, photos(1), [Contrast([1])], 0)
@@ -261,7 +262,7 @@ def test_a_layer_that_runs_twice_is_looked_at_the_last_time() -> None:
 
     net = build(Twice)
     look = reference.Look(net, photos()[0])
-    evidence, (question,) = gather(Classifier(net, "again", image_size=SIZE), photos(1), [PLAIN], 3)
+    evidence, (question,) = gather(Classifier.of(net, "again", image_size=SIZE), photos(1), [PLAIN], 3)
     assert torch.allclose(evidence.activations[0][0], look.activations)
     assert torch.allclose(evidence.gradient(question.rows)[0][0, 0], look.gradient(lambda y: y[3]))
 
@@ -285,24 +286,24 @@ def test_a_layer_that_returns_a_tuple_is_looked_at_in_its_first_tensor() -> None
             assert word == "attention"
             return self.tail(features)
 
-    model = Classifier(build(Tupled), "pair", image_size=SIZE)
+    model = Classifier.of(build(Tupled), "pair", image_size=SIZE)
     for method in KINDS:
         assert torch.allclose(maps(model, photos(), method), maps(classifier("deep"), photos(), method))
 
 
 def test_the_target_layers_output_is_kept_as_it_was() -> None:
     net = build(InPlaceNet)
-    evidence, _ = gather(Classifier(net, "stem", image_size=SIZE), photos(1), [PLAIN])
+    evidence, _ = gather(Classifier.of(net, "stem", image_size=SIZE), photos(1), [PLAIN])
     kept = evidence.activations[0][0].clone()
     assert float(kept.min()) < 0  # what follows is a ReLU in place
     assert torch.allclose(kept, reference.Look(net, photos()[0]).activations)
-    run(net, photos(), "float32")
+    forward_pass(net, photos(), "float32")
     assert torch.equal(evidence.activations[0][0], kept)
 
 
 def test_what_goes_around_the_layer_is_not_its_gradient() -> None:
     net = build(AroundNet)
-    evidence, (question,) = gather(Classifier(net, "same", image_size=SIZE), photos(1), [PLAIN], 3)
+    evidence, (question,) = gather(Classifier.of(net, "same", image_size=SIZE), photos(1), [PLAIN], 3)
     expected = reference.Look(net, photos()[0]).gradient(lambda y: y[3])
     assert torch.allclose(evidence.gradient(question.rows)[0][0, 0], expected)
 
@@ -341,7 +342,7 @@ def in_threads(*jobs: Callable[[], None]) -> None:
 @pytest.mark.parametrize("method", KINDS)
 def test_two_threads_explain_with_one_model(method: str) -> None:
     net = build(DeepNet, dtype=torch.float32).train()  # as eval mode is set and taken back around each look
-    model = Classifier(net, "stem", image_size=SIZE)
+    model = Classifier.of(net, "stem", image_size=SIZE)
     images = photos(4, dtype=torch.float32)
     expected = [maps(model, images[i : i + 1], method) for i in range(4)]
 
@@ -361,7 +362,7 @@ def test_two_threads_explain_with_one_model(method: str) -> None:
 @pytest.mark.parametrize("method", KINDS)
 def test_a_bare_run_in_another_thread_sees_nothing(method: str) -> None:
     net = build(DeepNet, dtype=torch.float32)
-    model = Classifier(net, "stem", image_size=SIZE)
+    model = Classifier.of(net, "stem", image_size=SIZE)
     images = photos(4, dtype=torch.float32)
     expected_maps, expected = maps(model, images[:2], method), net(images[2:])
     done = threading.Event()
@@ -420,7 +421,7 @@ QUESTIONS = [
 
 def probed(name: str) -> tuple[Classifier, Probed]:
     net = Probed(build(NETS[name]))
-    return Classifier(net, f"inner.{NETS[name].layer}", image_size=SIZE), net
+    return Classifier.of(net, f"inner.{NETS[name].layer}", image_size=SIZE), net
 
 
 def assert_same(ours: Tensor, theirs: Tensor, tolerance: float = 1e-9) -> None:
@@ -482,7 +483,7 @@ def test_without_collect_any_gamma_of_the_same_references_is_in_reach() -> None:
 def test_a_class_that_was_not_collected_is_named() -> None:
     names = [f"Bird {letter}" for letter in "ABCDEFG"]
     net = Probed(build(DeepNet))
-    model = Classifier(net, "inner.stem", image_size=SIZE, class_names=names)
+    model = Classifier.of(net, "inner.stem", image_size=SIZE, class_names=names)
     # The plain CAM beside each explanation collects the target's most similar classes.
     similar = explain(model, photos()[0], "Bird A").references
     reference_name, collected, missing = (names[i] for i in range(1, CLASSES) if i not in similar)
@@ -585,7 +586,7 @@ def test_the_closed_form_runs_no_backward(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("method", ["gradcam", "ablationcam"])
 def test_the_closed_form_notices_a_changed_model(method: str) -> None:
     net = build(PooledNet)
-    model = Classifier(net, "stem", image_size=SIZE)
+    model = Classifier.of(net, "stem", image_size=SIZE)
     net.head.weight.data *= 1.5
     saliency(model, photos(), method=method)  # the same layer with other weights is fine
     net.head = nn.Linear(5, CLASSES).double()
@@ -629,7 +630,7 @@ def test_autocast_stays_near_float32(name: str, method: str, precision: str) -> 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", NETS)
 def test_models_in_half_precision(name: str, dtype: torch.dtype) -> None:
-    model = Classifier(build(NETS[name], dtype=dtype), NETS[name].layer, image_size=SIZE)
+    model = Classifier.of(build(NETS[name], dtype=dtype), NETS[name].layer, image_size=SIZE)
     evidence, (question,) = gather(model, photos(), [Contrast([1, 4])], [0, 3])
     found = answer(evidence, question).maps
     assert found.dtype == evidence.logits.dtype == torch.float32
@@ -642,7 +643,7 @@ def test_small_gradients_survive_float16() -> None:
     with torch.no_grad():
         net.head.weight *= 8e-6
         net.head.bias.copy_(torch.linspace(-1, 1, CLASSES))
-    model = Classifier(net, "stem", image_size=(96, 96))
+    model = Classifier.of(net, "stem", image_size=(96, 96))
     images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     exact, (question,) = gather(model, images, [PLAIN], 0)
     half, _ = gather(model, images, [PLAIN], 0, precision="float16")
@@ -663,7 +664,7 @@ def test_a_closed_form_whose_map_is_wide_and_whose_head_is_narrow() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return self.tail(self.widen(self.stem(images)))
 
-    model = Classifier(build(Wide, dtype=torch.float32), "widen", image_size=SIZE)
+    model = Classifier.of(build(Wide, dtype=torch.float32), "widen", image_size=SIZE)
     images = photos(dtype=torch.float32)
     for method in ("gradcam", "ablationcam"):
         evidence, (question,) = gather(model, images, [PLAIN], method=method, precision="bfloat16")
@@ -698,7 +699,7 @@ class After(nn.Module):
 @pytest.mark.parametrize("method", KINDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 def test_probabilities_are_refused(dtype: torch.dtype, method: str) -> None:
-    model = Classifier(After(lambda y: y.double().softmax(1).to(dtype), dtype), "inner.stem", image_size=SIZE)
+    model = Classifier.of(After(lambda y: y.double().softmax(1).to(dtype), dtype), "inner.stem", image_size=SIZE)
     with pytest.raises(FinercamError, match=r"returns probabilities .* remove the final softmax, or give read="):
         saliency(model, photos(), method=method)
 
@@ -726,13 +727,13 @@ def test_logits_that_look_a_little_like_probabilities_are_not_refused() -> None:
         lambda y: torch.cat([y.softmax(1) + 1, -y.sum(1, keepdim=True) * 0 - CLASSES], 1),
     ):
         net = After(function)
-        saliency(Classifier(net, "inner.stem", image_size=SIZE), photos(), 0)
+        saliency(Classifier.of(net, "inner.stem", image_size=SIZE), photos(), 0)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("method", KINDS)
 def test_logits_that_are_not_numbers_are_refused(bad: float, method: str) -> None:
-    model = Classifier(
+    model = Classifier.of(
         After(lambda y: torch.where(torch.arange(len(y))[:, None] == 1, bad, y) if len(y) == 2 else y),
         "inner.stem",
         image_size=SIZE,
@@ -745,7 +746,7 @@ def test_logits_that_are_not_numbers_are_refused(bad: float, method: str) -> Non
 
 def test_a_class_ruled_out_is_no_obstacle() -> None:
     closed = torch.tensor([0.0, 0, -float("inf"), 0, 0, 0, 0])
-    model = Classifier(After(lambda y: y + closed), "inner.stem", image_size=SIZE)
+    model = Classifier.of(After(lambda y: y + closed), "inner.stem", image_size=SIZE)
     for method in METHODS:
         found = maps(model, photos(), method)
         assert bool(found.isfinite().all())
@@ -753,7 +754,7 @@ def test_a_class_ruled_out_is_no_obstacle() -> None:
 
 
 def test_a_gradient_that_is_not_finite_is_refused() -> None:
-    model = Classifier(After(lambda y: y * (y - y).sum(1, keepdim=True).sqrt()), "inner.stem", image_size=SIZE)
+    model = Classifier.of(After(lambda y: y * (y - y).sum(1, keepdim=True).sqrt()), "inner.stem", image_size=SIZE)
     with pytest.raises(FinercamError, match="the gradient at the target layer is not finite: an operation behind"):
         saliency(model, photos(), 0)
 
@@ -767,7 +768,7 @@ def test_a_forward_without_gradients_is_explained_by_scores_only() -> None:
                 maps = self.more(maps)
             return self.head(self.norm(maps.mean((2, 3)))).detach()
 
-    model = Classifier(build(Shut), "stem", image_size=SIZE)
+    model = Classifier.of(build(Shut), "stem", image_size=SIZE)
     with pytest.raises(FinercamError, match=r"the logits do not depend on the target layer .* forward turn gradients"):
         saliency(model, photos())
     for method in ("scorecam", "ablationcam"):
@@ -799,7 +800,7 @@ def test_nothing_outlives_its_evidence(method: str) -> None:
 @pytest.mark.parametrize("method", KINDS)
 def test_a_thousand_explanations_do_not_grow_memory(method: str) -> None:
     net = build(DeepNet, dtype=torch.float32)
-    model = Classifier(net, "stem", image_size=(96, 96))
+    model = Classifier.of(net, "stem", image_size=(96, 96))
     image = torch.randn(3, 96, 96, generator=torch.Generator().manual_seed(0))
 
     def tensors() -> int:
@@ -829,6 +830,6 @@ def test_logits_scaled_in_place_are_not_taken_for_the_closed_form() -> None:
             return logits
 
     torch.manual_seed(0)
-    found = Classifier(Scaled().eval())
+    found = Classifier.of(Scaled().eval())
     assert (found.layers, found.pooled) == (("maps",), False)
     assert float(saliency(found, torch.randn(2, 3, 64, 64), 1, Contrast(gamma=0)).max()) > 0

@@ -40,7 +40,7 @@ def test_the_table_is_a_run_per_channel(name: str, kind: str) -> None:
 
 def probed(kind: type[nn.Module], dtype: torch.dtype = torch.float64) -> tuple[Classifier, Probed]:
     net = Probed(build(kind, dtype=dtype))
-    model = Classifier(net, f"inner.{kind.layer}", image_size=SIZE)
+    model = Classifier.of(net, f"inner.{kind.layer}", image_size=SIZE)
     net.batches.clear()
     return model, net
 
@@ -180,7 +180,7 @@ def test_ablation_leaves_the_prefix_tokens() -> None:
 
 def test_ablation_leaves_what_goes_around_the_layer() -> None:
     net = build(AroundNet)
-    evidence = look_through_ablation(Classifier(net, "same", image_size=SIZE), photos())
+    evidence = look_through_ablation(Classifier.of(net, "same", image_size=SIZE), photos())
     assert_close(evidence.table, literal("ablation", net, photos())[0])
 
 
@@ -239,7 +239,7 @@ class Crowded(Probed):
 @pytest.mark.parametrize("kind", LOOKS)
 def test_the_batch_is_halved_until_it_fits(kind: str) -> None:
     net = Crowded(build(DeepNet))
-    model = Classifier(net, "inner.stem", image_size=SIZE)
+    model = Classifier.of(net, "inner.stem", image_size=SIZE)
     net.batches.clear()
     evidence = LOOKS[kind](model, photos())
     assert max(net.batches) == 2  # 16, 8, 4, 2
@@ -278,7 +278,7 @@ def test_altered_runs_that_break_are_reported_by_image(kind: str) -> None:
             return logits + float("nan") if self.breaks and sum(self.batches) > 8 else logits
 
     net = Brittle(build(DeepNet))
-    model = Classifier(net, "inner.stem", image_size=SIZE)
+    model = Classifier.of(net, "inner.stem", image_size=SIZE)
     net.batches.clear()
     net.breaks = True  # while the second image's copies run
     with pytest.raises(FinercamError, match="logits for image 1 are not numbers"):

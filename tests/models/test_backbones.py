@@ -201,5 +201,5 @@ def test_the_tokens_before_the_patches_are_counted_by_the_backbone() -> None:
             tokens = torch.cat([patches.mean(1, keepdim=True).expand(-1, 5, -1), patches], 1)
             return self.norm(tokens)[:, 5:].mean(1)
 
-    classifier = Classifier(Probe(Unfolded(), nn.Linear(8, 3)).eval(), image_size=(32, 32))
+    classifier = Classifier.of(Probe(Unfolded(), nn.Linear(8, 3)).eval(), image_size=(32, 32))
     assert (classifier.layers, classifier.grids[0].prefix, classifier.pooled) == (("backbone.norm",), 5, True)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from finercam.answering import answer
 from finercam.contrast.contrast import PLAIN
-from finercam.methods.cams import find_method, signed_maps
-from finercam.methods.evidence import GradientEvidence, look
+from finercam.explanations.answering import answer
+from finercam.methods.gradients import GradientEvidence, look
+from finercam.methods.method import find_method, signed_maps
 from finercam.models import Classifier
 from finercam.models.families import FAMILIES
 from finercam.models.grid import LAYOUTS, Grid
@@ -25,7 +25,7 @@ BY_ID = {case.id: case for case in cases()}
 @pytest.mark.parametrize("case", ALL)
 def test_family(case: Case) -> None:
     plan = case.plan
-    classifier = Classifier(case.build(plan.size), image_size=plan.size)
+    classifier = Classifier.of(case.build(plan.size), image_size=plan.size)
     check_what_is_found(classifier, case)
     cells = plan.cells(plan.size)
     images = photos(plan.size, cells)
@@ -111,7 +111,7 @@ def check_made_head(classifier: Classifier, images: Tensor, evidence: GradientEv
 def check_other_size(classifier: Classifier, case: Case, size: Size) -> None:
     plan = case.plan
     if plan.rebuild:
-        classifier = Classifier(case.build(size), image_size=size)
+        classifier = Classifier.of(case.build(size), image_size=size)
         check_what_is_found(classifier, case)
     cells = plan.cells(size)
     evidence = look(classifier, photos(size, cells), single_classes)
@@ -176,7 +176,7 @@ _BROKEN = {
 def test_a_wrong_grid_is_noticed(name: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = BY_ID[name]
     size, cells = case.plan.size, case.plan.cells(case.plan.size)
-    classifier = Classifier(case.build(size), image_size=size)
+    classifier = Classifier.of(case.build(size), image_size=size)
     images = photos(size, cells)
     right = Grid.maps
     check_orientation(look(classifier, images, single_classes), cells)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from finercam import Classifier, FinercamError
-from finercam.answering import saliency
+from finercam.explanations.answering import saliency
 from finercam.methods.evidence import look
 from models.small import Net, classifier, conv, images, made
 
@@ -159,7 +159,7 @@ def test_tokens_with_the_channels_in_the_middle() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return self.head(self.norm(self.patch(images).flatten(2)).relu().mean(2))
 
-    assert Classifier(made(Middle), image_size=(40, 40)).layers == ("patch",)
+    assert Classifier.of(made(Middle), image_size=(40, 40)).layers == ("patch",)
 
 
 def test_the_closed_form_needs_the_mean_itself() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from finercam import Classifier, Contrast, FinercamError, explain
-from finercam.answering import saliency
+from finercam.explanations.answering import saliency
 from models.small import SIZE, Net, Tokens, classifier, conv, images, made
 
 
@@ -166,7 +166,7 @@ def test_the_wrong_image_size() -> None:
     with pytest.raises(
         FinercamError, match=r"does not run on an image of 224 x 224 pixels .*; give image_size=\(H, W\)"
     ):
-        Classifier(module)
+        Classifier.of(module)
     assert classifier(module.eval()).layers == ("0",)
 
 

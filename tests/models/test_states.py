@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from finercam.answering import saliency
+from finercam.explanations.answering import saliency
 from finercam.methods.evidence import look
 from models.small import Net, Tokens, classifier, images, made
 

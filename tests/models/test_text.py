@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import finercam
 from finercam import Classifier, Contrast, FinercamError, Grid, load
 from finercam._torchvision import import_torchvision
-from finercam.answering import answer, gather
+from finercam.explanations.answering import answer, gather
 from finercam.models import text_cache
 from finercam.models.text import BARE, CLASS_TEMPLATES, resolve_spec, text
 from finercam.models.text_image import TextImageModel, ZeroShot
@@ -237,7 +237,7 @@ class Mean(nn.Module):
 def test_the_closed_form_is_not_claimed_for_a_normalised_mean() -> None:
     """But for the normalisation this is pooling and one linear layer, whose gradient is the weight row."""
     module = ZeroShot(Mean(), nn.Linear(8, 3, bias=False)).eval()
-    classifier = Classifier(module, image_size=(16, 16))
+    classifier = Classifier.of(module, image_size=(16, 16))
     assert classifier.layers == ("visual.body",)
     assert classifier.head is module.head
     assert not classifier.pooled
@@ -649,7 +649,7 @@ def test_real_architectures_of_transformers(kind: str, tmp_path: Path) -> None:
 
 def _check_architecture(classifier: Classifier, layer: str, cells: int) -> None:
     """The right grid, a gradient on every cell, and nothing left of a concept that is its own base."""
-    from finercam.concepts import find_concepts
+    from finercam.explanations.concepts import find_concepts
 
     assert classifier.layers == (layer,)
     assert not classifier.pooled

@@ -85,7 +85,7 @@ def test_any_error_of_the_preprocessing_is_the_photos(data, tmp_path):
 
     list_of = [data.open(item).photo for item in data.items()]
     model = evaluations.classifier()
-    fussy_one = Classifier(model.module, "stem", preprocess=fussy, image_size=model.image_size)
+    fussy_one = Classifier.of(model.module, "stem", preprocess=fussy, image_size=model.image_size)
     evaluate(fussy_one, data, Plan(metrics=("relative-drop@0.1",)), str(tmp_path / "run"), TARGETS, workers=0)
     failed = [row for row in rows_of(tmp_path / "run") if row["error"]]
     assert [(row["key"], row["error"]) for row in failed] == [("3.png", "ValueError: I do not like this one")]
@@ -179,7 +179,7 @@ def test_another_run_never_goes_on_in_the_folder(data, out, change):
     elif change == "targets":
         targets = (4, 1, 6, -1)
     else:
-        model = Classifier(
+        model = Classifier.of(
             model.module, "stem", preprocess=torch.nn.Identity(), image_size=model.image_size, name="tiny",
             class_names=model.labels.names,
         )  # fmt: skip

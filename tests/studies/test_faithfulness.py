@@ -159,7 +159,9 @@ def test_on_the_aviary_a_background_reader_is_caught_and_the_embedded_one_cleare
     targets = list(range(len(SPECIES)))
     cleared = judge(list(Examiner(clean, subject, targets).examine(8)))
     assert cleared.background == "no"
-    border = Classifier(_Border(), "cells", preprocess=clean.preprocess, class_names=label_names, image_size=(128, 128))
+    border = Classifier.of(
+        _Border(), "cells", preprocess=clean.preprocess, class_names=label_names, image_size=(128, 128)
+    )
     caught = judge(list(Examiner(border, subject, targets).examine(8)))
     assert caught.background == "yes"
     assert "the background (" in caught.sentence()

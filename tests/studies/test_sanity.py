@@ -20,7 +20,7 @@ IMAGES = photos(5)
 def by_hand(model, module, images, contrast, targets, method):
     """Answers of a classifier of the random module, made anew, with the references named that the intact one chose."""
     kind = NETS[model]
-    other = Classifier(module, kind.layer, grid=classifier(model).grids[0], image_size=SIZE)
+    other = Classifier.of(module, kind.layer, grid=classifier(model).grids[0], image_size=SIZE)
     evidence, (question,) = gather(other, images, [contrast], targets, method=method)
     return finercam.answer(evidence, question, method)
 
@@ -136,7 +136,7 @@ def test_maps_are_the_mean_over_noisy_copies(monkeypatch):
 
 
 def test_the_classifier_stays_as_it_was():
-    model = Classifier(build(PooledNet), PooledNet.layer, image_size=SIZE)
+    model = Classifier.of(build(PooledNet), PooledNet.layer, image_size=SIZE)
     before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
     generator, head = torch.get_rng_state(), model.head
     done = []
@@ -163,7 +163,7 @@ def test_layers_are_gone_through_as_they_run_and_not_as_they_were_made():
             tokens = (self.scale * self.stem(images)).flatten(2).mT
             return self.head(self.attend(tokens, tokens, tokens)[0].mean(1))
 
-    model = Classifier(Backwards(), "stem", image_size=SIZE)
+    model = Classifier.of(Backwards(), "stem", image_size=SIZE)
     assert running_order(model) == ["", "stem", "attend", "attend.out_proj", "head"]
     assert running_order(classifier("vit"))[:2] == ["", "patch"]
 

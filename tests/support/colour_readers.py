@@ -109,6 +109,6 @@ def reader(where: str) -> Classifier:
         x, y = (middle // CELL for middle in MIDDLES[where])
         cells[y - 1 : y + 1, x - 1 : x + 1] = 1
     weights = torch.tensor([[500.0, 0.0, 0.0], [0.0, 0.0, 500.0]])
-    return Classifier(
+    return Classifier.of(
         Reader(cells, weights), "cells", preprocess=to_tensor, class_names=NAMES, image_size=(SIZE, SIZE), name=where
     )

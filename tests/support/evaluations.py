@@ -32,7 +32,7 @@ def preprocess(photo: Image.Image) -> torch.Tensor:
 def classifier() -> Classifier:
     """Logits in float64, so that no rounding decides the order of pixels."""
     names = ("bee", "x", "y", "z", "ant", "w", "cow")
-    return Classifier(
+    return Classifier.of(
         build(DeepNet), DeepNet.layer, preprocess=preprocess, class_names=names, image_size=SIZE, name="tiny",
         mean=(0.5,) * 3, std=(0.1,) * 3,
     )  # fmt: skip

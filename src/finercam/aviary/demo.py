@@ -13,8 +13,8 @@ from finercam.aviary.commands import difference_table
 from finercam.aviary.studies.difference import intervention, measure, summarise
 from finercam.cli.console import counted, say, show
 from finercam.errors import FinercamError
-from finercam.explaining import explain
-from finercam.explanation import Explanation
+from finercam.explanations.explaining import explain
+from finercam.explanations.explanation import Explanation
 from finercam.models import Classifier, load
 from finercam.report.pages import Section, write_report
 from finercam.report.panels import Panel, draw_panels
@@ -154,7 +154,7 @@ def _each_look_alike(classifier: Classifier, birds: Aviary, index: int) -> Itera
 def _says(explanation: Explanation) -> str:
     top = int(explanation.logits.argmax())
     probability = 100 * float(explanation.probabilities[top])
-    named = "it" if top == explanation.target else explanation.classifier.class_name(top)
+    named = "it" if top == explanation.target else explanation.facts.class_name(top)
     return f"the model says {named}, {probability:.0f} %"
 
 

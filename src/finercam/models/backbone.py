@@ -27,8 +27,10 @@ from torch import Tensor, nn
 from finercam.errors import FinercamError, nearest
 from finercam.models.grid import Grid
 from finercam.models.layers import find_layers, head_call
-from finercam.models.running import main_tensor, read_logits, run, undisturbed
+from finercam.models.outputs import main_tensor, read_logits
+from finercam.models.passes import forward_pass
 from finercam.models.trial import trial
+from finercam.models.undisturbed import undisturbed
 
 POOLS = ("auto", "mean", "cls")
 
@@ -210,7 +212,7 @@ def weights_hash(module: nn.Module) -> str:
 def _count_features(module: nn.Module, image_size: tuple[int, int], spec: str) -> int:
     noise = torch.randn(1, 3, *image_size, generator=torch.Generator().manual_seed(0))
     with undisturbed(module):
-        output = run(module, noise, "float32")
+        output = forward_pass(module, noise, "float32")
     try:
         return int(read_logits(output).shape[1])
     except FinercamError as error:

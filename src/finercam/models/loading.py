@@ -69,7 +69,7 @@ def load(
     with plain_errors(spec, library):
         parts = parts_of(name, pretrained=pretrained, revision=revision)
     module: nn.Module = parts.pop("module")
-    return Classifier(module.to(target).eval(), layer=layer, grid=grid, name=spec, **parts)
+    return Classifier.of(module.to(target).eval(), layer=layer, grid=grid, name=spec, **parts)
 
 
 @contextmanager

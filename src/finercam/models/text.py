@@ -83,7 +83,7 @@ def text(
         if model.bias is not None:
             head.bias.fill_(model.bias)
     module = ZeroShot(model.visual, head).eval()
-    return Classifier(module, layer=layer, grid=grid, class_names=names, name=spec, **model.image_parts)
+    return Classifier.of(module, layer=layer, grid=grid, class_names=names, name=spec, **model.image_parts)
 
 
 def resolve_spec(spec: str | os.PathLike[str]) -> tuple[str, str]:

@@ -15,17 +15,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from finercam.answering import answer, ask, gather
-from finercam.contrast.contrast import PLAIN, Contrast, Objective, Question
+from finercam.contrast.contrast import PLAIN, Contrast
+from finercam.contrast.objective import Objective
+from finercam.contrast.question import Question
 from finercam.contrast.references import Targets
 from finercam.errors import FinercamError
-from finercam.methods.cams import Method, find_method
-from finercam.methods.evidence import GradientEvidence, forward, look
+from finercam.explanations.answering import answer, ask, gather
+from finercam.methods.gradients import GradientEvidence, forward, look
+from finercam.methods.method import Method, find_method
 from finercam.methods.scores import ScoreEvidence
 from finercam.metrics.intervals import Mean, bootstrap_mean
 from finercam.metrics.sanity import correlation, randomised, rank_correlation, weighted_layers
 from finercam.models import Classifier
-from finercam.models.running import run, undisturbed
+from finercam.models.passes import forward_pass
+from finercam.models.undisturbed import undisturbed
 
 
 @dataclass(frozen=True)
@@ -229,7 +232,7 @@ def running_order(classifier: Classifier) -> list[str]:
         part.register_forward_pre_hook(note(name))
     noise = torch.randn(1, 3, *classifier.image_size, generator=torch.Generator().manual_seed(0))
     with undisturbed(module):
-        run(module, classifier.take(noise), "float32")
+        forward_pass(module, classifier.take(noise), "float32")
 
     def start(name: str) -> int:
         while name not in began:

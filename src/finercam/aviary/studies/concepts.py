@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from finercam.answering import answer, ask, gather
 from finercam.aviary import ATTRIBUTES, PART_OF, SPECIES, Aviary, Sample, label_names
 from finercam.aviary.captions import phrase
 from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.errors import FinercamError
-from finercam.explaining import preprocess
-from finercam.methods.cams import find_method
+from finercam.explanations.answering import answer, ask, gather
+from finercam.explanations.explaining import preprocess
+from finercam.methods.method import find_method
 from finercam.metrics.intervals import Mean, bootstrap_mean
 from finercam.metrics.localization import average_precision, energy_inside
 from finercam.models import Classifier

@@ -16,12 +16,12 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from finercam.answering import answer, ask, gather
 from finercam.aviary import Aviary, label_names, look_alikes
 from finercam.aviary.species import SPECIES
 from finercam.contrast.contrast import PLAIN, Contrast
-from finercam.explaining import preprocess
-from finercam.methods.cams import find_method
+from finercam.explanations.answering import answer, ask, gather
+from finercam.explanations.explaining import preprocess
+from finercam.methods.method import find_method
 from finercam.metrics.intervals import Mean, bootstrap_mean
 from finercam.metrics.localization import average_precision, energy_inside
 from finercam.models import Classifier

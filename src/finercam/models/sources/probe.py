@@ -94,7 +94,7 @@ def from_head(
     if not isinstance(backbone, Backbone):
         backbone = load_backbone(backbone, pool, image_size=image_size, device=device, revision=revision)
     weight, bias = read_head(head)
-    return Classifier(name=f"{backbone.spec} + {Path(head).name}", **_parts(backbone, weight, bias, class_names))
+    return Classifier.of(name=f"{backbone.spec} + {Path(head).name}", **_parts(backbone, weight, bias, class_names))
 
 
 def read_head(path: str | os.PathLike[str]) -> tuple[Float[Tensor, "C K"], Float[Tensor, " C"] | None]:

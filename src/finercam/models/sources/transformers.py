@@ -13,7 +13,7 @@ from finercam._torchvision import import_torchvision
 from finercam.errors import FinercamError
 from finercam.models.backbone import Pooled, check_pools_by, without_head
 from finercam.models.layers import find_layers
-from finercam.models.running import read_logits
+from finercam.models.outputs import read_logits
 
 
 def classifier_parts(name: str, *, pretrained: bool, revision: str | None) -> dict[str, Any]:

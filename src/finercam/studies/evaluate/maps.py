@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from finercam.answering import answer, ask, gather
 from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.contrast.references import nearest_references
-from finercam.methods.cams import find_method
-from finercam.methods.evidence import GradientEvidence
+from finercam.explanations.answering import answer, ask, gather
+from finercam.methods.gradients import GradientEvidence
+from finercam.methods.method import find_method
 from finercam.methods.scores import ScoreEvidence
 from finercam.models import Classifier
 from finercam.studies.evaluate.plan import PLAIN_NAME, Plan, contrast_name

@@ -10,9 +10,9 @@ from typing import Any
 
 from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.errors import FinercamError, nearest
-from finercam.methods.cams import find_method
+from finercam.methods.method import find_method
 from finercam.metrics.masking import FILLS
-from finercam.models.running import PRECISIONS
+from finercam.models.run import PRECISIONS
 from finercam.studies.evaluate.measures import Measure, find_measure
 
 #: The name of a base method's own rows.

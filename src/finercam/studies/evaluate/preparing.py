@@ -56,7 +56,7 @@ class Preparer:
         self, open_item: Callable[[Item], Example], preprocess: Callable[[Any], Tensor] | None, places: bool
     ) -> None:
         if preprocess is None:
-            raise FinercamError("this classifier has no preprocessing for photos; give Classifier(..., preprocess=)")
+            raise FinercamError("this classifier has no preprocessing for photos; give Classifier.of(..., preprocess=)")
         self._open = open_item
         self._preprocess = preprocess
         self._placer = Placer(preprocess) if places else None

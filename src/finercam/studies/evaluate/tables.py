@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finercam.errors import FinercamError
-from finercam.methods.cams import METHODS
+from finercam.methods.method import METHODS
 from finercam.metrics.consistency import consistency
 from finercam.metrics.intervals import Mean, bootstrap_mean
 from finercam.runs.run_folder import ROWS, RunFolder, part_name

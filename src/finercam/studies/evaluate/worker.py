@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finercam.errors import FinercamError
-from finercam.methods.evidence import GradientEvidence
+from finercam.methods.gradients import GradientEvidence
 from finercam.methods.scores import ScoreEvidence
 from finercam.metrics.masked_runs import Cut, masked_confidences
 from finercam.metrics.masking import filling, ranking
@@ -26,7 +26,8 @@ from finercam.metrics.parts import near_parts
 from finercam.models import Classifier
 from finercam.models.batching import OutOfMemory
 from finercam.models.folding import folded
-from finercam.models.running import autocast, run, undisturbed
+from finercam.models.passes import autocast, forward_pass
+from finercam.models.undisturbed import undisturbed
 from finercam.studies.evaluate.maps import CUBED, Map, controls, first_look, maps_of, others_of, second_looks
 from finercam.studies.evaluate.measures import OBJECT, View
 from finercam.studies.evaluate.plan import Plan
@@ -203,7 +204,7 @@ class Worker:
 
             def score(copies: Tensor) -> Tensor:
                 with self._charged("model"):
-                    output = run(self._module, copies, plan.precision)
+                    output = forward_pass(self._module, copies, plan.precision)
                     return classifier.read(output).float().softmax(1)
 
             return masked_confidences(

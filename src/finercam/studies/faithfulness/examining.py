@@ -16,17 +16,17 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from finercam.answering import answer, gather
 from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.data.dataset import Example, Item
 from finercam.data.placement import Placement, Placer
 from finercam.errors import FinercamError
-from finercam.explaining import preprocess
-from finercam.methods.cams import find_method
+from finercam.explanations.answering import answer, gather
+from finercam.explanations.explaining import preprocess
 from finercam.methods.evidence import forward
+from finercam.methods.method import find_method
 from finercam.metrics.localization import widened
 from finercam.models import Classifier
-from finercam.models.running import undisturbed
+from finercam.models.undisturbed import undisturbed
 from finercam.studies.faithfulness.aligning import carried
 from finercam.studies.faithfulness.rows import (
     LISTED,

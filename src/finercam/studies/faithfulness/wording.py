@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from finercam.concepts import find_concepts
 from finercam.data.attributes import Attributes
 from finercam.data.placement import Placer
 from finercam.errors import FinercamError
-from finercam.explaining import preprocess
+from finercam.explanations.concepts import find_concepts
+from finercam.explanations.explaining import preprocess
 from finercam.models.text import BARE, text
 from finercam.studies.faithfulness.rows import Placed
 

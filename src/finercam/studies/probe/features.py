@@ -26,7 +26,9 @@ from finercam.data.dataset import Example, Item
 from finercam.errors import FinercamError
 from finercam.files import whole
 from finercam.models.backbone import Backbone
-from finercam.models.running import read_logits, run, undisturbed
+from finercam.models.outputs import read_logits
+from finercam.models.passes import forward_pass
+from finercam.models.undisturbed import undisturbed
 
 #: Photos in one part. A run that is stopped loses no more than this many.
 PART = 512
@@ -108,7 +110,7 @@ def _features(
         # Photos that are not brought to one size run apart.
         for _, same in groupby(images, key=lambda image: image.shape):
             with undisturbed(backbone.module):
-                output = run(backbone.module, torch.stack(list(same)), precision)
+                output = forward_pass(backbone.module, torch.stack(list(same)), precision)
             yield read_logits(output).float().cpu()
 
 

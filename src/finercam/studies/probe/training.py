@@ -20,8 +20,9 @@ from finercam.data.dataset import Dataset, Item
 from finercam.errors import FinercamError
 from finercam.files import whole
 from finercam.models.backbone import Backbone
-from finercam.models.running import autocast, device_of
+from finercam.models.passes import autocast
 from finercam.models.sources.probe import HEAD, RECORD, read_record, write_probe
+from finercam.models.undisturbed import device_of
 from finercam.studies.probe.features import extract, listing
 from finercam.studies.probe.fitting import Epoch, Fitted, Recipe, fit
 
