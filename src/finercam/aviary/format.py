@@ -22,7 +22,7 @@ REGIONS = ("box", "mask", "parts", "difference")
 
 @data_format(
     "aviary",
-    "Drawn birds: 32 species in families of look-alikes, without end; needs no data",
+    "Drawn birds: 32 species in families of look-alikes; needs no data",
     specs=("aviary", "aviary:biased"),
     knows=(*REGIONS, "attributes"),
 )
