@@ -37,11 +37,11 @@ def metrics() -> None:
 
 def datasets() -> None:
     """List the formats of data sets, how they are written, and what they know of their photos."""
-    from finercam.data.reading import FORMATS
+    from finercam.data.format import FORMATS
 
-    table = new_table("format", "data set", "knows", "source")
+    table = new_table("spec", "data set", "knows", "source")
     for known in FORMATS.values():
-        table.add_row(known.spelling, known.title, ", ".join(known.knows) or "-", known.source or "-")
+        table.add_row(" or ".join(known.specs), known.title, ", ".join(known.knows) or "-", known.source or "-")
     show(table)
 
 
