@@ -199,7 +199,7 @@ def test_masked_out(concept, photos, tmp_path, clip_folder):
     assert int(hidden.sum()) == record["hidden"]["pixels"] <= 0.25 * SIZE * SIZE
     assert float(maps["saliency"][hidden].min()) >= float(maps["saliency"][~hidden].max())
     classifier = text(clip_folder, [CONCEPTS[0], "bird"], templates=BARE, device="cpu")
-    image = classifier.preprocess(Image.open(photos / "one.png"))
+    image = classifier.preprocessing(Image.open(photos / "one.png"))
     with torch.no_grad():
         cosines = classifier.module(torch.where(hidden, 0.0, image)[None])[0] / classifier.rows.norm(dim=1)
     assert record["hidden"]["similarity"] == pytest.approx(float(cosines[0]), abs=1e-5)
@@ -264,8 +264,8 @@ def test_one_bad_photo_is_reported_and_the_rest_go_on(concept, photos, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--concept", " "), "' ' is no name or prompt"),
-        (("--concept", "<start_of_text>"), "makes nothing of"),
+        (("--concept", " "), "' ' is not a name or prompt"),
+        (("--concept", "<start_of_text>"), "finds no word that it knows in"),
         (("--concept", "red " * 11), "is 13 tokens long and the text tower reads 12"),
         (("--mode", "maskout"), "did you mean 'mask-out'"),
         (("--fraction", "1.5"), "between 0 and 1"),
@@ -278,7 +278,7 @@ def test_one_bad_photo_is_reported_and_the_rest_go_on(concept, photos, tmp_path)
         (("--device", "gpu"), "device 'gpu'"),
         (("--precision", "fp16"), "float16"),
         (("--batch-size", "0"), "at least 1"),
-        (("--model", "timm/resnet18"), "knows no text"),
+        (("--model", "timm/resnet18"), "does not understand text"),
         (("--model", "no/such"), "neither a folder"),
     ],
 )
@@ -292,7 +292,7 @@ def test_a_bad_option_is_one_line_and_exit_code_2(concept, photos, tmp_path, arg
 
 def test_a_bad_base_or_path_is_one_line_and_exit_code_2(concept, photos, tmp_path):
     code, _, err = concept(photos, base="")
-    assert (code, "'' is no name or prompt" in err) == (2, True)
+    assert (code, "'' is not a name or prompt" in err) == (2, True)
     code, _, err = concept(tmp_path / "nowhere")
     assert (code, "no photo at" in err) == (2, True)
     (tmp_path / "out").write_text("")

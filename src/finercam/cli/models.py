@@ -7,10 +7,10 @@ from finercam.cli.console import new_table, say, show
 
 def print_models() -> None:
     """Print the table of known families."""
-    from finercam.models.families import FAMILIES
+    from finercam.models.families import families
 
     table = new_table("family", "library", "example", "layer", "layout", "head")
-    for family in FAMILIES:
+    for family in families():
         layout = f"{family.layout}, {family.prefix} before" if family.prefix else family.layout
         table.add_row(family.title, family.library, family.example, family.layer, layout, family.head)
     show(table)
