@@ -513,7 +513,10 @@ def test_transformers_prompts_are_counted(
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("timm/resnet18", "timm/resnet18 does not understand text; .*need .*: .*open_clip/NAME/WEIGHTS.*transformers/ORG/NAME"),
+        (
+            "timm/resnet18",
+            "timm/resnet18 does not understand text; .*need .*: .*open_clip/NAME/WEIGHTS.*transformers/ORG/NAME",
+        ),
         ("torchvision/resnet18", "does not understand text"),
         ("open_clip/RN51/openai", "OpenCLIP has no model 'RN51'; did you mean 'RN50'"),
         ("open_clip/RN50", "write open_clip/RN50/WEIGHTS"),

@@ -135,7 +135,10 @@ def test_what_is_there_is_not_computed_again(tmp_path: Path, monkeypatch: pytest
     assert torch.equal(resumed, extract(backbone(), items, draw, tmp_path / "fresh", batch_size=2))
     opened.clear()
     # Other weights, another preprocessing and other photos each have features of their own.
-    for other in (backbone(weights="1" * 64), backbone(preprocessing=Preprocessing(lambda picture: preprocess(picture) + 1))):
+    for other in (
+        backbone(weights="1" * 64),
+        backbone(preprocessing=Preprocessing(lambda picture: preprocess(picture) + 1)),
+    ):
         extract(other, items, count, tmp_path, batch_size=2)
     extract(backbone(), items[1:], count, tmp_path, batch_size=2)
     assert len(opened) == 24 + 24 + 23
