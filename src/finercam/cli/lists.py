@@ -47,10 +47,10 @@ def datasets() -> None:
 
 def models() -> None:
     """List the model families that are known to work, and which layer is looked at in each."""
-    from finercam.models.families import FAMILIES
+    from finercam.models.families import families
 
     table = new_table("family", "library", "example", "layer", "layout", "head")
-    for family in FAMILIES:
+    for family in families():
         layout = f"{family.layout}, {family.prefix} before" if family.prefix else family.layout
         table.add_row(family.title, family.library, family.example, family.layer, layout, family.head)
     show(table)
