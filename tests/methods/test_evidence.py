@@ -31,7 +31,6 @@ from finercam import (
 )
 from finercam.methods.evidence import NotCollected, NotGathered
 from finercam.methods.gradients import GradientEvidence, gather_gradients
-from finercam.methods.method import find_method
 from finercam.models.checks import refuse_probabilities
 from finercam.models.passes import forward_pass
 from finercam.models.undisturbed import undisturbed
