@@ -52,7 +52,7 @@ from support.models import (
 
 GRADIENT = [name for name, how in METHODS.items() if how.gatherer is gather_gradients]
 #: One method per kind of evidence.
-KINDS = ["gradcam", "scorecam", "ablationcam", "rise@masks=60@cells=3"]
+KINDS = ["gradcam", "scorecam", "ablationcam", "rise@masks=24@cells=3"]
 #: All of them; those that draw masks with fewer.
 ALL = [name for name in METHODS if METHODS[name].function is not None] + KINDS[3:]
 
@@ -221,7 +221,7 @@ def test_the_callers_modes_make_no_difference(name: str, caller: str, method: st
         assert torch.equal(one.maps, other.maps)
         assert not one.maps.requires_grad
     # What was kept under one mode is answered under another.
-    later = answer(evidence, questions[0], method)
+    later = answer(evidence, questions[0])
     assert torch.equal(later.saliency, expected[0].saliency)
 
 
@@ -615,8 +615,14 @@ def test_the_closed_form_notices_a_changed_model(method: str) -> None:
 
 
 def rank_correlation(one: Tensor, other: Tensor) -> float:
-    ranks = torch.stack([one.flatten().argsort().argsort(), other.flatten().argsort().argsort()]).double()
-    return float(torch.corrcoef(ranks)[0, 1])
+    """Cells that differ by less than a thousandth of the peak share a rank: their order is rounding already."""
+
+    def ranks(values: Tensor) -> Tensor:
+        flat, near = values.flatten(), 1e-3 * values.abs().max()
+        ordered = flat.sort().values
+        return (torch.searchsorted(ordered, flat - near) + torch.searchsorted(ordered, flat + near, right=True)).double()
+
+    return float(torch.corrcoef(torch.stack([ranks(one), ranks(other)]))[0, 1])
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
