@@ -13,7 +13,7 @@ from torch import Tensor
 from finercam.data.dataset import Dataset, Example, Item
 from finercam.data.placement import Placement
 from finercam.errors import FinercamError
-from finercam.metrics.parts import near_parts, part_radius
+from finercam.metrics.points import near_parts, part_radius
 from finercam.studies.faithfulness.attributes import CUB_PARTS, Attributes, aviary_attributes, covered, cub_attributes
 
 #: Given an item, opened, how its photo is placed, and the label of the class it is held against: each place's pixels.
