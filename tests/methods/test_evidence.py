@@ -620,7 +620,9 @@ def rank_correlation(one: Tensor, other: Tensor) -> float:
     def ranks(values: Tensor) -> Tensor:
         flat, near = values.flatten(), 1e-3 * values.abs().max()
         ordered = flat.sort().values
-        return (torch.searchsorted(ordered, flat - near) + torch.searchsorted(ordered, flat + near, right=True)).double()
+        return (
+            torch.searchsorted(ordered, flat - near) + torch.searchsorted(ordered, flat + near, right=True)
+        ).double()
 
     return float(torch.corrcoef(torch.stack([ranks(one), ranks(other)]))[0, 1])
 
@@ -810,7 +812,9 @@ def test_nothing_outlives_its_evidence(method: str) -> None:
         evidence, (question,) = gather(model, photos(), [Contrast()], method=method, collect=())
         found = answer(evidence, question)
         kept = [getattr(evidence, field.name) for field in fields(evidence)]
-        tensors = [t for value in kept for t in (value if isinstance(value, tuple) else [value]) if isinstance(t, Tensor)]
+        tensors = [
+            t for value in kept for t in (value if isinstance(value, tuple) else [value]) if isinstance(t, Tensor)
+        ]
         assert len(tensors) > 2
         assert not any(tensor.requires_grad for tensor in tensors)  # nor the graph behind it
         held = [weakref.ref(t) for t in (*tensors, found.maps, found.saliency, question.rows)]

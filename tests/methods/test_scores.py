@@ -206,7 +206,9 @@ def test_a_contrast_whose_score_is_negative_does_not_flip_the_map() -> None:
 def test_printed_and_consistent_score_cam_differ_by_the_references_baseline() -> None:
     evidence, (question, plain) = gather(classifier("deep"), photos(), [Contrast([4]), PLAIN], 0, method="scorecam")
     assert isinstance(evidence, ScoreEvidence)
-    printed, consistent = (answer(evidence.by(METHODS[f"scorecam{kind}"]), question).maps for kind in ("", "-consistent"))
+    printed, consistent = (
+        answer(evidence.by(METHODS[f"scorecam{kind}"]), question).maps for kind in ("", "-consistent")
+    )
     # alpha differs by gamma f(x_b)^d, for every channel alike.
     gap = -0.6 * evidence.baseline[:, 4, None, None] * evidence.activations.sum(1)
     assert_close(printed - consistent, gap, 1e-9)

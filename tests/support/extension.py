@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
+from finercam.runs.study import Prepared, Study
 from torch import nn
 
 import finercam
 from finercam.data.dataset import Dataset, Item
 from finercam.models.preprocessing import Preprocessing
 from finercam.models.source import ClassifierParts
-from finercam.runs.study import Prepared, Study
 
 
 # --- a class activation map: a function of activations and gradients ---
@@ -85,9 +85,13 @@ class MeanColour(nn.Module):
 
 
 def to_tensor(picture):
-    return torch.frombuffer(bytearray(picture.resize((32, 32)).tobytes()), dtype=torch.uint8).view(32, 32, 3).permute(
-        2, 0, 1
-    ).float() / 255
+    return (
+        torch.frombuffer(bytearray(picture.resize((32, 32)).tobytes()), dtype=torch.uint8)
+        .view(32, 32, 3)
+        .permute(2, 0, 1)
+        .float()
+        / 255
+    )
 
 
 def classifier(checkpoint):
