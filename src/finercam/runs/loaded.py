@@ -1,18 +1,19 @@
-"""A model for a study: the one that is here, what tells it from others, and how another machine loads it."""
+"""A model as a study takes it: the one that is here, what tells it from others, and how another machine loads it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
 
-from finercam.models.backbone import Backbone
+from finercam.models.backbone import Backbone, load_backbone
 from finercam.models.classifier import Classifier
+from finercam.models.loading import load
 from finercam.models.preprocessing import Preprocessing
 
 Model = TypeVar("Model")
@@ -25,23 +26,19 @@ class Loaded(Generic[Model]):
     Args:
         model: here.
         preprocessing: how a photo becomes its input.
-        identify: returns what tells the model from others, as plain data: its weights, where it is looked at, what
-            it takes. Can be sent to other machines.
+        identity: what tells the model from others, as plain data: its weights, where it is looked at, what it takes.
+        uses: what of finercam's own code it runs: functions and classes; their source is part of a fingerprint.
         load: loads it on another machine, and can be sent there; ``None`` keeps the model to this one.
     """
 
     model: Model
     preprocessing: Preprocessing
-    identify: Callable[[Model], Mapping[str, Any]]
-    load: Callable[[], Model] | None = None
-
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """What tells this model from others."""
-        return dict(self.identify(self.model))
+    identity: Mapping[str, Any]
+    uses: tuple[Any, ...] = ()
+    load: Callable[[], Loaded[Model]] | None = None
 
 
-def classifier_here(
+def loaded_classifier(
     classifier: Classifier, spec: str | None = None, options: Mapping[str, Any] | None = None
 ) -> Loaded[Classifier]:
     """Return a classifier as a study takes it.
@@ -50,37 +47,34 @@ def classifier_here(
         classifier: what ``finercam.load(spec, **options)`` gave, or one of your own.
         spec, options: for other machines to load it themselves; without a spec it stays on this one.
     """
-    from finercam.models.loading import load
-
-    elsewhere = None if spec is None else partial(load, spec, **dict(options or {}))
-    return Loaded(classifier, classifier.preprocessing, of_classifier, elsewhere)
-
-
-def of_classifier(classifier: Classifier) -> dict[str, Any]:
-    """Return what identifies a classifier: its weights, where it is looked at, what it takes, what it calls things."""
-    return {
+    identity = {
         "name": classifier.name,
         "weights": of_weights(classifier.module),
         "layers": list(classifier.layers),
-        **_of_preprocessing(classifier.preprocessing),
+        **of_preprocessing(classifier.preprocessing),
         "classes": of_text("\n".join(classifier.labels.names) if classifier.labels else str(classifier.classes)),
     }
+    uses = own_code(classifier.module, [classifier.read, classifier.preprocessing.transform])
+    elsewhere = None if spec is None else partial(_load_classifier, spec, dict(options or {}))
+    return Loaded(classifier, classifier.preprocessing, identity, uses, elsewhere)
 
 
-def backbone_here(backbone: Backbone, preprocessing: Preprocessing) -> Loaded[Backbone]:
+def loaded_backbone(backbone: Backbone) -> Loaded[Backbone]:
     """Return a backbone as a study takes it; other machines load it by its own spec."""
-    from finercam.models.backbone import load_backbone
+    # How the weights were reached does not matter, only what they are.
+    identity = {key: value for key, value in backbone.record().items() if key not in ("backbone", "revision")}
+    preprocessing = Preprocessing(backbone.preprocess, backbone.image_size, backbone.mean, backbone.std)
+    uses = own_code(backbone.module, [backbone.preprocess])
+    elsewhere = partial(_load_backbone, backbone.spec, backbone.pool, backbone.resized, backbone.revision)
+    return Loaded(backbone, preprocessing, identity, uses, elsewhere)
 
-    elsewhere = partial(
-        load_backbone, backbone.spec, backbone.pool, image_size=backbone.resized, revision=backbone.revision
-    )
-    return Loaded(backbone, preprocessing, of_backbone, elsewhere)
+
+def _load_classifier(spec: str, options: Mapping[str, Any]) -> Loaded[Classifier]:
+    return loaded_classifier(load(spec, **options), spec, options)
 
 
-def of_backbone(backbone: Backbone) -> dict[str, Any]:
-    """Return what identifies a backbone. How its weights were reached does not matter, only what they are."""
-    record = backbone.record()
-    return {key: value for key, value in record.items() if key not in ("backbone", "revision")}
+def _load_backbone(spec: str, pool: str, image_size: int | None, revision: str | None) -> Loaded[Backbone]:
+    return loaded_backbone(load_backbone(spec, pool, image_size=image_size, revision=revision))
 
 
 def of_weights(module: nn.Module) -> str:
@@ -96,15 +90,26 @@ def of_weights(module: nn.Module) -> str:
     return found.hexdigest()
 
 
-def of_text(text: str) -> str:
-    """Return the SHA-256 of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _of_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
+def of_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Return what tells a preprocessing from others, as far as it can say so."""
     text = str(preprocessing.transform)
     return {
         "input": list(preprocessing.size),
         # A function's own text holds its address, which differs from run to run.
         "preprocessing": "own function" if " at 0x" in text else text,
     }
+
+
+def of_text(text: str) -> str:
+    """Return the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def own_code(module: nn.Module, more: Iterable[Any] = ()) -> tuple[Any, ...]:
+    """Return the classes of a network's parts that are finercam's own, and those of ``more`` that are.
+
+    What other libraries' networks compute is told by their weights.
+    """
+    kinds = [*(type(part) for part in module.modules()), *more]
+    kinds = [kind if hasattr(kind, "__module__") else type(kind) for kind in kinds]
+    return tuple(dict.fromkeys(kind for kind in kinds if str(kind.__module__).startswith("finercam.")))
