@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+from finercam.data.attributes import Attributes
 from finercam.data.placement import Placer
 from finercam.errors import FinercamError
 from finercam.explanations.concepts import find_concepts
 from finercam.explanations.explaining import preprocess
 from finercam.models.text import BARE, text
-from finercam.studies.faithfulness.attributes import Attributes
 from finercam.studies.faithfulness.rows import Placed
 
 
