@@ -106,9 +106,8 @@ def _from_safetensors(path: Path) -> Tensor:
             names = list(file.keys())
             name = _NAME if _NAME in names else names[0] if len(names) == 1 else None
             if name is None:
-                raise FinercamError(
-                    f"{path} holds {', '.join(map(repr, names)) or 'nothing'}; expected a tensor {_NAME!r}, or a single one"
-                )
+                there = ", ".join(map(repr, names)) or "nothing"
+                raise FinercamError(f"{path} holds {there}; expected a tensor {_NAME!r}, or a single one")
             return file.get_tensor(name)
     except (SafetensorError, OSError) as error:
         raise FinercamError(f"{path} cannot be read as safetensors: {error}") from error

@@ -1,4 +1,4 @@
-"""What an evaluation prepares of an item: its input, the regions of the photo in it, and maps that were made elsewhere."""
+"""What an evaluation prepares of an item: its input, regions of the photo in it, and maps that were made elsewhere."""
 
 from __future__ import annotations
 
