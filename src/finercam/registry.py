@@ -93,8 +93,13 @@ class Registry(Mapping[str, T], Generic[T]):
             return
         # First, for the modules imported below may look into the registry themselves.
         self._loaded = True
-        for module in pkgutil.iter_modules(import_module(self.package).__path__, f"{self.package}."):
-            import_module(module.name)
+        try:
+            for module in pkgutil.iter_modules(import_module(self.package).__path__, f"{self.package}."):
+                import_module(module.name)
+        except BaseException:
+            # Else half a registry would pass for a whole one the next time.
+            self._loaded = False
+            raise
         for point in entry_points(group=self.group):
             try:
                 point.load()

@@ -116,7 +116,7 @@ def test_data_without_attributes_is_refused(run, tmp_path):
     save_picture(tmp_path / "photos" / "one" / "a.png")
     code, _, err = run(dataset=f"folder:{tmp_path / 'photos'}")
     assert code == 2
-    assert "says nothing of the attributes of its classes" in err
+    assert "the attributes of the classes of 'folder:" in err
 
 
 def test_a_folder_that_is_a_file_is_refused_before_anything_runs(run, tmp_path):

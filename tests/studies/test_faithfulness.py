@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from finercam import Classifier, FinercamError, load
-from finercam.aviary import PARTS, SPECIES, label_names
+from finercam.aviary import SPECIES, label_names
 from finercam.aviary.species import PART_OF, differing, look_alikes
+from finercam.data.attributes import Attribute, Attributes
+from finercam.data.dataset import Dataset, Item
+from finercam.data.dataset import Example as Opened
+from finercam.data.format import FORMATS, data_format
 from finercam.data.placement import Axis, Placement
 from finercam.metrics.intervals import Mean
 from finercam.report.faithfulness import Example, draw_examples
 from finercam.studies.faithfulness import rows as rows_module
 from finercam.studies.faithfulness.aligning import agreement, carried, in_common, overlap
-from finercam.studies.faithfulness.attributes import (
-    CUB_PARTS,
-    CUB_PLACES,
-    Attribute,
-    Attributes,
-    aviary_attributes,
-    cub_attribute,
-    cub_attributes,
-)
 from finercam.studies.faithfulness.examining import Examined, Examiner
 from finercam.studies.faithfulness.rows import (
     ALIKE,
@@ -48,11 +42,6 @@ from finercam.studies.faithfulness.subjects import read_subject
 from finercam.studies.faithfulness.verdicts import Judgement, judge, judge_pairs, verdict_on
 from finercam.studies.faithfulness.writing import findings_csv, rows_csv, to_markdown
 from support.colour_readers import BOX, MIDDLES, NAMES, reader, write_birds
-
-REAL = Path(os.environ.get("FINERCAM_SHARED", "")) / "data" / "cub10"
-needs_real = pytest.mark.skipif(
-    not os.environ.get("FINERCAM_SHARED") or not REAL.is_dir(), reason="FINERCAM_SHARED has no data/cub10"
-)
 
 
 @pytest.fixture(scope="module")
@@ -200,60 +189,40 @@ def test_places_of_the_aviary_are_its_masks_and_what_differs_its_difference():
     assert checked > 2  # pairs that differ in two places
 
 
-# --- attributes ----------------------------------------------------------------------------------------------------
+def test_a_format_from_outside_is_examined_by_the_masks_of_its_parts():
+    parts = {name: np.zeros((10, 10), bool) for name in ("left wing", "right wing", "tail", "horn")}
+    for row, mask in enumerate(parts.values()):
+        mask[row] = True
+    difference = np.zeros((10, 10), bool)
+    difference[:, 5] = True
+    table = replace(_table(wing=(90, 0), tail=(80, 0), crown=(5, 5)), parts={"wing": ("left wing", "right wing")})
 
+    def opened(item):
+        photo = Image.new("RGB", (10, 10))
+        return Opened(photo, part_masks=parts, differences={1: difference} if item.key == "told apart" else {})
 
-def test_every_part_point_of_cub_is_at_one_place_and_every_group_at_known_places():
-    parts = [part for own in CUB_PARTS.values() for part in own]
-    assert len(parts) == len(set(parts)) == 15
-    assert {place for places in CUB_PLACES.values() for place in places} == set(CUB_PARTS)
-    assert [group for group, places in CUB_PLACES.items() if not places] == [
-        "has_size", "has_shape", "has_primary_color",
-    ]  # fmt: skip
+    with FORMATS.restored():
 
+        @data_format("mine", "Mine", knows=("attributes",))
+        def read(place: str, split: str) -> Dataset:
+            items = (Item("told apart", "", 0), Item("alone", "", 0))
+            return Dataset("mine", ("c", "d"), lambda: iter(items), opened, attributes=lambda: table)
 
-@needs_real
-def test_every_published_attribute_is_tied_to_places_or_listed_as_the_whole_birds():
-    table = cub_attributes(str(REAL))
-    assert len(table.attributes) == 312
-    for one in table.attributes:
-        group = one.name.split("::")[0]
-        assert (one.places == ()) == (CUB_PLACES[group] == ())
-        assert (one.phrase is None) == (one.places == ())
-        assert set(one.places) <= set(CUB_PARTS)
-    phrases = [one.phrase for one in table.attributes if one.phrase]
-    assert not [phrase for phrase in phrases if "_" in phrase or "(" in phrase or "has" in phrase.split()]
-    red_winged, brewer = (
-        next(index for index, name in enumerate(table.class_names) if bird in name)
-        for bird in ("Red_winged_Blackbird", "Brewer_Blackbird")
+        subject = read_subject("mine:here")
+    axis = Axis(1.0, 0.0, 10, 10)
+    apart, alone = (
+        subject.places(item, subject.dataset.open(item), Placement(axis, axis), 1) for item in subject.dataset.items()
     )
-    assert [one.phrase for one, _ in table.listed(red_winged, brewer)] == [
-        "multi-colored wings", "red wings", "orange wings",
-    ]  # fmt: skip
+    wings = parts["left wing"] | parts["right wing"]
+    # The horn is no place of an attribute, and the crown has no mask.
+    assert set(alone) == set(apart) == {"wing", "tail"}
+    np.testing.assert_array_equal(alone["wing"], wings)
+    np.testing.assert_array_equal(alone["tail"], parts["tail"])
+    np.testing.assert_array_equal(apart["wing"], difference & ~parts["tail"])
+    np.testing.assert_array_equal(apart["tail"], difference & ~wings)
 
 
-@pytest.mark.parametrize(
-    ("name", "places", "phrase"),
-    [
-        ("has_wing_color::red", ("wing",), "red wings"),
-        ("has_underparts_color::white", ("breast", "belly"), "white underparts"),
-        ("has_tail_shape::forked_tail", ("tail",), "forked tail"),
-        ("has_wing_shape::rounded-wings", ("wing",), "rounded wings"),
-        ("has_under_tail_color::buff", ("tail",), "buff under tail"),
-        ("has_head_pattern::eyering", ("eye",), "eye ring"),
-        ("has_head_pattern::plain", ("crown", "forehead", "eye"), "plain head"),
-        ("has_bill_length::longer_than_head", ("beak",), "bill longer than the head"),
-        ("has_shape::duck-like", (), None),
-    ],
-)
-def test_attributes_in_places_and_words(name, places, phrase):
-    one = cub_attribute(name)
-    assert (one.places, one.phrase) == (places, phrase)
-
-
-def test_an_unknown_attribute_is_refused():
-    with pytest.raises(FinercamError, match="'has_antlers::big' is no attribute of CUB"):
-        cub_attribute("has_antlers::big")
+# --- attributes ----------------------------------------------------------------------------------------------------
 
 
 def test_listed_attributes_lead_most_and_shared_ones_do_not_differ(birds):
@@ -273,19 +242,6 @@ def test_listed_attributes_lead_most_and_shared_ones_do_not_differ(birds):
         ("has_wing_color::red", LISTED), ("has_throat_color::red", ALIKE), ("has_crown_color::red", ALIKE),
         ("has_leg_color::red", ALIKE), ("has_tail_shape::forked_tail", ALIKE),
     ]  # fmt: skip
-
-
-def test_the_aviarys_attributes_are_its_traits():
-    table = aviary_attributes()
-    assert set(table.places) <= set(PARTS)
-    for label, species in enumerate(SPECIES):
-        for other in table.alike[label]:
-            listed = table.listed(label, other, count=9)
-            keys = differing(species, SPECIES[other])
-            assert {one.name for one, _ in listed} == {f"{key}::{species.attributes[key]}" for key in keys}
-            assert {one.name for one, _ in table.listed(label, other, in_words=True)} == {
-                f"{key}::{species.attributes[key]}" for key in keys if species.attributes[key] not in ("none", "plain")
-            }
 
 
 # --- rows ----------------------------------------------------------------------------------------------------------
@@ -572,7 +528,8 @@ def test_data_without_attributes_and_a_single_class_are_refused(birds, tmp_path)
     from support.pictures import save_picture
 
     save_picture(tmp_path / "photos" / "one" / "a.png")
-    with pytest.raises(FinercamError, match=r"says nothing of the attributes of its classes.*give cub:DIR, aviary"):
+    message = r"attributes of the classes of 'folder:.*' are not known.*; give (cub:DIR|aviary), .* or \S*$"
+    with pytest.raises(FinercamError, match=message):
         read_subject(f"folder:{tmp_path / 'photos'}", "all")
     with pytest.raises(FinercamError, match="the classifier must know two classes"):
         Examiner(reader("tail"), birds, [0, -1])

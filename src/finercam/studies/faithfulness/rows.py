@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from finercam.data.attributes import SAME, Attribute, Attributes
 from finercam.data.placement import Placement
 from finercam.metrics.localization import energy_inside
 from finercam.studies.faithfulness.aligning import agreement, in_common
-from finercam.studies.faithfulness.attributes import SAME, Attribute, Attributes
 
 #: An attribute is among those that lead most; the classes differ in it too; they do not.
 LISTED, DIFFERS, ALIKE = "listed", "differs", "alike"

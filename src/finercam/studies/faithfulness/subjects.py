@@ -1,23 +1,22 @@
-"""Data sets whose classes have attributes, and where on each photo the places of the body are that show them."""
+"""Data sets whose classes have attributes, and where on each photo the places are that show them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from finercam.data.attributes import SAME, Attributes
 from finercam.data.dataset import Dataset, Example, Item
+from finercam.data.format import FORMATS
 from finercam.data.placement import Placement
+from finercam.data.reading import read_dataset
 from finercam.errors import FinercamError
 from finercam.metrics.parts import near_parts, part_radius
-from finercam.studies.faithfulness.attributes import CUB_PARTS, Attributes, aviary_attributes, covered, cub_attributes
-
-#: Given an item, opened, how its photo is placed, and the label of the class it is held against: each place's pixels.
-Places: TypeAlias = Callable[[Item, Example, Placement, int], Mapping[str, Bool[Tensor, "H W"]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,54 +26,53 @@ class Subject:
     Attributes:
         dataset: photos, labels, boxes.
         attributes: of its classes, in the order of its labels.
-        places: finds each place of the body that is in sight.
     """
 
     dataset: Dataset
     attributes: Attributes
-    places: Places
 
+    def places(self, item: Item, example: Example, placement: Placement, other: int) -> dict[str, Bool[Tensor, "H W"]]:
+        """Return the pixels of each place that is in sight.
 
-def read_subject(spec: str, split: str = "test", images: int | None = None, seed: int = 0) -> Subject:
-    """Return a data set with its attributes.
+        Those of the masks of its parts where the data set has them, else those near its part points.
 
-    Args:
-        spec: ``cub:DIR``, ``aviary`` or ``aviary:biased``.
-        split, images, seed: as for ``read_dataset``.
+        Args:
+            item: the photo's.
+            example: the opened photo.
+            placement: how the photo lies in the model's input.
+            other: label of the class that it is compared with.
+        """
+        if example.part_masks:
+            found = self._outlined(item, example, placement, other)
+        else:
+            found = self._around_points(example, placement)
+        return {place: mask for place, mask in found.items() if bool(mask.any())}
 
-    Raises:
-        FinercamError: the data set has no attributes, or cannot be read.
-    """
-    from finercam.data.reading import read_dataset
+    def _outlined(self, item: Item, example: Example, placement: Placement, other: int) -> dict[str, Tensor]:
+        """Return the pixels of each place from the masks of parts.
 
-    kind, _, place = spec.partition(":")
-    dataset = read_dataset(spec, split, images, seed)
-    if kind == "cub":
-        return Subject(dataset, cub_attributes(place), PartPoints(dataset.part_names))
-    if kind == "aviary":
-        return Subject(dataset, aviary_attributes(), PartMasks(biased=place == "biased"))
-    raise FinercamError(
-        f"{spec!r} says nothing of the attributes of its classes, which a classifier is examined with; give cub:DIR, "
-        "aviary or aviary:biased"
-    )
+        A place in which the two classes differ has the pixels of either, where those are known: a bird without a
+        crest is recognised by the place where the other's crest would be.
+        """
+        masks = {}
+        for place, parts in self._parts().items():
+            seen = [example.part_masks[part] for part in parts if part in example.part_masks]
+            if seen:
+                masks[place] = np.logical_or.reduce(seen)
+        if other in example.differences:
+            sizes = self.attributes.largest(item.label, other)
+            differing = [place for place, size in sizes.items() if size > SAME]
+            own = dict(masks)
+            for place in differing:
+                mask = example.differences[other].copy()
+                for another in differing:
+                    if another != place and another in own:
+                        mask &= ~own[another]
+                masks[place] = mask
+        return {place: placement.mask(mask) for place, mask in masks.items()}
 
-
-@dataclass(frozen=True)
-class PartPoints:
-    """Places around part points, each a disc that reaches a tenth of the box's larger side (as in PCK@0.1).
-
-    Attributes:
-        part_names: what the points of an item count through.
-        parts: the points of each place; CUB's.
-    """
-
-    part_names: Sequence[str]
-    parts: Mapping[str, Sequence[str]] = field(default_factory=lambda: CUB_PARTS)
-
-    def __call__(
-        self, item: Item, example: Example, placement: Placement, other: int
-    ) -> dict[str, Bool[Tensor, "H W"]]:
-        """Return the pixels of each place in sight, whatever the other class."""
+    def _around_points(self, example: Example, placement: Placement) -> dict[str, Tensor]:
+        """Return discs around part points that reach a tenth of the box's larger side (as in PCK@0.1)."""
         if example.box is None or not example.parts:
             return {}
         hidden = (float("nan"),) * 2
@@ -83,43 +81,32 @@ class PartPoints:
         box = torch.cat([corners.amin(0), corners.amax(0)])
         size = (placement.y.input, placement.x.input)
         discs = near_parts(points[None], ~points.isnan().any(1)[None], part_radius(box[None]), size)[0]
-        found = {place: discs[covered([place], self.parts, self.part_names)].any(0) for place in self.parts}
-        return {place: disc for place, disc in found.items() if bool(disc.any())}
+        names = self.dataset.part_names
+        return {
+            place: discs[[index for index, name in enumerate(names) if name in parts]].any(0)
+            for place, parts in self._parts().items()
+        }
+
+    def _parts(self) -> Mapping[str, Sequence[str]]:
+        """Return the parts of each place."""
+        return {place: self.attributes.parts.get(place, (place,)) for place in self.attributes.places}
 
 
-@dataclass(frozen=True)
-class PartMasks:
-    """Places of the aviary's birds, to the pixel.
+def read_subject(spec: str, split: str = "test", images: int | None = None, seed: int = 0) -> Subject:
+    """Return a data set with its attributes.
 
-    Attributes:
-        biased: whether the pictures' background goes with the species.
+    Args:
+        spec: of a data set whose format knows attributes: ``cub:DIR``.
+        split, images, seed: as for ``read_dataset``.
+
+    Raises:
+        FinercamError: the attributes of its classes are not known, or it cannot be read.
     """
-
-    biased: bool = False
-
-    def __call__(
-        self, item: Item, example: Example, placement: Placement, other: int
-    ) -> dict[str, Bool[Tensor, "H W"]]:
-        """Return the pixels of each place in sight.
-
-        A place in which the two species differ has the pixels of either: a bird without a crest is told by where the
-        other's would be.
-        """
-        from finercam.aviary import PART_OF, SPECIES
-        from finercam.aviary.samples import sample
-        from finercam.aviary.species import differing
-
-        split, seed, index = item.key.rsplit("/", 2)
-        bird = sample(split, int(index), int(seed), biased=self.biased)
-        masks = dict(bird.masks)
-        rival = SPECIES[other]
-        if rival.name in bird.differences:
-            places = {PART_OF[key] for key in differing(SPECIES[bird.label], rival)}
-            for place in places:
-                mask = bird.differences[rival.name].copy()
-                for another in places - {place}:
-                    if another in bird.masks:
-                        mask &= ~bird.masks[another]
-                masks[place] = mask
-        placed = {place: placement.mask(mask) for place, mask in masks.items()}
-        return {place: mask for place, mask in placed.items() if bool(mask.any())}
+    dataset = read_dataset(spec, split, images, seed)
+    if dataset.attributes is None:
+        *ways, last = (way for known in FORMATS.values() if "attributes" in known.knows for way in known.specs)
+        raise FinercamError(
+            f"the attributes of the classes of {spec!r} are not known, and they are what a classifier is examined "
+            f"with; give {', '.join(ways)} or {last}"
+        )
+    return Subject(dataset, dataset.attributes())
