@@ -29,11 +29,11 @@ from finercam.explanations.answering import answer, ask, rows_for
 from finercam.methods.method import find_method
 from finercam.metrics.localization import widened
 from finercam.models.classifier import Classifier
+from finercam.runs.loaded import of_text
 from finercam.runs.rows import Rows
 from finercam.runs.study import Bench, Opened, Prepared, Study
 from finercam.studies.faithfulness.aligning import carried
 from finercam.studies.faithfulness.examined import SCHEMA, Examined, read_examined, to_rows
-from finercam.studies.faithfulness.places import Sight
 from finercam.studies.faithfulness.rows import (
     LISTED,
     Pair,
@@ -45,6 +45,7 @@ from finercam.studies.faithfulness.rows import (
     rows_of_words,
     share,
 )
+from finercam.studies.faithfulness.subjects import Places, Sight
 from finercam.studies.faithfulness.verdicts import Judgement, judge, judge_pairs
 from finercam.studies.faithfulness.wording import Words
 
@@ -94,8 +95,7 @@ class Faithfulness(Study[Classifier, Photo]):
     """Holds a classifier's maps on a data set's photos against the attributes of its classes.
 
     Args:
-        attributes: of the classes, in the order of the labels.
-        part_names: of the data set.
+        places: what finds the places of the classes' attributes on photos.
         targets: the classifier's class for each label, -1 where it has none.
         words: a text model's maps; places of the body if left out.
         against: hold all photos against this label; if left out each against the most similar class, that of the
@@ -107,8 +107,7 @@ class Faithfulness(Study[Classifier, Photo]):
     name = "faithfulness"
     row_key = ("name",)
 
-    attributes: Attributes
-    part_names: tuple[str, ...]
+    places: Places
     targets: tuple[int, ...]
     words: Words | None = None
     against: int | None = None
@@ -116,12 +115,17 @@ class Faithfulness(Study[Classifier, Photo]):
     gamma: float = 0.6
     count: int = 3
 
+    @property
+    def attributes(self) -> Attributes:
+        """The attributes of the classes, in the order of the labels."""
+        return self.places.attributes
+
     def settings(self) -> dict[str, Any]:
         """Return all that decides the numbers."""
         names = self.attributes.class_names
         return {
-            "attributes": self.attributes.digest(),
-            "rivals": [sorted(self.rivals(label)) for label in range(len(names))],
+            "attributes": of_text(repr((self.attributes.attributes, self.attributes.strengths.tolist()))),
+            "rivals": of_text(repr([self.rivals(label) for label in range(len(names))])),
             "text model": None if self.words is None else self.words.settings(),
             "against": None if self.against is None else names[self.against],
             "method": find_method(self.method).spec,
@@ -161,7 +165,7 @@ class Faithfulness(Study[Classifier, Photo]):
         """Return the photo with its outline and places in the classifier's input."""
         example, placement = opened.example, opened.placement
         outline = _outline(example, placement)
-        sight = Sight.of(self.attributes, self.part_names, opened.item.label, example, placement)
+        sight = self.places.on(opened.item.label, example, placement)
         picture = None if self.words is None else example.photo
         return Photo(
             opened.entry, opened.image, placement, None if outline is None else outline.numpy(), sight, picture

@@ -21,7 +21,7 @@ from finercam.methods.method import find_method
 from finercam.models.classifier import Classifier
 from finercam.models.run import Run
 from finercam.models.text import BARE, text
-from finercam.runs.loaded import of_classifier
+from finercam.runs.loaded import loaded_classifier
 from finercam.studies.faithfulness.rows import Placed
 
 
@@ -70,7 +70,7 @@ class TextMaps:
     def settings(self) -> dict[str, Any]:
         """Return what decides the maps, as plain data."""
         return {
-            "model": of_classifier(self.classifier),
+            "model": dict(loaded_classifier(self.classifier).identity),
             "base": self.base,
             "gamma": self.gamma,
             "method": find_method(self.method).spec,
