@@ -9,17 +9,24 @@ package, so that one new file in it is enough; those of other packages are found
 from __future__ import annotations
 
 import inspect
+import os
 import pkgutil
+import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from finercam.errors import FinercamError, nearest
 
 T = TypeVar("T")
+
+#: Environment variable that names modules to be imported before a registry is looked into: what ``--import`` gives, for
+#: the processes of a command too.
+IMPORT = "FINERCAM_IMPORT"
 
 
 def folded(name: str) -> str:
@@ -96,6 +103,7 @@ class Registry(Mapping[str, T], Generic[T]):
         try:
             for module in pkgutil.iter_modules(import_module(self.package).__path__, f"{self.package}."):
                 import_module(module.name)
+            import_extensions(filter(None, os.environ.get(IMPORT, "").split(os.pathsep)))
         except BaseException:
             # Else half a registry would pass for a whole one the next time.
             self._loaded = False
@@ -111,6 +119,26 @@ class Registry(Mapping[str, T], Generic[T]):
                     f"{type(error).__name__}: {first}",
                     stacklevel=3,
                 )
+
+
+def import_extensions(modules: Iterable[str]) -> None:
+    """Import modules that register something: dotted names, or paths of ``.py`` files.
+
+    Raises:
+        FinercamError: one of them cannot be imported.
+    """
+    for given in modules:
+        name = Path(given).stem if given.endswith(".py") else given
+        if given.endswith(".py") and (folder := str(Path(given).resolve().parent)) not in sys.path:
+            sys.path.insert(0, folder)
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise FinercamError(f"{given!r} needs {error.name!r}, which is not installed") from error
+            raise FinercamError(
+                f"there is no module {given!r}; give a dotted name that Python finds, or the path of a .py file"
+            ) from error
 
 
 def split_spec(spec: str) -> tuple[str, list[str]]:

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from finercam.aviary.studies.difference import Row
     from finercam.metrics.intervals import Mean
 
+
+def register(command: typer.Typer) -> None:
+    """Add ``aviary`` and ``demo`` to the command ``finercam``."""
+    command.add_typer(app, name="aviary")
+    command.command()(demo)
+
+
 app = typer.Typer(help="The embedded world of drawn birds, where every answer is known.", no_args_is_help=True)
 
 
@@ -240,3 +247,13 @@ def trait_counts(rows: Sequence[concepts.Row]) -> list[str]:
             counts.append(f"{name} better for {better}, worse for {worse}")
         said.append(f"{contrast}, of {len(lines)} traits: {'; '.join(counts)}")
     return said
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the report and its pictures.")] = Path("demo"),
+    browse: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
+) -> None:
+    """Explain drawn birds with a small embedded classifier, with nothing to download."""
+    from finercam.aviary.demo import run_demo
+
+    run_demo(out, browse=browse)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from finercam.contrast.contrast import Contrast
-from finercam.contrast.labels import Labels, find_class
+from finercam.contrast.labels import find_class
 from finercam.contrast.objective import Objective
 from finercam.contrast.question import Question
 from finercam.contrast.references import ClassName, Targets
@@ -20,6 +19,7 @@ from finercam.methods.gradients import one_hot_rows
 from finercam.methods.maps import to_saliency
 from finercam.methods.method import Method, find_method
 from finercam.models.classifier import Classifier
+from finercam.models.facts import Facts
 from finercam.models.look import Look
 from finercam.models.run import Run
 from finercam.models.undisturbed import exact
@@ -40,18 +40,6 @@ class Answer:
     saliency: Float[Tensor, "b H W"]
 
 
-class Named(Protocol):
-    """What questions are put to: class names, and rows for ``against="weights"``."""
-
-    @property
-    def labels(self) -> Labels | None:
-        """The classes' names."""
-
-    @property
-    def rows(self) -> Tensor | None:
-        """Of the final linear layer, C K."""
-
-
 def answer(evidence: Evidence, question: Question) -> Answer:
     """Answer a question from evidence, without the model; ``evidence.by(method)`` has another method read it.
 
@@ -64,7 +52,10 @@ def answer(evidence: Evidence, question: Question) -> Answer:
 
 
 def ask(
-    model: Named, logits: Float[Tensor, "b C"], contrasts: Sequence[Contrast | Objective], targets: Targets = None
+    model: Classifier | Facts,
+    logits: Float[Tensor, "b C"],
+    contrasts: Sequence[Contrast | Objective],
+    targets: Targets = None,
 ) -> list[Question]:
     """Put contrasts to logits, with the model's class names and the rows of its final linear layer."""
     rows = model.rows

@@ -22,6 +22,7 @@ from finercam.contrast.objective import Objective
 from finercam.errors import FinercamError
 from finercam.explanations.explaining import Asked
 from finercam.explanations.explanation import Explanation
+from finercam.methods.method import Method
 from finercam.metrics.masking import ranking, top_count
 from finercam.models.classifier import Classifier
 
@@ -29,13 +30,16 @@ from finercam.models.classifier import Classifier
 FRACTION = 0.1
 
 
-def concept_against(classifier: Classifier, concept: str, base: str, gamma: float | int = 0.6) -> Asked:
+def concept_against(
+    classifier: Classifier, concept: str, base: str, gamma: float | int = 0.6, method: str | Method = "gradcam"
+) -> Asked:
     """Return the question where a concept is that is not the base.
 
     Args:
         classifier: made by ``finercam.models.text`` with the concept and the base among its names.
         concept, base: names among the classifier's. Both may be the same to the model: with gamma 1 nothing is left.
         gamma: comparison strength; 0 is the concept alone.
+        method: what answers it.
 
     Raises:
         FinercamError: a name the classifier does not have, a strength that is not a finite number, or a classifier
@@ -51,8 +55,10 @@ def concept_against(classifier: Classifier, concept: str, base: str, gamma: floa
     if bool((classifier.rows[c] == classifier.rows[b]).all()):
         # A class is never its own reference, but what is the same to the model may be asked for.
         left = 1 - contrast.strength
-        return Asked(Objective(lambda logits: left * logits[:, c], f"{concept}, against {base}, gamma {gamma:g}"), c)
-    return Asked(contrast, c)
+        return Asked(
+            Objective(lambda logits: left * logits[:, c], f"{concept}, against {base}, gamma {gamma:g}"), c, method
+        )
+    return Asked(contrast, c, method)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,13 +21,14 @@ from finercam.data.photos import Photo, open_photo
 from finercam.errors import FinercamError
 from finercam.explanations.answering import answer, ask, gather, rows_for
 from finercam.explanations.explanation import Explanation, explanations_from
+from finercam.methods.evidence import Evidence
 from finercam.methods.method import Method, find_method
 from finercam.models.classifier import Classifier
 from finercam.models.run import Run
 
 
 @overload
-def explain(
+def explain(  # type: ignore[overload-overlap] # a path is a sequence too, of no use here
     classifier: Classifier | nn.Module | str,
     photos: Photo | Tensor,
     target: Targets = None,
@@ -122,10 +123,10 @@ def explain(
         raise FinercamError(f"{len(what.against)} lists of references were given for {len(given)} photos")
     found: list[Explanation] = []
     for batch, images in _batches(model, given, run.images):
-        asked = Asked(what.part(batch), target if each is None else each[batch])
+        asked = Asked(what.part(batch), target if each is None else each[batch], how)
         sources = [_source(photo) for photo in given[batch]]
         kept = list(collect) if keep else None
-        for (explanation,) in explain_batch(model, images, [asked], sources=sources, how=how, collect=kept, run=run):
+        for (explanation,) in explain_batch(model, images, [asked], sources=sources, collect=kept, run=run):
             found.append(explanation)
     return found if several else found[0]
 
@@ -174,10 +175,17 @@ def saliency(
 
 @dataclass(frozen=True)
 class Asked:
-    """A contrast or objective, and the class of each image (or one for all) that it is put for."""
+    """What is asked of a batch, and how it is to be answered.
+
+    Attributes:
+        contrast: a contrast or objective.
+        targets: the class of each image, or one for all, that it is put for.
+        method: what answers it.
+    """
 
     contrast: Contrast | Objective
     targets: Targets = None
+    method: str | Method = "gradcam"
 
 
 def explain_batch(
@@ -186,7 +194,6 @@ def explain_batch(
     asked: Sequence[Asked],
     *,
     sources: Sequence[str | None],
-    how: Method,
     collect: Sequence[ClassName] | None = None,
     run: Run | None = None,
 ) -> list[list[Explanation]]:
@@ -194,16 +201,20 @@ def explain_batch(
 
     Args:
         classifier, images: the model and preprocessed images.
-        asked: what. Beside each answer stands the plain map of its target.
+        asked: what, and how. Beside each answer stands the same method's plain map of its target.
         sources: where the images are from.
-        how: the method.
         collect: as for ``gather``; ``None`` keeps no evidence.
         run: how the model is run.
     """
-    with classifier.look(images, run, at=how.taps(classifier)) as look:
+    methods = [find_method(one.method) for one in asked]
+    taps = dict.fromkeys(layer for how in methods for layer in how.taps(classifier))
+    gathered: list[Evidence] = []
+    with classifier.look(images, run, at=tuple(taps)) as look:
         questions = [ask(classifier, look.logits, [PLAIN, one.contrast], one.targets) for one in asked]
-        flat = [question for pair in questions for question in pair]
-        evidence = how.gather(look, rows_for(look, flat, collect))
+        rows = rows_for(look, [question for pair in questions for question in pair], collect)
+        for how in methods:
+            kept = next((each for each in gathered if each.how and how.gathers_as(each.how)), None)
+            gathered.append(how.gather(look, rows) if kept is None else kept.by(how))
     found = [
         explanations_from(
             evidence,
@@ -216,7 +227,7 @@ def explain_batch(
             sources=sources,
             keep=collect is not None,
         )
-        for one, pair in zip(asked, questions, strict=True)
+        for one, pair, evidence in zip(asked, questions, gathered, strict=True)
     ]
     return [list(of_image) for of_image in zip(*found, strict=True)]
 

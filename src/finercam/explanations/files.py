@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,6 @@ from finercam.errors import FinercamError
 from finercam.explanations.explaining import Asked, explain_batch, preprocess
 from finercam.explanations.explanation import Explanation
 from finercam.files import whole
-from finercam.methods.method import Method, find_method
 from finercam.models.classifier import Classifier
 from finercam.models.run import Run
 
@@ -57,11 +56,11 @@ def explain_files(
     out: str | Path,
     asked: Sequence[Asked] | dict[str, Asked],
     *,
-    method: str | Method = "gradcam",
     run: Run | None = None,
     keep: bool = False,
     records: str = "explanations.jsonl",
     save: Save | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Iterator[Saved]:
     """Explain photos, write the results, and yield what became of each photo as it is done.
 
@@ -72,12 +71,13 @@ def explain_files(
         classifier: the model.
         photos: files, folders (searched through) and patterns.
         out: folder.
-        asked: what is asked of every photo. A mapping names the answers: results are then in a folder per photo, by
-            these names.
-        method, run: as for ``explain``.
+        asked: what is asked of every photo, and how. A mapping names the answers: results are then in a folder per
+            photo, by these names.
+        run: as for ``explain``.
         keep: keep the evidence in the maps, so that they can be asked again.
         records: name of the file of records.
         save: how an explanation is written; its figure and its maps if left out.
+        extra: what else every record says.
 
     Raises:
         FinercamError: there are no photos, or ``out`` is not a folder.
@@ -85,7 +85,6 @@ def explain_files(
     found, out, run = list(find_photos(map(str, photos))), Path(out), run or Run()
     if out.exists() and not out.is_dir():
         raise FinercamError(f"{str(out)!r} is a file; give a folder for the results")
-    how = find_method(method)
     names = list(asked) if isinstance(asked, dict) else [""] * len(asked)
     what = list(asked.values()) if isinstance(asked, dict) else list(asked)
     put = save or save_whole
@@ -93,14 +92,14 @@ def explain_files(
         failed: list[Saved] = []
         for batch in _batches(_open(classifier, found, out, failed), run.images):
             yield from _taken(failed)
-            for job, outcome in _explained(classifier, batch, what, how, run, keep):
+            for job, outcome in _explained(classifier, batch, what, run, keep):
                 if isinstance(outcome, FinercamError):
                     yield Saved(job.file, error=str(outcome))
                     continue
                 written = []
                 for name, explanation in zip(names, outcome, strict=True):
                     record = _relative(put(explanation, job.result / name if name else job.result), out)
-                    written.append({**explanation.record(), **record})
+                    written.append({**explanation.record(), **(extra or {}), **record})
                     lines.write(json.dumps(written[-1], ensure_ascii=False) + "\n")
                 yield Saved(job.file, tuple(written), tuple(outcome))
         yield from _taken(failed)
@@ -161,7 +160,7 @@ def _batches(jobs: Iterator[_Job], size: int) -> Iterator[list[_Job]]:
 
 
 def _explained(
-    classifier: Classifier, batch: Sequence[_Job], asked: Sequence[Asked], how: Method, run: Run, keep: bool
+    classifier: Classifier, batch: Sequence[_Job], asked: Sequence[Asked], run: Run, keep: bool
 ) -> Iterator[tuple[_Job, list[Explanation] | FinercamError]]:
     """Yield each job's explanations, or what stands in the way of that one."""
     try:
@@ -170,7 +169,6 @@ def _explained(
             torch.stack([job.image for job in batch]),
             asked,
             sources=[str(job.file) for job in batch],
-            how=how,
             collect=[] if keep else None,
             run=run,
         )
@@ -179,7 +177,7 @@ def _explained(
             yield batch[0], error
         else:
             for job in batch:
-                yield from _explained(classifier, [job], asked, how, run, keep)
+                yield from _explained(classifier, [job], asked, run, keep)
     else:
         yield from zip(batch, explanations, strict=True)
 

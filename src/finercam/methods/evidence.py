@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from jaxtyping import Float, Int
 from torch import Tensor
-from typing_extensions import Self
 
 from finercam.errors import FinercamError
 
@@ -65,14 +64,14 @@ class Evidence(ABC):
         """
 
     @abstractmethod
-    def of(self, images: slice | Int[Tensor, " n"]) -> Self:
+    def of(self, images: slice | Int[Tensor, " n"]) -> Evidence:
         """Return the evidence of some images of the batch (views where they are a slice)."""
 
     def classes(self) -> list[int] | None:
         """Return the classes that questions may reach; ``None`` where every class may be asked about."""
         return None
 
-    def by(self, how: Method) -> Self:
+    def by(self, how: Method) -> Evidence:
         """Return the same evidence, read by another method.
 
         Raises:

@@ -41,8 +41,8 @@ class Classifier:
         head: the final linear layer, if the logits are its output; its rows are what ``against="weights"`` compares.
         pooled: whether the logits are ``head`` applied to the mean of the target layer's cells: the closed form of
             the gradient is exact.
-        channels_last: whether the module takes images in the memory order b H W 3, in which convolutions of several
-            images are faster.
+        channels_last: from how many images on they are given in the memory order b H W 3, in which most convolutions
+            are faster; ``None`` where the module does not take it.
         prompts: whether the classes are prompts (``finercam.models.text`` with its templates left bare): what counts
             is then the similarity to the image and not a probability among them.
         name: shown and recorded.
@@ -57,7 +57,7 @@ class Classifier:
     read: Callable[[Any], Tensor] = read_logits
     head: nn.Linear | None = None
     pooled: bool = False
-    channels_last: bool = False
+    channels_last: int | None = None
     prompts: bool = False
     name: str = ""
 
@@ -130,7 +130,7 @@ class Classifier:
             read,
             found.head,
             found.pooled,
-            found.grids[0].layout == "nchw" and _runs_channels_last(module, preprocessing.size, read),
+            _channels_last_from(module, preprocessing.size, read) if found.grids[0].layout == "nchw" else None,
             prompts,
             name or type(module).__name__,
         )
@@ -159,14 +159,13 @@ class Classifier:
         """Where the weights are."""
         return device_of(self.module)
 
-    def take(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
+    def take(self, images: Float[Tensor, "b 3 H W"], precision: str = "float32") -> Float[Tensor, "b 3 H W"]:
         """Return the images on the model's device, in the memory order it is fastest in."""
         images = images.to(self.device)
-        # A single image on a processor is faster in the usual order; several, and anything on an accelerator, in the
-        # other one (docs/benchmarks.md).
-        several = len(images) > 1 or images.device.type != "cpu"
-        order = torch.channels_last if self.channels_last and several else torch.contiguous_format
-        return images.contiguous(memory_format=order)
+        # The other order is slower only for few images in float32 on a processor (docs/benchmarks.md).
+        always = precision != "float32" or images.device.type != "cpu"
+        reordered = self.channels_last is not None and (always or len(images) >= self.channels_last)
+        return images.contiguous(memory_format=torch.channels_last if reordered else torch.contiguous_format)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -217,6 +216,14 @@ def _bare(module: nn.Module) -> nn.Module:
     # A compiled module calls its original without hooks; the original gives the same answers.
     original: nn.Module = getattr(module, "_orig_mod", module)
     return original
+
+
+def _channels_last_from(module: nn.Module, size: tuple[int, int], read: Callable[[Any], Tensor]) -> int | None:
+    """Return from how many images on the other memory order is faster, as measured on processors."""
+    if not _runs_channels_last(module, size, read):
+        return None
+    grouped = any(isinstance(inner, nn.Conv2d) and inner.groups > 1 for inner in module.modules())
+    return 1 if grouped else 4
 
 
 def _runs_channels_last(module: nn.Module, size: tuple[int, int], read: Callable[[Any], Tensor]) -> bool:

@@ -58,7 +58,7 @@ class Look:
         stack: ExitStack,
     ) -> None:
         self.classifier = classifier
-        self.images = classifier.take(images)
+        self.images = classifier.take(images, run.precision)
         self.run = run
         self.passes = self.copies = 0
         self.logits: Float[Tensor, "b C"]

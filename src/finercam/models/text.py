@@ -11,6 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 
 import torch
@@ -83,7 +84,8 @@ def text(
         if model.bias is not None:
             head.bias.fill_(model.bias)
     module = ZeroShot(model.visual, head).eval()
-    return Classifier.of(module, layer=layer, grid=grid, class_names=names, name=spec, **model.image_parts)
+    made = Classifier.of(module, layer=layer, grid=grid, class_names=names, name=spec, **model.image_parts)
+    return replace(made, prompts=tuple(templates) == BARE)
 
 
 def resolve_spec(spec: str | os.PathLike[str]) -> tuple[str, str]:
