@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from finercam.contrast.contrast import PLAIN as PLAIN
     from finercam.contrast.contrast import Contrast as Contrast
     from finercam.contrast.objective import Objective as Objective
+    from finercam.data.format import data_format as data_format
+    from finercam.data.reading import read_dataset as read_dataset
     from finercam.errors import FinercamError as FinercamError
     from finercam.explanations.answering import Answer as Answer
     from finercam.explanations.answering import answer as answer
@@ -63,6 +65,8 @@ _WHERE = {
     "Contrast": "contrast.contrast",
     "Objective": "contrast.objective",
     "FinercamError": "errors",
+    "data_format": "data.format",
+    "read_dataset": "data.reading",
 }
 __all__ = ["__version__", *_WHERE]
 

@@ -40,7 +40,7 @@ def datasets() -> None:
     from finercam.data.format import FORMATS
 
     table = new_table("spec", "data set", "knows", "source")
-    for known in FORMATS.values():
+    for _, known in sorted(FORMATS.items()):
         table.add_row(" or ".join(known.specs), known.title, ", ".join(known.knows) or "-", known.source or "-")
     show(table)
 
