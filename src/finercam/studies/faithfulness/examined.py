@@ -50,7 +50,7 @@ class Examined:
 
     Attributes:
         key: of the photo in its data set.
-        target, other: labels of its class and of the class it is held against.
+        target, other: labels of its class and of the class it is compared with.
         correct: whether it was correctly classified.
         rows: of attributes and places.
         off: share of saliency off the object, 0 to 1 (see ``CELLS_BEYOND``); NaN where its outline is not known.

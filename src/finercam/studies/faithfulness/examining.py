@@ -1,19 +1,13 @@
-"""Does the classifier look at what tells two classes apart? (arXiv 2501.11309, Sections 4.3 and A.2)
-
-For each photo the map of its class c against the most similar class d is held against the attributes in which c is
-furthest ahead of d. Where an attribute is on the photo a model of images and text says (its map of "red wings"
-against "bird"), or, without one, the places of the body: part points or masks.
-"""
+"""Photos looked at by a classifier, and by a text model, and what is found where the saliency lies."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
@@ -21,19 +15,14 @@ from PIL import Image
 from torch import Tensor
 
 from finercam.contrast.contrast import PLAIN, Contrast
-from finercam.data.attributes import Attributes
-from finercam.data.dataset import Dataset, Example, Item
 from finercam.data.placement import Placement
-from finercam.errors import FinercamError
 from finercam.explanations.answering import answer, ask, rows_for
 from finercam.methods.method import find_method
 from finercam.metrics.localization import widened
 from finercam.models.classifier import Classifier
-from finercam.runs.loaded import of_text
-from finercam.runs.rows import Rows
-from finercam.runs.study import Bench, Opened, Prepared, Study
+from finercam.runs.study import Bench, Prepared
 from finercam.studies.faithfulness.aligning import carried
-from finercam.studies.faithfulness.examined import SCHEMA, Examined, read_examined, to_rows
+from finercam.studies.faithfulness.examined import Examined, to_rows
 from finercam.studies.faithfulness.rows import (
     LISTED,
     Pair,
@@ -45,9 +34,10 @@ from finercam.studies.faithfulness.rows import (
     rows_of_words,
     share,
 )
-from finercam.studies.faithfulness.subjects import Places, Sight
-from finercam.studies.faithfulness.verdicts import Judgement, judge, judge_pairs
-from finercam.studies.faithfulness.wording import Words
+from finercam.studies.faithfulness.subjects import Sight
+
+if TYPE_CHECKING:
+    from finercam.studies.faithfulness.study import Faithfulness
 
 CELLS_BEYOND = 1.5
 """How far around the object, in cells of the map, saliency is not counted as off it. A cell whose centre is half a
@@ -88,97 +78,6 @@ class Seen:
     saliency: Placed
     words: Mapping[str, Placed]
     places: Mapping[str, Bool[Tensor, "H W"]]
-
-
-@dataclass(frozen=True, eq=False)
-class Faithfulness(Study[Classifier, Photo]):
-    """Holds a classifier's maps on a data set's photos against the attributes of its classes.
-
-    Args:
-        places: what finds the places of the classes' attributes on photos.
-        targets: the classifier's class for each label, -1 where it has none.
-        words: a text model's maps; places of the body if left out.
-        against: hold all photos against this label; if left out each against the most similar class, that of the
-            nearest logit among those with attributes. Photos of that very class are passed over.
-        method, gamma: how maps are made.
-        count: how many attributes are listed.
-    """
-
-    name = "faithfulness"
-    row_key = ("name",)
-
-    places: Places
-    targets: tuple[int, ...]
-    words: Words | None = None
-    against: int | None = None
-    method: str = "gradcam"
-    gamma: float = 0.6
-    count: int = 3
-
-    @property
-    def attributes(self) -> Attributes:
-        """The attributes of the classes, in the order of the labels."""
-        return self.places.attributes
-
-    def settings(self) -> dict[str, Any]:
-        """Return all that decides the numbers."""
-        names = self.attributes.class_names
-        return {
-            "attributes": of_text(repr((self.attributes.attributes, self.attributes.strengths.tolist()))),
-            "rivals": of_text(repr([self.rivals(label) for label in range(len(names))])),
-            "text model": None if self.words is None else self.words.settings(),
-            "against": None if self.against is None else names[self.against],
-            "method": find_method(self.method).spec,
-            "gamma": self.gamma,
-            "listed": self.count,
-        }
-
-    def schema(self) -> pa.Schema:
-        """Return the columns of a photo and of an attribute or place (``Examined``, ``Row``)."""
-        return SCHEMA
-
-    def uses(self) -> Iterable[Any]:
-        """Return the method's functions and the text model's maps."""
-        how = find_method(self.method)
-        return [one for one in (how.gatherer, how.function, self.words) if one is not None]
-
-    def check(self, model: Classifier, dataset: Dataset) -> None:
-        """Raise unless some photo has a class to be held against."""
-        known = sorted({item.label for item in dataset.items() if self.targets[item.label] >= 0})
-        if not any(self.rivals(label) for label in known):
-            names = ", ".join(self.attributes.class_names[label] for label in known[:3])
-            raise FinercamError(
-                f"the photos are of {names or 'no class that the classifier knows'}, and there is no other class to "
-                "hold them against: the classifier must know two classes of the data set that differ"
-            )
-
-    def takes(self, item: Item, target: int) -> bool:
-        """Return whether there is a class to hold the photo against."""
-        return target >= 0 and bool(self.rivals(item.label))
-
-    def rivals(self, label: int) -> list[int]:
-        """Return the labels that photos of a label may be held against."""
-        allowed = self.attributes.alike[label] if self.against is None else (self.against,)
-        return [other for other in allowed if self.targets[other] not in (-1, self.targets[label])]
-
-    def prepare(self, opened: Opened) -> Photo:
-        """Return the photo with its outline and places in the classifier's input."""
-        example, placement = opened.example, opened.placement
-        outline = _outline(example, placement)
-        sight = self.places.on(opened.item.label, example, placement)
-        picture = None if self.words is None else example.photo
-        return Photo(
-            opened.entry, opened.image, placement, None if outline is None else outline.numpy(), sight, picture
-        )
-
-    def start(self, bench: Bench[Classifier]) -> Examiner:
-        """Return what examines batches."""
-        return Examiner(self, bench)
-
-    def summary(self, rows: Rows) -> list[Judgement]:
-        """Return what was found on all photos, then on those of each class against each other one."""
-        examined = read_examined(rows)
-        return [judge(examined), *judge_pairs(examined)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,10 +177,3 @@ class Examiner:
             float(saliency.max()) <= 0,
         )  # fmt: skip
         return Seen(examined, torch.from_numpy(one.image), (saliency, one.placement), words, places)
-
-
-def _outline(example: Example, placement: Placement) -> Bool[Tensor, "H W"] | None:
-    """Return the object's pixels: those of its mask, else of its box."""
-    if example.mask is not None:
-        return placement.mask(example.mask)
-    return None if example.box is None else placement.box(example.box)

@@ -126,4 +126,3 @@ class TextMaps:
     def __getstate__(self) -> dict[str, Any]:
         """Leave the model here: the other process loads its own."""
         return {key: value for key, value in self.__dict__.items() if key not in ("classifier", "_placer")}
-
