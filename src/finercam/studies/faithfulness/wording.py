@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from PIL import Image
@@ -25,12 +26,14 @@ from finercam.runs.loaded import loaded_classifier
 from finercam.studies.faithfulness.rows import Placed
 
 
-class Words(Protocol):
-    """Says where phrases are on photos."""
+class Words(ABC):
+    """Says where phrases are on photos. Sent to other processes as it is."""
 
+    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Return what decides its maps, as plain data."""
 
+    @abstractmethod
     def maps(
         self, photos: Sequence[Image.Image], phrases: Sequence[Sequence[str]], run: Run
     ) -> list[dict[str, Placed]]:
@@ -38,7 +41,7 @@ class Words(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class TextMaps:
+class TextMaps(Words):
     """Maps of phrases against a base word: "red wings", and not just "bird" (arXiv 2501.11309, Section 3.3).
 
     The model is loaded when it is first asked for, in every process by itself.
