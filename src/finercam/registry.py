@@ -153,13 +153,16 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {name: parameter for name, parameter in found if parameter.kind is parameter.KEYWORD_ONLY}
 
 
-def read_parameters(function: Callable[..., Any], spec: str) -> dict[str, Any]:
+def read_parameters(
+    function: Callable[..., Any], spec: str, defaults: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return all keyword-only parameters of a function, those that a spec gives and the defaults of the others.
 
     Args:
         function: its annotations say of what type each parameter is: ``int``, ``float``, ``bool``, ``str`` or a
             ``Literal``, or one of these or ``None``.
         spec: ``name@value@key=value``; values without a key are taken in the function's order.
+        defaults: take the place of the function's own; those of other names do not matter.
 
     Raises:
         FinercamError: a parameter is unknown, given twice, missing, or of another type.
@@ -180,10 +183,13 @@ def read_parameters(function: Callable[..., Any], spec: str) -> dict[str, Any]:
         if key in values:
             raise FinercamError(f"{spec!r}: {key} is given twice")
         values[key] = _as(hints.get(key, str), value, f"{spec!r}: {key}")
-    missing = [one for one, own in known.items() if one not in values and own.default is own.empty]
+    usual = {one: own.default for one, own in known.items()} | {
+        one: value for one, value in (defaults or {}).items() if one in known
+    }
+    missing = [one for one, default in usual.items() if one not in values and default is inspect.Parameter.empty]
     if missing:
         raise FinercamError(f"{spec!r}: {missing[0]} is missing; write, for one, {name}@{missing[0]}=...")
-    return {one: values.get(one, own.default) for one, own in known.items()}
+    return usual | values
 
 
 def write_spec(name: str, function: Callable[..., Any], parameters: Mapping[str, Any]) -> str:

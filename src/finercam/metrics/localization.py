@@ -13,7 +13,24 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from finercam.errors import FinercamError
-from finercam.metrics.masking import descending, ranking, top_count
+from finercam.metrics.masking import check_fraction, descending, ranking, top_count
+from finercam.metrics.metric import metric
+from finercam.metrics.view import OBJECT, Needs, Region, View
+
+
+def _lies_in(region: Region, **others: object) -> Needs:
+    return Needs(regions=(region,))
+
+
+def _overlaps(fraction: float | None, region: Region) -> Needs:
+    if fraction is not None:
+        check_fraction(fraction)
+    return Needs(regions=(region,))
+
+
+@metric("localization", title="Loc.", better="higher", needs=_lies_in)
+def _localization(view: View, *, region: Region = OBJECT) -> Float[Tensor, " b"]:
+    return energy_inside(view.saliency, view.region(region))
 
 
 def energy_inside(saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b H W"]) -> Float[Tensor, " b"]:
@@ -31,6 +48,11 @@ def energy_inside(saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b H W"
     inside = (saliency * region).sum((1, 2))
     share = torch.where(total > 0, inside / torch.where(total > 0, total, 1), 0)
     return _where_defined(share, saliency, region)
+
+
+@metric("average-precision", title="AP", better="higher", needs=_lies_in)
+def _average_precision(view: View, *, region: Region = OBJECT) -> Float[Tensor, " b"]:
+    return average_precision(view.saliency, view.region(region))
 
 
 def average_precision(saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b H W"]) -> Float[Tensor, " b"]:
@@ -54,6 +76,11 @@ def average_precision(saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b 
     return _where_defined(average, saliency, region)
 
 
+@metric("pointing", title="Pointing", better="higher", needs=_lies_in)
+def _pointing(view: View, *, region: Region = OBJECT, tolerance: float = 0.0) -> Float[Tensor, " b"]:
+    return pointing(view.saliency, view.region(region), tolerance)
+
+
 def pointing(
     saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b H W"], tolerance: float | int = 0
 ) -> Float[Tensor, " b"]:
@@ -74,6 +101,16 @@ def pointing(
     share = (tied & widened(region, tolerance)).sum((1, 2)).double() / tied.sum((1, 2))
     hit = torch.where(peak[:, 0, 0] > 0, share.to(saliency), 0)
     return _where_defined(hit, saliency, region)
+
+
+def _iou_title(fraction: float | None, region: Region) -> str:
+    title = "IoU" if fraction is None else f"IoU@{fraction:g}"
+    return title if region == OBJECT else f"{title} ({region})"
+
+
+@metric("iou", title=_iou_title, better="higher", needs=_overlaps)
+def _iou(view: View, *, fraction: float | None = None, region: Region = OBJECT) -> Float[Tensor, " b"]:
+    return iou_of_top(view.saliency, view.region(region), fraction)
 
 
 def iou_of_top(

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
@@ -107,10 +106,6 @@ class Bench(Generic[Model]):
     targets: tuple[int, ...]
     clock: Clock
 
-    def timed(self, what: str) -> AbstractContextManager[None]:
-        """Charge the time spent inside to an activity."""
-        return self.clock(what)
-
 
 class Study(ABC, Generic[Model, Ready]):
     """What is measured of a model over a data set. Subclasses are frozen dataclasses.
@@ -122,6 +117,10 @@ class Study(ABC, Generic[Model, Ready]):
 
     name: ClassVar[str]
     row_key: ClassVar[tuple[str, ...]] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What was looked up by name is looked up again where the record arrives: functions do not travel.
+        return {own.name: getattr(self, own.name) for own in fields(self)}  # type: ignore[arg-type]
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
