@@ -60,7 +60,7 @@ def faithfulness(
     chance: what the map has for attributes that do not differ. The verdict names what is used, what is ignored, and
     what is looked at instead.
     """
-    from finercam.cli.console import progress, say
+    from finercam.cli.console import followed, say
     from finercam.contrast.labels import Labels
     from finercam.errors import FinercamError
     from finercam.models import load
@@ -91,17 +91,8 @@ def faithfulness(
         words = TextMaps(clip, subject.attributes, base=base, gamma=gamma, method=method, device=device)
     study = Faithfulness(subject.places, tuple(targets), words, label, method, gamma, attributes)
     here, run = loaded_classifier(classifier, model, options), Run(images=batch_size)
-    with progress() as bar:
-        task = bar.add_task("examining", total=None)
-        finished = run_study(
-            study,
-            here,
-            subject.dataset,
-            str(out),
-            targets,
-            run=run,
-            advance=lambda come: bar.update(task, total=come.photos, completed=come.done),
-        )
+    with followed("examining") as advance:
+        finished = run_study(study, here, subject.dataset, str(out), targets, run=run, advance=advance)
     examined, judgements = read_examined(finished.rows), study.summary(finished.rows)
     for key, error in finished.rows.failed:
         say(f"failed: {key}: {error}")

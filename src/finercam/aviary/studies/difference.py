@@ -8,7 +8,7 @@ repainting them as d's must make the margin ``y_c - y_d`` fall.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finercam.aviary import Aviary, label_names, look_alikes
-from finercam.aviary.format import as_dataset
 from finercam.aviary.species import SPECIES
-from finercam.aviary.studies.running import rows_of
+from finercam.aviary.studies.running import rows_over
 from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.explanations.answering import answer, ask, gather_each, rows_for, taps_of
 from finercam.explanations.explaining import preprocess
@@ -126,7 +125,7 @@ class Difference(Study[Classifier, Bird]):
 
     def summary(self, rows: Rows) -> list[Summary]:
         """Return a line for each map, over correctly classified birds."""
-        return summarise(rows_of(rows, Row))
+        return summarise(rows.records(Row))
 
 
 def _measure(study: Difference, bench: Bench[Classifier], batch: Sequence[Bird]) -> list[list[dict[str, Any]]]:
@@ -137,7 +136,9 @@ def _measure(study: Difference, bench: Bench[Classifier], batch: Sequence[Bird])
     ways = [find_method(spec) for spec in study.methods]
     with classifier.look(images, bench.run, at=taps_of(ways, classifier)) as look:
         logits = look.logits
-        others = [min(f, key=lambda d: abs(float(y[d] - y[c]))) for y, c, f in zip(logits, targets, family, strict=True)]
+        others = [
+            min(f, key=lambda d: abs(float(y[d] - y[c]))) for y, c, f in zip(logits, targets, family, strict=True)
+        ]
         contrasts = [PLAIN, *(Contrast(against=[[d] for d in others], gamma=gamma) for gamma in study.gammas)]
         titles = [ALONE, *(f"gamma {gamma:g}" for gamma in study.gammas)]
         questions = ask(classifier, logits, contrasts, targets)
@@ -185,6 +186,24 @@ def _index(bird: Prepared) -> int:
 def _margins(logits: Tensor, targets: Sequence[int], others: Sequence[int]) -> Tensor:
     rows = torch.arange(len(targets), device=logits.device)
     return logits[rows, torch.tensor(targets)] - logits[rows, torch.tensor(others)]
+
+
+def measure(
+    classifier: Classifier,
+    birds: Aviary,
+    *,
+    methods: Sequence[str] = ("gradcam", "layercam", "scorecam"),
+    gammas: Sequence[float] = (0.6, 1.0),
+    **options: Any,
+) -> list[Row]:
+    """Return one row per image and map, controls included.
+
+    Args:
+        classifier, birds, methods, gammas: as for ``Difference``.
+        options: of ``finercam.aviary.studies.running.rows_over``.
+    """
+    with rows_over(birds, Difference(birds, tuple(methods), tuple(gammas)), classifier, **options) as rows:
+        return rows.records(Row)
 
 
 @dataclass(frozen=True)
