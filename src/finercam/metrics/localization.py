@@ -18,18 +18,16 @@ from finercam.metrics.metric import metric
 from finercam.metrics.view import OBJECT, Needs, Region, View
 
 
-def _lies_in(region: Region, **others: object) -> Needs:
-    return Needs(regions=(region,))
-
-
-def _overlaps(fraction: float | None, region: Region) -> Needs:
+def _needs(region: Region, fraction: float | None = None, tolerance: float = 0.0) -> Needs:
     if fraction is not None:
         check_fraction(fraction)
+    _check_distance(tolerance)
     return Needs(regions=(region,))
 
 
-@metric("localization", title="Loc.", better="higher", needs=_lies_in)
+@metric("localization", title="Loc.", better="higher", needs=_needs)
 def _localization(view: View, *, region: Region = OBJECT) -> Float[Tensor, " b"]:
+    """``energy_inside`` of a region."""
     return energy_inside(view.saliency, view.region(region))
 
 
@@ -50,8 +48,9 @@ def energy_inside(saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b H W"
     return _where_defined(share, saliency, region)
 
 
-@metric("average-precision", title="AP", better="higher", needs=_lies_in)
+@metric("average-precision", title="AP", better="higher", needs=_needs)
 def _average_precision(view: View, *, region: Region = OBJECT) -> Float[Tensor, " b"]:
+    """``average_precision`` as a ranking of a region."""
     return average_precision(view.saliency, view.region(region))
 
 
@@ -76,8 +75,9 @@ def average_precision(saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b 
     return _where_defined(average, saliency, region)
 
 
-@metric("pointing", title="Pointing", better="higher", needs=_lies_in)
+@metric("pointing", title="Pointing", better="higher", needs=_needs)
 def _pointing(view: View, *, region: Region = OBJECT, tolerance: float = 0.0) -> Float[Tensor, " b"]:
+    """``pointing`` at a region."""
     return pointing(view.saliency, view.region(region), tolerance)
 
 
@@ -108,8 +108,9 @@ def _iou_title(fraction: float | None, region: Region) -> str:
     return title if region == OBJECT else f"{title} ({region})"
 
 
-@metric("iou", title=_iou_title, better="higher", needs=_overlaps)
+@metric("iou", title=_iou_title, better="higher", needs=_needs)
 def _iou(view: View, *, fraction: float | None = None, region: Region = OBJECT) -> Float[Tensor, " b"]:
+    """``iou_of_top`` with a region."""
     return iou_of_top(view.saliency, view.region(region), fraction)
 
 
@@ -137,8 +138,7 @@ def iou_of_top(
 
 def widened(region: Bool[Tensor, "b H W"], distance: float | int) -> Bool[Tensor, "b H W"]:
     """Return the pixels no farther than ``distance`` from a pixel of the region, from centre to centre."""
-    if not 0 <= distance < math.inf:
-        raise FinercamError(f"a distance in pixels must be a number from 0 upwards, not {distance}")
+    _check_distance(distance)
     height, width = region.shape[1:]
     wide = region.clone()
     for down in range(min(int(distance), height - 1) + 1):
@@ -148,6 +148,11 @@ def widened(region: Bool[Tensor, "b H W"], distance: float | int) -> Bool[Tensor
         wide[:, down:] |= row[:, : height - down]
         wide[:, : height - down] |= row[:, down:]
     return wide
+
+
+def _check_distance(distance: float | int) -> None:
+    if not 0 <= distance < math.inf:
+        raise FinercamError(f"a distance in pixels must be a number from 0 upwards, not {distance}")
 
 
 def _where_defined(

@@ -77,7 +77,7 @@ def masked_confidences(
         # Half precision is too coarse for confidences near 0 and 1.
         exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
         result[m, image, c] = exact.softmax(1).gather(1, classes[image]).to(result)
-    for c, empty in enumerate(nothing):
-        if empty and not whole[c]:
-            result[:, :, c] = result[0, :, c]
+    for same, empty in enumerate(nothing):
+        if empty and not whole[same]:
+            result[:, :, same] = result[0, :, same].clone()
     return result[place]

@@ -107,9 +107,7 @@ def _curve(view: View, inserted: bool, steps: int) -> dict[str, Tensor]:
     return {"": area, CURVE: curves[..., 0], CURVE_OF_OTHER: curves[..., 1]}
 
 
-@metric(
-    "deletion", title="Del.", better="lower", needs=_curve_needs(inserted=False), lists=(CURVE, CURVE_OF_OTHER)
-)
+@metric("deletion", title="Del.", better="lower", needs=_curve_needs(inserted=False), lists=(CURVE, CURVE_OF_OTHER))
 def deletion(view: View, *, steps: int = 50) -> dict[str, Tensor]:
     """Return the area under the target's probability as pixels are removed from the most to the least salient, 0 to 1.
 
@@ -123,9 +121,7 @@ def deletion(view: View, *, steps: int = 50) -> dict[str, Tensor]:
     return _curve(view, False, steps)
 
 
-@metric(
-    "insertion", title="Ins.", better="higher", needs=_curve_needs(inserted=True), lists=(CURVE, CURVE_OF_OTHER)
-)
+@metric("insertion", title="Ins.", better="higher", needs=_curve_needs(inserted=True), lists=(CURVE, CURVE_OF_OTHER))
 def insertion(view: View, *, steps: int = 50) -> dict[str, Tensor]:
     """Return the area under the target's probability as pixels are given back to a blurred image, 0 to 1.
 

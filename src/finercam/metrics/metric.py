@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from finercam.errors import FinercamError
-from finercam.metrics.view import Needs, View
+from finercam.metrics.view import NOTHING, Needs, View
 from finercam.registry import Registry, read_parameters, split_spec
 
 Better: TypeAlias = Literal["higher", "lower", ""]
@@ -207,7 +207,7 @@ def metric(
     *,
     title: str | Callable[..., str] | None = None,
     better: Better = "",
-    needs: Needs | Callable[..., Needs] = Needs(),
+    needs: Needs | Callable[..., Needs] = NOTHING,
     numbers: Sequence[str] = ("",),
     lists: Sequence[str] = (),
     summaries: Sequence[Summary] = (),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -14,7 +14,7 @@ from finercam.errors import FinercamError
 from finercam.metrics.points import PartPoints
 
 #: Where the object of a photo is: its box, or where a data set has masks only, the mask.
-OBJECT = "object"
+OBJECT: Final = "object"
 #: Regions of a photo by name; ``difference`` is what tells the target from the class it is compared with.
 Region: TypeAlias = Literal["object", "box", "mask", "difference"]
 
@@ -36,9 +36,7 @@ class Cut:
 UNMASKED = Cut(inserted=False, count=0)
 
 
-def _compared(
-    logits: Float[Tensor, "b C"], targets: Int[Tensor, " b"], others: Int[Tensor, " b"]
-) -> Int[Tensor, " b"]:
+def _compared(logits: Float[Tensor, "b C"], targets: Int[Tensor, " b"], others: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
     return others
 
 
@@ -100,6 +98,10 @@ class Needs:
         if self.parts and not {"parts", "box"} <= set(known):
             lacking.append("part points and boxes")
         return " and ".join(lacking)
+
+
+#: What a metric of nothing but the map needs.
+NOTHING = Needs()
 
 
 @dataclass(frozen=True)

@@ -17,53 +17,24 @@ import pyarrow as pa
 import torch
 from jaxtyping import Bool
 from numpy.typing import NDArray
-from torch import Tensor
 
 from finercam.aviary import ATTRIBUTES, PART_OF, SPECIES, Aviary
 from finercam.aviary.captions import phrase
+from finercam.aviary.studies.concept_rows import ALONE, Row, Summary, summarise
 from finercam.aviary.studies.running import rows_over
 from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.data.dataset import Dataset
 from finercam.errors import FinercamError
 from finercam.explanations.answering import answer, ask, rows_for
 from finercam.methods.method import find_method
-from finercam.metrics.intervals import Mean, bootstrap_mean
 from finercam.metrics.localization import average_precision, energy_inside
 from finercam.models.classifier import Classifier
 from finercam.runs.rows import Rows
 from finercam.runs.study import Bench, Opened, Prepared, Study
 
-#: Shown for the concept's own map.
-ALONE = "alone"
 BASE = "a bird"
 LEAST = 16
 """Pixels (of a picture of 128 x 128) that must be seen of a part before its trait is asked about."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One trait of one bird, one map.
-
-    Attributes:
-        id: of the bird.
-        attribute, value: the trait, as in ``ATTRIBUTES``.
-        part: where it is seen.
-        contrast: ``alone``, ``gamma 0.6`` ...
-        energy: share of saliency on the part, 0 to 1.
-        precision: average precision of saliency as a ranking of the part's pixels, 0 to 1.
-        area: the part's share of the image.
-        empty: whether the map is zero.
-    """
-
-    id: int
-    attribute: str
-    value: str
-    part: str
-    contrast: str
-    energy: float
-    precision: float
-    area: float
-    empty: bool
 
 
 def concepts() -> dict[tuple[str, str], str]:
@@ -230,80 +201,3 @@ def _measure(
                         "empty": float(saliency[n].max()) <= 0,
                     })  # fmt: skip
     return found
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A line of the table: means over birds (of each bird's mean over its traits), and paired gains over ``alone``.
-
-    Attributes:
-        of: ``all``, an attribute, or ``attribute=value``.
-        contrast: as in ``Row``.
-        energy, precision: see ``Row``.
-        energy_gain, precision_gain: ``None`` for ``alone`` itself.
-        area: mean share of the image, what a map that knows nothing would score.
-        empty: share of maps that are zero.
-    """
-
-    of: str
-    contrast: str
-    energy: Mean
-    precision: Mean
-    energy_gain: Mean | None
-    precision_gain: Mean | None
-    area: float
-    empty: float
-
-
-def summarise(rows: Sequence[Row], by: str = "all") -> list[Summary]:
-    """Return a summary per group and contrast.
-
-    Intervals are over birds: traits of one bird are not independent.
-
-    Args:
-        rows: from ``measure``.
-        by: ``all``, ``attribute`` or ``trait``.
-    """
-    if by not in _GROUPS:
-        raise FinercamError(f"by is {by!r}; give one of {', '.join(_GROUPS)}")
-    groups: dict[str, dict[str, list[Row]]] = {}
-    for row in rows:
-        groups.setdefault(_GROUPS[by](row), {}).setdefault(row.contrast, []).append(row)
-    summaries = []
-    for of, by_contrast in groups.items():
-        means = {
-            (contrast, name): _per_bird(own, name)
-            for contrast, own in by_contrast.items()
-            for name in ("energy", "precision")
-        }
-        for contrast, own in by_contrast.items():
-            energy, precision = means[contrast, "energy"], means[contrast, "precision"]
-            alone = contrast == ALONE
-            summaries.append(
-                Summary(
-                    of,
-                    contrast,
-                    energy=bootstrap_mean(energy),
-                    precision=bootstrap_mean(precision),
-                    energy_gain=None if alone else bootstrap_mean(energy - means[ALONE, "energy"]),
-                    precision_gain=None if alone else bootstrap_mean(precision - means[ALONE, "precision"]),
-                    area=float(np.mean([row.area for row in own])),
-                    empty=float(np.mean([row.empty for row in own])),
-                )
-            )
-    return summaries
-
-
-_GROUPS: dict[str, Callable[[Row], str]] = {
-    "all": lambda row: "all",
-    "attribute": lambda row: row.attribute,
-    "trait": lambda row: f"{row.attribute}={row.value}",
-}
-
-
-def _per_bird(rows: Iterable[Row], name: str) -> Tensor:
-    """Return a column's mean over each bird's rows, in the order of the birds."""
-    birds: dict[int, list[float]] = {}
-    for row in rows:
-        birds.setdefault(row.id, []).append(getattr(row, name))
-    return torch.tensor([float(np.mean(values)) for _, values in sorted(birds.items())], dtype=torch.float64)
