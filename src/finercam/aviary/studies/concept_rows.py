@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from finercam.aviary.species import ATTRIBUTES
 from finercam.errors import FinercamError
 from finercam.metrics.intervals import Mean, bootstrap_mean
 
@@ -77,7 +78,9 @@ def summarise(rows: Sequence[Row], by: str = "all") -> list[Summary]:
     if by not in _GROUPS:
         raise FinercamError(f"by is {by!r}; give one of {', '.join(_GROUPS)}")
     groups: dict[str, dict[str, list[Row]]] = {}
-    for row in rows:
+    # Not in the order in which birds happen to show them.
+    order = list(ATTRIBUTES)
+    for row in sorted(rows, key=lambda row: order.index(row.attribute)):
         groups.setdefault(_GROUPS[by](row), {}).setdefault(row.contrast, []).append(row)
     summaries = []
     for of, by_contrast in groups.items():
