@@ -73,8 +73,8 @@ def run_demo(out: Path, *, measured: int = 64, browse: bool = False) -> Path:
             f"Means with 95 % intervals over the {found.fall.n} of {measured} fresh birds that the model "
             "classifies correctly, against the look-alike with the nearest logit. Average precision ranks pixels, so "
             "that no sharpening of a map can raise it. Does the model use what tells them apart? Repainting just those "
-            f"pixels as the look-alike's lowers the margin of {found.before.mean:.1f} by {found.fall.mean:.1f} and changes "
-            f"the answer for {100 * found.changed_sides.mean:.0f} %.",
+            f"pixels as the look-alike's lowers the margin of {found.before.mean:.1f} by {found.fall.mean:.1f} and "
+            f"changes the answer for {100 * found.changed_sides.mean:.0f} %.",
             table=table,
         )
     )

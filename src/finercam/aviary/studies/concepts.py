@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -81,8 +81,8 @@ class Concepts(Study[Classifier, Bird]):
         gammas: strengths of the comparison with the base; the concept alone is always measured.
     """
 
-    name = "concepts"
-    row_key = ("attribute", "contrast")
+    name: ClassVar[str] = "concepts"
+    row_key: ClassVar[tuple[str, ...]] = ("attribute", "contrast")
 
     birds: Aviary
     method: str = "gradcam"
@@ -102,8 +102,7 @@ class Concepts(Study[Classifier, Bird]):
 
     def uses(self) -> Iterable[Any]:
         """Return the functions of the method."""
-        how = find_method(self.method)
-        return [one for one in (how.gatherer, how.function) if one is not None]
+        return find_method(self.method).functions
 
     def check(self, model: Classifier, dataset: Dataset) -> None:
         """Raise where the classifier does not know some trait."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -89,8 +89,8 @@ class Difference(Study[Classifier, Bird]):
         gammas: strengths of the comparison; the plain map is always measured.
     """
 
-    name = "difference"
-    row_key = ("method", "contrast")
+    name: ClassVar[str] = "difference"
+    row_key: ClassVar[tuple[str, ...]] = ("method", "contrast")
 
     birds: Aviary
     methods: tuple[str, ...] = ("gradcam", "layercam", "scorecam")
@@ -111,8 +111,7 @@ class Difference(Study[Classifier, Bird]):
 
     def uses(self) -> Iterable[Any]:
         """Return the functions of the methods."""
-        found = [find_method(spec) for spec in self.methods]
-        return [one for how in found for one in (how.gatherer, how.function) if one is not None]
+        return [one for spec in self.methods for one in find_method(spec).functions]
 
     def prepare(self, opened: Opened) -> Bird:
         """Return the bird with its differences in the classifier's input."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -48,7 +48,7 @@ class ZeroShot(Study[Classifier, Prepared]):
         birds: what is measured.
     """
 
-    name = "zero-shot"
+    name: ClassVar[str] = "zero-shot"
 
     birds: Aviary
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 from jaxtyping import Bool
@@ -48,8 +48,8 @@ class Faithfulness(Study[Classifier, Photo]):
         count: how many attributes are listed.
     """
 
-    name = "faithfulness"
-    row_key = ("name",)
+    name: ClassVar[str] = "faithfulness"
+    row_key: ClassVar[tuple[str, ...]] = ("name",)
 
     places: Places
     targets: tuple[int, ...]
@@ -83,8 +83,7 @@ class Faithfulness(Study[Classifier, Photo]):
 
     def uses(self) -> Iterable[Any]:
         """Return the method's functions and the text model's maps."""
-        how = find_method(self.method)
-        return [one for one in (how.gatherer, how.function, self.words) if one is not None]
+        return [*find_method(self.method).functions, *([] if self.words is None else [self.words])]
 
     def check(self, model: Classifier, dataset: Dataset) -> None:
         """Raise unless some photo has a class to be compared with."""
