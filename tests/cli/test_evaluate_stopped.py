@@ -14,7 +14,7 @@ import pytest
 from support import running
 from support.evaluations import rows_of
 
-ARGUMENTS = ("evaluate", "aviary", "--model", "aviary", "--images", 112, "--metrics", "relative-drop@0.05,deletion",
+ARGUMENTS = ("evaluate", "aviary", "--model", "aviary", "--images", 112, "--metric", "relative-drop@0.05,deletion",
              "--steps", 3, "--device", "cpu")  # fmt: skip
 PARTS = 7
 
