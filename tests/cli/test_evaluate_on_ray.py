@@ -143,7 +143,7 @@ def test_ctrl_c_is_one_line(tmp_path):
     os.kill(process.pid, signal.SIGINT)
     code, _, err = running.finish(process, 60)
     assert code == 130, err
-    assert err.splitlines()[-1] == "finercam: stopped; the same command goes on from here"
+    assert err.splitlines()[-1] == "finercam: stopped; the same command resumes from here"
     assert "Traceback" not in err
 
 
