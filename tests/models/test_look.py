@@ -336,7 +336,7 @@ def test_many_copies_go_through_the_folded_network() -> None:
         assert look.copies == 108
         assert net.batches == [2, 2]
     for image, copy in ((0, 0), (1, 49)):
-        expected = net.inner(photos()[image : image + 1] / (copy + 1))[0]
+        expected = net.inner(photos()[image : image + 1] / (copy + 1))[0].detach()
         assert float((found[image, copy] - expected).abs().max()) < 1e-9
     assert_same(again[WANTED], found[:, :5][WANTED])
 
