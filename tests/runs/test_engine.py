@@ -123,7 +123,10 @@ def test_every_item_has_the_rows_its_study_gives(tmp_path, workers):
     assert seen == [Progress(10, 0, 0), Progress(10, 10, 2)]
     assert (done.photos, done.measured, done.resumed) == (10, 10, False)
     assert set(done.seconds) == {"photos", "corners", "rows"}
-    assert done.rows.failed == (("3", "ZeroDivisionError: three is not for me"), ("5", "five, with 0 others, is too much"))
+    assert done.rows.failed == (
+        ("3", "ZeroDivisionError: three is not for me"),
+        ("5", "five, with 0 others, is too much"),
+    )
     assert Corners().summary(done.rows) == pytest.approx(np.mean([2 * 10 * i for i, _ in expected]))
     # Nothing is done twice, and items without rows are not taken for lost ones.
     again = run_study(Corners(), model(), data(), str(tmp_path))
