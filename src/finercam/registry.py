@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from finercam.errors import FinercamError, nearest
@@ -169,7 +170,7 @@ def read_parameters(
     """
     name, given = split_spec(spec)
     known = parameters_of(function)
-    hints = get_type_hints(function)
+    hints = _types_of(function, known)
     values: dict[str, Any] = {}
     free = iter(known)
     for text in given:
@@ -197,6 +198,13 @@ def write_spec(name: str, function: Callable[..., Any], parameters: Mapping[str,
     own = parameters_of(function)
     differing = {key: value for key, value in parameters.items() if value != own[key].default}
     return "@".join([name, *(f"{key}={value}" for key, value in differing.items())])
+
+
+def _types_of(function: Callable[..., Any], known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+    """Return the parameters' types, not those of other arguments, which may be imported for type checkers only."""
+    written = {name: own.annotation for name, own in known.items() if own.annotation is not own.empty}
+    scope = getattr(inspect.unwrap(function), "__globals__", None)
+    return get_type_hints(SimpleNamespace(__annotations__=written), scope)
 
 
 def _takes(name: str, known: Mapping[str, inspect.Parameter]) -> str:

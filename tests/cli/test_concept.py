@@ -274,8 +274,8 @@ def test_one_bad_photo_is_reported_and_the_rest_go_on(concept, photos, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--concept", " "), "' ' is no name or prompt"),
-        (("--concept", "<start_of_text>"), "makes nothing of"),
+        (("--concept", " "), "' ' is not a name or prompt"),
+        (("--concept", "<start_of_text>"), "finds no word that it knows in"),
         (("--concept", "red " * 11), "is 13 tokens long and the text tower reads 12"),
         (("--mode", "maskout"), "did you mean 'mask-out'"),
         (("--fraction", "1.5"), "between 0 and 1"),
@@ -288,7 +288,7 @@ def test_one_bad_photo_is_reported_and_the_rest_go_on(concept, photos, tmp_path)
         (("--device", "gpu"), "device 'gpu'"),
         (("--precision", "fp16"), "float16"),
         (("--batch-size", "0"), "at least 1"),
-        (("--model", "timm/resnet18"), "knows no text"),
+        (("--model", "timm/resnet18"), "does not understand text"),
         (("--model", "no/such"), "neither a folder"),
     ],
 )
@@ -302,7 +302,7 @@ def test_a_bad_option_is_one_line_and_exit_code_2(concept, photos, tmp_path, arg
 
 def test_a_bad_base_or_path_is_one_line_and_exit_code_2(concept, photos, tmp_path):
     code, _, err = concept(photos, base="")
-    assert (code, "'' is no name or prompt" in err) == (2, True)
+    assert (code, "'' is not a name or prompt" in err) == (2, True)
     code, _, err = concept(tmp_path / "nowhere")
     assert (code, "no photo at" in err) == (2, True)
     (tmp_path / "out").write_text("")

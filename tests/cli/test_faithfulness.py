@@ -96,9 +96,9 @@ def test_with_a_text_model(run, tmp_path):
     [
         (["--against", "Green Bluet"], "no class is called 'Green Bluet'; did you mean"),
         (["--attributes", 0], "--attributes is 0"),
-        (["--clip", "CLIP", "--base", " "], "' ' is no name or prompt; give words"),
+        (["--clip", "CLIP", "--base", " "], "' ' is not a name or prompt; give words"),
         (["--clip", "CLIP", "--base", "red wings"], "base is 'red wings', which is an attribute itself"),
-        (["--clip", "timm/resnet18"], "knows no text"),
+        (["--clip", "timm/resnet18"], "does not understand text"),
         (["--split", "validation"], "split is 'validation'"),
     ],
 )

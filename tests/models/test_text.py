@@ -18,7 +18,7 @@ from finercam import Classifier, Contrast, FinercamError, Grid, load
 from finercam._torchvision import import_torchvision
 from finercam.explanations.answering import answer, gather
 from finercam.models import text_cache
-from finercam.models.text import BARE, CLASS_TEMPLATES, resolve_spec, text
+from finercam.models.text import BARE, CLASS_TEMPLATES, text
 from finercam.models.text_image import TextImageModel, ZeroShot
 from models.text_models import (
     OPEN_CLIP,
@@ -213,7 +213,7 @@ def test_siglip_2_keeps_a_photos_shape(saved: Any) -> None:
     folder, model = saved("siglip2")
     classifier = text(folder, NAMES, templates=BARE, device="cpu")
     photo = Image.linear_gradient("L").resize((120, 30)).convert("RGB")
-    image = classifier.preprocess(photo)
+    image = classifier.preprocessing(photo)
     assert image.shape == (3, 16, 64)
     given = transformers.AutoImageProcessor.from_pretrained(folder)(images=photo, return_tensors="pt")
     ids = transformers.AutoTokenizer.from_pretrained(folder)(NAMES, padding="max_length", return_tensors="pt")
@@ -300,7 +300,7 @@ def test_open_clip_with_a_tokenizer_of_its_own(tmp_path: Path, saved: Any) -> No
     with torch.no_grad():
         expected = own_logits("ViT", tmp_path, model, batch("ViT"), NAMES)
         torch.testing.assert_close(classifier.module(batch("ViT")), expected, rtol=1e-5, atol=1e-5)
-    with pytest.raises(FinercamError, match="makes nothing of 'spangled drongo'"):
+    with pytest.raises(FinercamError, match="finds no word that it knows in 'spangled drongo'"):
         text(tmp_path, ["bird", "spangled drongo"], device="cpu")
     with pytest.raises(FinercamError, match="is 14 tokens long and the text tower reads 12"):
         text(tmp_path, ["bird " * 12], templates=BARE, device="cpu")
@@ -317,9 +317,9 @@ def test_words_the_model_does_not_know(tmp_path: Path, saved: Any) -> None:
         model.token_embedding.weight[never] = 0
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "open_clip_model.safetensors")
     for folder in (tmp_path, saved("clip")[0]):
-        with pytest.raises(FinercamError, match="makes nothing of 'spangled drongo': it has no word that it knows"):
+        with pytest.raises(FinercamError, match="finds no word that it knows in 'spangled drongo'"):
             text(folder, ["bird", "spangled drongo"], device="cpu")
-        with pytest.warns(UserWarning, match="does not know all of 'red drongo' and goes by the rest"):
+        with pytest.warns(UserWarning, match="does not know all the words of 'red drongo' and goes by the others"):
             text(folder, ["bird", "red drongo"], device="cpu")
 
 
@@ -468,10 +468,10 @@ def test_a_folder_that_cannot_be_written_to_is_a_warning(saved: Any, monkeypatch
     [
         ([], {}, "no names were given"),
         ("bird", {}, "'bird' is one text; give a list"),
-        (["bird", ""], {}, "'' is no name or prompt"),
-        (["bird", " \t"], {}, "is no name or prompt"),
-        (["bird", "<end_of_text>"], {"templates": BARE}, "makes nothing of '<end_of_text>'"),
-        (["<start_of_text> <end_of_text>"], {"templates": BARE}, "makes nothing of"),
+        (["bird", ""], {}, "'' is not a name or prompt"),
+        (["bird", " \t"], {}, "is not a name or prompt"),
+        (["bird", "<end_of_text>"], {"templates": BARE}, "finds no word that it knows in '<end_of_text>'"),
+        (["<start_of_text> <end_of_text>"], {"templates": BARE}, "finds no word that it knows in"),
         (["bird", "wing", "bird"], {}, "'bird' is given twice"),
         (["red " * 6], {}, "'a photo of a red red red red red red.' is 13 tokens long and the text tower reads 12"),
         (["red " * 11], {"templates": BARE}, "is 13 tokens long"),
@@ -506,15 +506,18 @@ def test_transformers_prompts_are_counted(
         text(folder, [one * (most + 1)], templates=BARE, device="cpu")
     assert "longer than" not in capsys.readouterr().err
     assert text(folder, [one * most], templates=BARE, device="cpu").classes == 1
-    with pytest.raises(FinercamError, match="makes nothing of"):
+    with pytest.raises(FinercamError, match="finds no word that it knows in"):
         text(folder, ["bird", "</s>" if kind != "siglip2" else "<eos>"], templates=BARE, device="cpu")
 
 
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("timm/resnet18", "timm/resnet18 is a classifier of timm's and knows no text"),
-        ("torchvision/resnet18", "knows no text"),
+        (
+            "timm/resnet18",
+            "timm/resnet18 does not understand text; .*need .*: .*open_clip/NAME/WEIGHTS.*transformers/ORG/NAME",
+        ),
+        ("torchvision/resnet18", "does not understand text"),
         ("open_clip/RN51/openai", "OpenCLIP has no model 'RN51'; did you mean 'RN50'"),
         ("open_clip/RN50", "write open_clip/RN50/WEIGHTS"),
         ("no/such", "neither a folder"),
@@ -579,9 +582,8 @@ def test_open_clip_never_reads_more_than_weights(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_embedded_model_has_a_name() -> None:
-    library, name = resolve_spec("aviary-clip")
-    assert library == "open_clip"
-    assert name.startswith("local-dir:")
+    classifier = text("aviary-clip", ["red wings", "a bird"], device="cpu")
+    assert (classifier.classes, classifier.name) == (2, "aviary-clip")
 
 
 # --- the real architectures --------------------------------------------------------------------------------------

@@ -25,12 +25,16 @@ def methods() -> None:
 
 
 def metrics() -> None:
-    """List the metrics of evaluate, their parameters, and what they need."""
+    """List the metrics of evaluate, which way is better, their parameters, and what they are."""
     from finercam.metrics.metric import METRICS
+    from finercam.registry import parameters_of
 
-    table = new_table("metric", "title", "better", "parameters", "needs", "source")
+    table = new_table("metric", "better", "parameters", "what it is")
     for metric in METRICS.values():
-        table.add_row(*metric.described())
+        parameters = parameters_of(metric.function).values()
+        shown = (one.name if one.default is one.empty else f"{one.name}={one.default}" for one in parameters)
+        first, *_ = (metric.function.__doc__ or "").strip().splitlines() or [""]
+        table.add_row(metric.name, metric.better or "-", " ".join(shown) or "-", first)
     show(table)
     say("\nA parameter is set as in relative-drop@0.1 or deletion@steps=20.", stderr=False)
 
@@ -40,17 +44,17 @@ def datasets() -> None:
     from finercam.data.format import FORMATS
 
     table = new_table("spec", "data set", "knows", "source")
-    for known in FORMATS.values():
+    for _, known in sorted(FORMATS.items()):
         table.add_row(" or ".join(known.specs), known.title, ", ".join(known.knows) or "-", known.source or "-")
     show(table)
 
 
 def models() -> None:
     """List the model families that are known to work, and which layer is looked at in each."""
-    from finercam.models.families import FAMILIES
+    from finercam.models.families import families
 
     table = new_table("family", "library", "example", "layer", "layout", "head")
-    for family in FAMILIES:
+    for family in families():
         layout = f"{family.layout}, {family.prefix} before" if family.prefix else family.layout
         table.add_row(family.title, family.library, family.example, family.layer, layout, family.head)
     show(table)

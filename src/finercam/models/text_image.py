@@ -1,15 +1,16 @@
-"""What a model of images and text is to finercam, whichever library it comes from."""
+"""A model of images and text, whichever library it comes from."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from finercam.models.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class TextImageModel:
         scale, bias: the logit is ``scale * cosine + bias``; the bias is SigLIP's, ``None`` for CLIP.
         text_weights: of the text tower, by name.
         architecture: all else the text embeddings depend on: configuration, and the library's version.
-        image_parts: ``preprocess``, ``image_size``, ``mean`` and ``std``, as for ``Classifier``.
+        preprocessing: how a photo becomes an input of the image tower.
     """
 
     visual: nn.Module
@@ -52,7 +53,7 @@ class TextImageModel:
     bias: float | None
     text_weights: Mapping[str, Tensor]
     architecture: str
-    image_parts: Mapping[str, Any]
+    preprocessing: Preprocessing
 
     def fingerprint(self) -> str:
         """Return a digest of everything but the prompts that their embeddings depend on."""

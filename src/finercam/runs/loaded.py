@@ -63,10 +63,9 @@ def loaded_backbone(backbone: Backbone) -> Loaded[Backbone]:
     """Return a backbone as a study takes it; other machines load it by its own spec."""
     # How the weights were reached does not matter, only what they are.
     identity = {key: value for key, value in backbone.record().items() if key not in ("backbone", "revision")}
-    preprocessing = Preprocessing(backbone.preprocess, backbone.image_size, backbone.mean, backbone.std)
-    uses = own_code(backbone.module, [backbone.preprocess])
+    uses = own_code(backbone.module, [backbone.preprocessing.transform])
     elsewhere = partial(_load_backbone, backbone.spec, backbone.pool, backbone.resized, backbone.revision)
-    return Loaded(backbone, preprocessing, identity, uses, elsewhere)
+    return Loaded(backbone, backbone.preprocessing, identity, uses, elsewhere)
 
 
 def _load_classifier(spec: str, options: Mapping[str, Any]) -> Loaded[Classifier]:

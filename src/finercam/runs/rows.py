@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +14,8 @@ import pyarrow.dataset as pd
 from finercam.errors import FinercamError
 from finercam.runs.run_folder import ROWS, RunFolder, part_name
 from finercam.runs.storage import Folder
+
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class Rows:
         return self.dataset.to_table(
             columns=None if columns is None else list(columns), filter=fine if where is None else fine & where
         )
+
+    def records(self, kind: type[Record], where: Any = None) -> list[Record]:
+        """Return rows as records of a dataclass whose fields are columns, failed items' left out."""
+        columns = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+        return [kind(**line) for line in self.table(columns, where).to_pylist()]
 
     @property
     def photos(self) -> int:

@@ -24,6 +24,7 @@ import finercam
 from finercam import FinercamError
 from finercam.data.dataset import Dataset, Example, Item
 from finercam.models.backbone import Backbone
+from finercam.models.preprocessing import Preprocessing
 from finercam.models.sources.probe import write_probe
 from finercam.studies.probe import features as features_module
 from finercam.studies.probe.comparing import compare, write_comparison
@@ -59,10 +60,7 @@ def backbone(**changed: Any) -> Backbone:
         "module": Colours().eval(),
         "features": 6,
         "weights": "0" * 64,
-        "preprocess": preprocess,
-        "image_size": (4, 4),
-        "mean": (0.0, 0.0, 0.0),
-        "std": (1.0, 1.0, 1.0),
+        "preprocessing": Preprocessing(preprocess, (4, 4), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     }
     return Backbone(**{**parts, **changed})
 
@@ -137,7 +135,10 @@ def test_what_is_there_is_not_computed_again(tmp_path: Path, monkeypatch: pytest
     assert torch.equal(resumed, extract(backbone(), items, draw, tmp_path / "fresh", batch_size=2))
     opened.clear()
     # Other weights, another preprocessing and other photos each have features of their own.
-    for other in (backbone(weights="1" * 64), backbone(preprocess=lambda picture: preprocess(picture) + 1)):
+    for other in (
+        backbone(weights="1" * 64),
+        backbone(preprocessing=Preprocessing(lambda picture: preprocess(picture) + 1)),
+    ):
         extract(other, items, count, tmp_path, batch_size=2)
     extract(backbone(), items[1:], count, tmp_path, batch_size=2)
     assert len(opened) == 24 + 24 + 23
@@ -173,7 +174,7 @@ def test_a_killed_run_ends_with_the_same_head(tmp_path: Path, monkeypatch: pytes
     run.wait()
     left = len(list(out.rglob("*.safetensors")))
     assert 2 <= left < 12
-    with pytest.raises(FinercamError, match="holds no probe"):
+    with pytest.raises(FinercamError, match="is not a probe"):
         finercam.models.sources.probe.read_record(out)
     monkeypatch.setattr(features_module, "PART", 4)
     for folder in (out, tmp_path / "whole"):
@@ -293,7 +294,7 @@ def test_probes_side_by_side(tmp_path: Path) -> None:
     for more, says in [
         (probe("4", "cub:d", "timm/local-dir:/models/dino", 0.1), "are both probes of dino on cub:d"),
         (probe("5", "cub:d", "timm/x", None), "has no accuracy to compare"),
-        (tmp_path, "holds no probe"),
+        (tmp_path, "is not a probe"),
     ]:
         with pytest.raises(FinercamError, match=says):
             compare([*folders, more])

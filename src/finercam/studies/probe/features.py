@@ -124,7 +124,7 @@ def _read_ahead(
     """Yield batches of preprocessed photos; the next batch is read while the last one is in use."""
 
     def image(item: Item) -> Tensor:
-        return backbone.preprocess(open_item(item).photo)
+        return backbone.preprocessing(open_item(item).photo)
 
     ahead: list[Future[Tensor]] = []
     for start in range(0, len(items), batch_size):
@@ -156,4 +156,4 @@ def _size(uri: str) -> int | None:
 def _preprocessed(backbone: Backbone) -> str:
     pixels: Any = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     picture = Image.fromarray(pixels).resize((320, 240), Image.Resampling.BILINEAR)
-    return hashlib.sha256(backbone.preprocess(picture).contiguous().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(backbone.preprocessing(picture).contiguous().numpy().tobytes()).hexdigest()
