@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -81,7 +81,7 @@ def faithfulness(
     subject = read_subject(dataset, split, images, seed)
     names = subject.dataset.class_names
     label = None if against is None else Labels(names).index(against)
-    options = {"layer": layer, "device": device, "revision": revision}
+    options: dict[str, Any] = {"layer": layer, "device": device, "revision": revision}
     classifier = load(model, **options)
     targets = model_classes(classifier, subject.dataset, classes, skip_unmatched)
     if label is not None and targets[label] < 0:
