@@ -10,13 +10,13 @@ from torch import Tensor
 
 from finercam.contrast.contrast import PLAIN
 from finercam.explanations.answering import answer
-from finercam.methods.gradients import GradientEvidence, look
-from finercam.methods.method import find_method, signed_maps
+from finercam.methods.gradients import GradientEvidence
 from finercam.models import Classifier
 from finercam.models.families import families
 from finercam.models.grid import LAYOUTS, Grid
 from models.plans import CLASSES, Size
 from models.zoo import Case, Cell, cases, far_corners, photos
+from support.looking import look
 
 ALL = [pytest.param(case, id=case.id, marks=[pytest.mark.slow] if case.slow else []) for case in cases()]
 BY_ID = {case.id: case for case in cases()}
@@ -127,7 +127,7 @@ def single_classes(logits: Tensor) -> Tensor:
 
 
 def class_maps(evidence: GradientEvidence) -> Tensor:
-    return signed_maps(evidence, find_method("gradcam"), single_classes(evidence.logits))
+    return evidence.maps(single_classes(evidence.logits))
 
 
 def strongest(maps: Tensor) -> Cell:

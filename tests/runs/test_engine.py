@@ -123,7 +123,10 @@ def test_every_item_has_the_rows_its_study_gives(tmp_path, workers):
     assert seen == [Progress(10, 0, 0), Progress(10, 10, 2)]
     assert (done.photos, done.measured, done.resumed) == (10, 10, False)
     assert set(done.seconds) == {"photos", "corners", "rows"}
-    assert done.rows.failed == (("3", "ZeroDivisionError: three is not for me"), ("5", "five, with 0 others, is too much"))
+    assert done.rows.failed == (
+        ("3", "ZeroDivisionError: three is not for me"),
+        ("5", "five, with 0 others, is too much"),
+    )
     assert Corners().summary(done.rows) == pytest.approx(np.mean([2 * 10 * i for i, _ in expected]))
     # Nothing is done twice, and items without rows are not taken for lost ones.
     again = run_study(Corners(), model(), data(), str(tmp_path))
@@ -232,7 +235,7 @@ def test_an_engine_that_does_not_do_its_parts_is_found_out(tmp_path):
             for _ in job.parts:
                 yield Done(1, 0)
 
-    with pytest.raises(FinercamError, match="1 of 1 parts of .* are missing"):
+    with pytest.raises(FinercamError, match=r"1 of 1 parts of .* are missing"):
         run_study(Corners(), model(), data(), str(tmp_path), engine=Lazy())
 
 

@@ -11,9 +11,9 @@ from PIL import Image
 
 from finercam.data.dataset import Example, Item
 from finercam.errors import FinercamError
+from finercam.models.preprocessing import Preprocessing
 from finercam.runs import manifest as manifests
 from finercam.runs.local import prepared_parts
-from finercam.models.preprocessing import Preprocessing
 from finercam.runs.preparing import Preparer
 from finercam.runs.storage import Folder
 from finercam.studies.evaluate.evaluation import Evaluation
