@@ -163,7 +163,7 @@ def test_probes_are_compared(run, probe, birds, tmp_path):
             ["aviary", "--backbone", "aviary", "--images", "9", "--out", "x", "--precision", "int4"],
             "precision is 'int4'",
         ),
-        (["aviary", "--backbone", "aviary", "--images", "9", "--out", "x", "--batch-size", "0"], "images per pass is 0"),
+        (["aviary", "--backbone", "aviary", "--out", "x", "--batch-size", "0"], "images per pass is 0"),
         (["aviary", "--backbone", "nowhere", "--out", "x"], "neither a folder nor a model's name"),
         (["aviary", "--backbone", "timm/resnet5O", "--out", "x"], "did you mean"),
         (["--compare"], "nothing to compare"),
