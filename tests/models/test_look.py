@@ -238,35 +238,37 @@ def test_the_same_images_at_another_size() -> None:
     model = Classifier.of(net, "inner.stem", image_size=SIZE)
     asked = rows(1)
     larger = nn.functional.interpolate(photos(), (18, 20), mode="bilinear", align_corners=False, antialias=True)
-    with untouched(net), model.look(photos(), Run(precision="float32"), at=model.layers) as look:
-        other = look.at((18, 20), at=model.layers)
-        assert other.image_size == (18, 20)
-        assert_same(other.logits, net.inner(larger))
-        (gradients,) = other.gradients(asked)
-        assert gradients.shape[-2:] == (9, 10)
-        assert_same(gradients[:, 0], by_autograd(net.inner, "stem", larger, asked[:, 0]))
-        assert (look.passes, other.passes, other.run) == (1, 1, look.run)
-        # The first is as it was.
-        assert_same(look.gradients(asked)[0][:, 0], by_autograd(net.inner, "stem", photos(), asked[:, 0]))
-        assert torch.equal(look.at(SIZE).logits, look.logits)
-    with pytest.raises(FinercamError, match="this look at the model is over"):
-        other.gradients(asked)
+    with untouched(net), model.look(photos(), Run(copies=3), at=model.layers) as look:
+        with look.at((18, 20), at=model.layers) as other:
+            assert other.image_size == (18, 20)
+            assert_same(other.logits, net.inner(larger))
+            (gradients,) = other.gradients(asked)
+            assert gradients.shape[-2:] == (9, 10)
+            assert_same(gradients[:, 0], by_autograd(net.inner, "stem", larger, asked[:, 0]))
+            assert (look.passes, other.passes, other.run) == (1, 1, look.run)
+            # The first is as it was.
+            assert_same(look.gradients(asked)[0][:, 0], by_autograd(net.inner, "stem", photos(), asked[:, 0]))
+        with pytest.raises(FinercamError, match="this look at the model is over"):
+            other.gradients(asked)
+        assert look.gradients(asked)[0].shape[-2:] == (6, 8)
+        with look.at(SIZE) as same:
+            assert torch.equal(same.logits, look.logits)
+        with pytest.raises(ZeroDivisionError), look.at((18, 20)):
+            raise ZeroDivisionError("no fault of the size")
 
 
 def test_a_size_that_the_model_does_not_take() -> None:
     model, net = probed(TinyViT)  # its positions are those of 3 x 4 patches
     with untouched(net), model.look(photos()) as look:
-        with pytest.raises(
-            FinercamError, match=r"does not take images of 24 x 16 pixels \(.*\); it is made for 12 x 16"
-        ):
-            look.at((24, 16))
+        why = r"does not take images of 24 x 16 pixels \(.*\); it is made for 12 x 16"
+        with pytest.raises(FinercamError, match=why), look.at((24, 16)):
+            raise AssertionError("it opened")
         assert look.activations()[0].shape == (2, 8, 3, 4)
 
 
 def test_other_images_beside() -> None:
     model, net = probed(DeepNet)
-    with model.look(photos()) as look:
-        beside = look.beside(photos(3, seed=8), at=model.layers)
+    with model.look(photos()) as look, look.beside(photos(3, seed=8), at=model.layers) as beside:
         assert_same(beside.logits, net.inner(photos(3, seed=8)))
         assert_same(
             beside.gradients(rows(1, 3))[0][:, 0], by_autograd(net.inner, "stem", photos(3, seed=8), rows(1, 3)[:, 0])
@@ -376,8 +378,10 @@ def test_half_precision_is_in_force_in_the_model_only(precision: str) -> None:
 def everything(look: Look) -> None:
     look.activations(["inner.more"])
     look.gradients(rows(2), ["inner.stem", INPUT])
-    look.at((18, 20)).gradients(rows(1))
-    look.beside(photos(1)).logits.sum()
+    with look.at((18, 20)) as larger:
+        larger.gradients(rows(1))
+    with look.beside(photos(1)) as other:
+        table(other, WANTED[:1])
     table(look, WANTED)
     table(look, torch.ones(2, 60, dtype=torch.bool))
 
@@ -440,7 +444,7 @@ AFTERWARDS: dict[str, Callable[[Look], object]] = {
     "gradients": lambda look: look.gradients(rows(1)),
     "gradients elsewhere": lambda look: look.gradients(rows(1), [INPUT]),
     "rerun": lambda look: look.rerun(dimmed(look), WANTED),
-    "at": lambda look: look.at((18, 20)),
+    "at": lambda look: look.at((18, 20)).__enter__(),
     "beside": lambda look: look.beside(photos(1)),
     "grid": lambda look: look.grid("inner.more"),
 }
