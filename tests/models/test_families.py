@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from finercam.contrast.contrast import PLAIN
 from finercam.explanations.answering import answer
-from finercam.methods.gradients import GradientEvidence, look
-from finercam.methods.method import find_method, signed_maps
+from finercam.methods.gradients import GradientEvidence
+from finercam.methods.method import find_method
 from finercam.models import Classifier
 from finercam.models.families import families
 from finercam.models.grid import LAYOUTS, Grid
@@ -29,7 +29,7 @@ def test_family(case: Case) -> None:
     check_what_is_found(classifier, case)
     cells = plan.cells(plan.size)
     images = photos(plan.size, cells)
-    evidence = look(classifier, images, single_classes)
+    evidence = look(classifier, images)
     check_maps(evidence, cells)
     check_batch(classifier, images, evidence)
     check_orientation(evidence, cells)
@@ -56,7 +56,7 @@ def check_maps(evidence: GradientEvidence, cells: Cell) -> None:
 
 
 def check_batch(classifier: Classifier, images: Tensor, evidence: GradientEvidence) -> None:
-    singles = [look(classifier, image[None], single_classes) for image in images[:2]]
+    singles = [look(classifier, image[None]) for image in images[:2]]
     peak = float(evidence.logits.abs().max())
     torch.testing.assert_close(
         torch.cat([one.logits for one in singles]), evidence.logits[:2], rtol=0, atol=1e-4 * peak
@@ -79,9 +79,7 @@ def check_orientation(evidence: GradientEvidence, cells: Cell) -> None:
 def check_closed_form(classifier: Classifier, images: Tensor, evidence: GradientEvidence) -> None:
     """It is used where it is exact and gives what the vector-Jacobian product gives; elsewhere it would be wrong."""
     if classifier.pooled:
-        differentiating = copy.copy(classifier)
-        object.__setattr__(differentiating, "pooled", False)
-        product = look(differentiating, images, single_classes)
+        product = look(replace(classifier, pooled=False), images)
         assert evidence.gradients is None
         assert product.gradients is not None
         assert_same(class_maps(product), class_maps(evidence))
@@ -99,7 +97,7 @@ def check_made_head(classifier: Classifier, images: Tensor, evidence: GradientEv
     feature = evidence.activations[0].mean((2, 3))
     with torch.no_grad():
         weight[:2] = feature[1:] - feature[0]
-    evidence = look(classifier, images, single_classes)
+    evidence = look(classifier, images)
     for index, corner in enumerate(far_corners(evidence.activations[0].shape[-2:])):
         maps = answer(evidence, PLAIN.ask(evidence.logits, index)).maps
         moved = maps[1 + index] - maps[0]
@@ -114,7 +112,7 @@ def check_other_size(classifier: Classifier, case: Case, size: Size) -> None:
         classifier = Classifier.of(case.build(size), image_size=size)
         check_what_is_found(classifier, case)
     cells = plan.cells(size)
-    evidence = look(classifier, photos(size, cells), single_classes)
+    evidence = look(classifier, photos(size, cells))
     check_maps(evidence, cells)
     check_orientation(evidence, cells)
 
@@ -122,12 +120,21 @@ def check_other_size(classifier: Classifier, case: Case, size: Size) -> None:
 # --- what the checks are made of ---------------------------------------------------------------------------------
 
 
+def look(classifier: Classifier, images: Tensor) -> GradientEvidence:
+    """Grad-CAM's evidence for some single classes."""
+    how = find_method("gradcam")
+    with classifier.look(images, at=how.taps(classifier)) as look:
+        evidence = how.gather(look, single_classes(look.logits))
+    assert isinstance(evidence, GradientEvidence)
+    return evidence
+
+
 def single_classes(logits: Tensor) -> Tensor:
     return torch.eye(logits.shape[1])[:CLASSES].expand(len(logits), -1, -1)
 
 
 def class_maps(evidence: GradientEvidence) -> Tensor:
-    return signed_maps(evidence, find_method("gradcam"), single_classes(evidence.logits))
+    return evidence.maps(single_classes(evidence.logits))
 
 
 def strongest(maps: Tensor) -> Cell:
@@ -179,7 +186,7 @@ def test_a_wrong_grid_is_noticed(name: str, how: str, monkeypatch: pytest.Monkey
     classifier = Classifier.of(case.build(size), image_size=size)
     images = photos(size, cells)
     right = Grid.maps
-    check_orientation(look(classifier, images, single_classes), cells)
+    check_orientation(look(classifier, images), cells)
     monkeypatch.setattr(Grid, "maps", lambda self, output, image: _BROKEN[how](right(self, output, image)))
     with pytest.raises(AssertionError, match="the patch at"):
-        check_orientation(look(classifier, images, single_classes), cells)
+        check_orientation(look(classifier, images), cells)
