@@ -490,6 +490,23 @@ def test_what_is_said(names: Any, options: dict[str, Any], said: str, saved: Any
         text(folder, names, **({"device": "cpu"} | options))
 
 
+def test_names_are_not_compared_each_with_each(saved: Any) -> None:
+    """There are lists of a million species."""
+    compared = 0
+
+    class Name(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)
+
+    names = [Name(f"bird {number}") for number in range(500)]
+    assert text(saved("ViT")[0], names, templates=BARE, device="cpu").classes == 500
+    assert compared < 10 * len(names)
+
+
 def test_a_prompt_as_long_as_the_context_is_read(saved: Any) -> None:
     assert text(saved("ViT")[0], ["red " * 10], templates=BARE, device="cpu").classes == 1
     assert text(saved("clip")[0], ["red " * 10], templates=BARE, device="cpu").classes == 1
@@ -633,11 +650,11 @@ def test_real_architectures_of_transformers(kind: str, tmp_path: Path) -> None:
     import transformers
 
     save_transformers(tmp_path, kind)
+    sizes = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
     config = {"clip": transformers.CLIPConfig, "siglip": transformers.SiglipConfig}[kind](
-        vision_config={"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
-                       "num_attention_heads": 12, "patch_size": 16, "image_size": 224},
+        vision_config={**sizes, "patch_size": 16, "image_size": 224},
         text_config={"eos_token_id": 2, "bos_token_id": 1, "pad_token_id": 0},
-    )  # fmt: skip
+    )
     torch.manual_seed(0)
     {"clip": transformers.CLIPModel, "siglip": transformers.SiglipModel}[kind](config).save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "preprocessor_config.json").read_text())
