@@ -28,17 +28,23 @@ if TYPE_CHECKING:
     from finercam.explanations.explaining import saliency as saliency
     from finercam.explanations.explanation import Explanation as Explanation
     from finercam.explanations.files import explain_files as explain_files
+    from finercam.explanations.writers import writer as writer
     from finercam.methods.evidence import Evidence as Evidence
     from finercam.methods.method import METHODS as METHODS
     from finercam.methods.method import Method as Method
     from finercam.methods.method import explainer as explainer
     from finercam.methods.method import method as method
+    from finercam.metrics.metric import METRICS as METRICS
+    from finercam.metrics.metric import metric as metric
+    from finercam.metrics.view import Needs as Needs
+    from finercam.metrics.view import View as View
     from finercam.models.classifier import Classifier as Classifier
     from finercam.models.grid import Grid as Grid
     from finercam.models.loading import load as load
     from finercam.models.look import INPUT as INPUT
     from finercam.models.look import Look as Look
     from finercam.models.run import Run as Run
+    from finercam.models.source import source as source
 
 # Loaded when first used: the command line and a plain import stay fast.
 _WHERE = {
@@ -65,6 +71,12 @@ _WHERE = {
     "Contrast": "contrast.contrast",
     "Objective": "contrast.objective",
     "FinercamError": "errors",
+    "writer": "explanations.writers",
+    "source": "models.source",
+    "Needs": "metrics.view",
+    "View": "metrics.view",
+    "METRICS": "metrics.metric",
+    "metric": "metrics.metric",
     "data_format": "data.format",
     "read_dataset": "data.reading",
 }

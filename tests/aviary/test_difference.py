@@ -7,7 +7,8 @@ import pytest
 
 from finercam import load
 from finercam.aviary import SPECIES, Aviary, look_alikes
-from finercam.aviary.studies.difference import ALONE, CONTROLS, Row, intervention, measure, summarise
+from finercam.aviary.studies.difference import ALONE, Row, intervention, measure, summarise
+from finercam.metrics.controls import CONTROLS
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ class Case:
 
     def ours(self, contrast: Contrast | Objective, method: str, target: Any = TARGET) -> Tensor:
         evidence, (question,) = gather(self.model, self.images, [contrast], target, method=method)
-        return answer(evidence, question, method).maps
+        return answer(evidence, question).maps
 
 
 @cache
@@ -229,7 +229,7 @@ def test_grad_cam_score_departs_by_how_it_resizes() -> None:
             scores = given.net(image * ((masks - low) / (high - low))[:, None])[:, TARGET]
         maps.append(torch.einsum("k,khw->hw", scores.softmax(0), a))
     assert_agrees(torch.stack(maps), theirs)
-    ours = answer(evidence, question, "scorecam-softmax").maps
+    ours = answer(evidence, question).maps
     assert float(((ours - theirs).abs().amax((1, 2)) / ours.abs().amax((1, 2))).max()) > 1e-3
 
 

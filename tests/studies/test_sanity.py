@@ -10,7 +10,7 @@ from torch import nn
 
 import finercam
 from finercam import METHODS, PLAIN, Classifier, Contrast, FinercamError, Objective, gather, saliency
-from finercam.metrics.sanity import randomised
+from finercam.studies.randomising import randomised
 from finercam.studies.sanity import RandomisedRow, class_sensitivity, randomisation, running_order, summarise
 from support.models import NETS, SIZE, PooledNet, build, classifier, photos
 

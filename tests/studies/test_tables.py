@@ -13,10 +13,10 @@ import pytest
 
 from finercam.errors import FinercamError
 from finercam.metrics.intervals import bootstrap_mean
+from finercam.metrics.metric import find_metric
 from finercam.runs.run_folder import RunFolder
 from finercam.runs.storage import Folder
 from finercam.studies.evaluate import writing
-from finercam.studies.evaluate.measures import find_measure
 from finercam.studies.evaluate.rows import to_table
 from finercam.studies.evaluate.tables import read_block
 
@@ -40,7 +40,7 @@ def write_run(folder, name="aviary", metrics=METRICS, numbers=NUMBERS, photos=6,
         "model": {"name": "net_50"}, "data": {"name": name, "photos": photos},
         "plan": {"metrics": list(metrics), "steps": 10},
     })  # fmt: skip
-    measures = [find_measure(spec, 10) for spec in metrics]
+    measures = [find_metric(spec, steps=10) for spec in metrics]
     for number, part in enumerate(parts):
         rows = []
         for i in part:
@@ -192,7 +192,7 @@ def test_parts_bring_a_column_of_consistency(tmp_path):
          "empty": False, "parts": 0.7, "parts shares": shares[i]}
         for i in range(4)
     ]  # fmt: skip
-    run.commit(0, to_table(rows, [find_measure("parts")]))
+    run.commit(0, to_table(rows, [find_metric("parts")]))
     (line,) = read_block(run.folder.uri).lines
     between = 0.02 / (math.hypot(0.5, 0.2) * math.hypot(0.1, 0.6))
     assert line.means["consistency"].mean == pytest.approx(1 - between, abs=1e-6)
@@ -224,7 +224,7 @@ def test_rows_of_other_photos_than_the_bases_are_refused(tmp_path):
     own = {"key": "a", "label": 0, "correct": True, "method": "gradcam", "empty": False, "deletion": 0.1}
     rows = [{**own, "id": 0, "contrast": "plain"}, {**own, "id": 0, "contrast": "finer"},
             {**own, "id": 1, "contrast": "plain"}]  # fmt: skip
-    table = to_table(rows, [find_measure("deletion")])
+    table = to_table(rows, [find_metric("deletion")])
     assert isinstance(table, pa.Table)
     run.commit(0, table)
     with pytest.raises(FinercamError, match="different photos"):

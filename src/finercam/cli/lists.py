@@ -25,12 +25,16 @@ def methods() -> None:
 
 
 def metrics() -> None:
-    """List the metrics of evaluate, their parameters, and what they need."""
+    """List the metrics of evaluate, which way is better, their parameters, and what they are."""
     from finercam.metrics.metric import METRICS
+    from finercam.registry import parameters_of
 
-    table = new_table("metric", "title", "better", "parameters", "needs", "source")
+    table = new_table("metric", "better", "parameters", "what it is")
     for metric in METRICS.values():
-        table.add_row(*metric.described())
+        parameters = parameters_of(metric.function).values()
+        shown = (one.name if one.default is one.empty else f"{one.name}={one.default}" for one in parameters)
+        first, *_ = (metric.function.__doc__ or "").strip().splitlines() or [""]
+        table.add_row(metric.name, metric.better or "-", " ".join(shown) or "-", first)
     show(table)
     say("\nA parameter is set as in relative-drop@0.1 or deletion@steps=20.", stderr=False)
 

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from finercam.contrast.labels import display_name
-from finercam.methods.evidence import Evidence, NotCollected
+from finercam.methods.evidence import Evidence
 from finercam.methods.maps import fuse
+from finercam.methods.span import mix, mixture_of
 
 if TYPE_CHECKING:
     from finercam.models.classifier import Classifier
@@ -49,7 +49,7 @@ class GradientEvidence(Evidence):
         function = self.how.function
         if not (self.how.linear and self.rows is not None):
             return fuse(self._per_layer(function, rows))
-        mixture = self.mixture(rows)
+        mixture = mixture_of(self.rows, rows, self.labels)
         if function not in self.row_maps:
             self.row_maps[function] = self._per_layer(function, self.rows)
         return fuse([mix(mixture, maps) for maps in self.row_maps[function]])
@@ -69,25 +69,6 @@ class GradientEvidence(Evidence):
         """Return the classes whose gradients were collected; ``None`` where the closed form has all."""
         return None if self.rows is None else self.rows.abs().amax((0, 1)).nonzero().flatten().tolist()
 
-    def mixture(self, v: Float[Tensor, "b r C"]) -> Float[Tensor, "b r m"]:
-        """Return how to mix the collected rows so that they make ``v``.
-
-        Raises:
-            NotCollected: ``v`` reaches classes outside the span of what was collected.
-        """
-        assert self.rows is not None
-        if self.rows.shape == v.shape and bool(torch.equal(self.rows, v)):
-            return torch.eye(v.shape[1], device=v.device, dtype=v.dtype).expand(len(v), -1, -1)
-        # Small and ill-suited to some accelerators: a Gram matrix of m x m, in float64 on the CPU.
-        rows, wanted = self.rows.double().cpu(), v.double().cpu()
-        gram = rows @ rows.mT
-        mixture = wanted @ rows.mT @ torch.linalg.pinv(gram, hermitian=True)
-        rest = (wanted - mixture @ rows).abs() > 1e-5 * wanted.abs().amax(2, keepdim=True)
-        missing = rest.any(1).any(0).nonzero().flatten().tolist()
-        if missing:
-            raise NotCollected(missing, [display_name(index, self.labels) for index in missing])
-        return mixture.to(v)
-
     def gradient(self, v: Float[Tensor, "b r C"]) -> tuple[Float[Tensor, "b r _K _h _w"], ...]:
         """Return the gradient of ``v . logits`` with respect to each layer's activations.
 
@@ -99,7 +80,8 @@ class GradientEvidence(Evidence):
             alpha = v.to(self.head.dtype) @ self.head / (h * w)
             return (alpha[..., None, None].expand(-1, -1, -1, h, w),)
         assert self.gradients is not None
-        mixture = self.mixture(v)
+        assert self.rows is not None
+        mixture = mixture_of(self.rows, v, self.labels)
         return tuple(mix(mixture, gradient.to(self.logits.dtype)) for gradient in self.gradients)
 
     def _per_layer(self, function: Callable[..., Tensor], rows: Tensor) -> tuple[Tensor, ...]:
@@ -123,11 +105,6 @@ def gather_gradients(look: Look, rows: Float[Tensor, "b m C"]) -> GradientEviden
 def gradient_taps(classifier: Classifier) -> tuple[str, ...]:
     """Return the target layers, or none where the closed form needs no graph."""
     return () if classifier.pooled else classifier.layers
-
-
-def mix(mixture: Float[Tensor, "b r m"], tensors: Float[Tensor, "b m *rest"]) -> Float[Tensor, "b r *rest"]:
-    """Return linear combinations of what was collected per row."""
-    return (mixture.to(tensors) @ tensors.flatten(2)).unflatten(2, tensors.shape[2:])
 
 
 def one_hot_rows(classes: Int[Tensor, "b m"], count: int, like: Float[Tensor, "*any"]) -> Float[Tensor, "b m C"]:

@@ -48,7 +48,9 @@ def altered_logits(
         try:
             found = logits(image[part], copy[part])
         except torch.OutOfMemoryError as error:
-            if copies is not None or size == 1:
+            if size == 1:
+                raise OutOfMemory("not even one altered copy fits in memory; give smaller images") from error
+            if copies is not None:
                 raise OutOfMemory(f"{size} altered copies do not fit in memory; give fewer copies per pass") from error
             size //= 2
             continue

@@ -9,7 +9,7 @@ whatever happened, the model is as it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -172,8 +172,9 @@ class Look:
                 self.copies += len(altered.image)
                 yield altered
 
-    def at(self, size: tuple[int, int], *, at: Sequence[str] = ()) -> Look:
-        """Return a look at the same images, resized bilinearly to (height, width); it ends with this one.
+    @contextmanager
+    def at(self, size: tuple[int, int], *, at: Sequence[str] = ()) -> Iterator[Look]:
+        """Look at the same images, resized bilinearly to (height, width): ``with look.at((448, 448)) as larger``.
 
         Raises:
             FinercamError: the model does not take images of that size.
@@ -181,8 +182,9 @@ class Look:
         resized = torch.nn.functional.interpolate(
             self.images, size, mode="bilinear", align_corners=False, antialias=True
         )
+        beside = self.beside(resized, at=at)
         try:
-            return self.beside(resized, at=at)
+            look = beside.__enter__()
         except FinercamError:
             raise
         except (RuntimeError, AssertionError, ValueError) as error:
@@ -191,10 +193,13 @@ class Look:
                 f"{self.classifier.name} does not take images of {size[0]} x {size[1]} pixels ({first}); it is made "
                 f"for {self.classifier.image_size[0]} x {self.classifier.image_size[1]}"
             ) from error
+        with ExitStack() as stack:
+            stack.push(beside)
+            yield look
 
-    def beside(self, images: Float[Tensor, "n 3 _H _W"], *, at: Sequence[str] = ()) -> Look:
-        """Return a look at other images, altered ones for example; it ends with this one."""
-        return self._stack.enter_context(visit(self.classifier, images, self.run, at, self._altered))
+    def beside(self, images: Float[Tensor, "n 3 _H _W"], *, at: Sequence[str] = ()) -> AbstractContextManager[Look]:
+        """Look at other images with the same model, altered ones for example: ``with look.beside(images) as other``."""
+        return visit(self.classifier, images, self.run, at, self._altered)
 
     def grid(self, layer: str) -> Grid:
         """Return how a layer's output lies over the image.

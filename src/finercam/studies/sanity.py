@@ -24,11 +24,12 @@ from finercam.explanations.answering import answer, ask, gather
 from finercam.methods.gradients import GradientEvidence, forward, look
 from finercam.methods.method import Method, find_method
 from finercam.methods.scores import ScoreEvidence
+from finercam.metrics.correlation import correlation, rank_correlation
 from finercam.metrics.intervals import Mean, bootstrap_mean
-from finercam.metrics.sanity import correlation, randomised, rank_correlation, weighted_layers
 from finercam.models import Classifier
 from finercam.models.passes import forward_pass
 from finercam.models.undisturbed import undisturbed
+from finercam.studies.randomising import randomised, weighted_layers
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def randomisation(
 ) -> list[RandomisedRow]:
     """Return how alike each image's map is to that of the network with layers made random: the lower, the better.
 
-    MPRT (arXiv 1810.03292), or with ``samples`` sMPRT (arXiv 2401.06465); see ``finercam.metrics.sanity``. The
+    MPRT (arXiv 1810.03292), or with ``samples`` sMPRT (arXiv 2401.06465); see ``finercam.studies.randomising``. The
     question stays the same row of coefficients throughout: targets and references are those of the intact network,
     as random logits would name others. The classifier is not changed.
 
@@ -141,7 +142,7 @@ def randomisation(
         contrast, method: what is asked and how it is answered; Finer-CAM if left out.
         targets: as for ``gather``; the top prediction if left out.
         layers: dotted names from the input to the output; all with weights, as they run, if left out.
-        order, redraw, seed: as for ``finercam.metrics.sanity.randomised``.
+        order, redraw, seed: as for ``finercam.studies.randomising.randomised``.
         samples: maps are the mean over so many noisy copies of each image; 0 takes the image as it is.
         noise: standard deviation of that noise, as a share of the image's range of values.
         batch_size: images per run.

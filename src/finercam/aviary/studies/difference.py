@@ -22,13 +22,13 @@ from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.explanations.answering import answer, ask, gather
 from finercam.explanations.explaining import preprocess
 from finercam.methods.method import find_method
+from finercam.metrics.controls import controls
 from finercam.metrics.intervals import Mean, bootstrap_mean
 from finercam.metrics.localization import average_precision, energy_inside
 from finercam.models import Classifier
 
 #: Shown as the base method's own row in tables.
 ALONE = "alone"
-CONTROLS = ("random", "blurred random", "centre")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _measure_batch(
     told_apart = [s.differences[SPECIES[d].name] for s, d in zip(samples.values(), others, strict=True)]
     truth = torch.stack([torch.from_numpy(mask) for mask in told_apart]).to(logits.device)
     maps: dict[tuple[str, str], Tensor] = {
-        (name, ""): control.to(logits) for name, control in _controls(truth.shape, list(samples)).items()
+        (name, ""): control.to(logits) for name, control in controls(list(samples), classifier.image_size).items()
     }
     for name in methods:
         how = find_method(name)
@@ -152,22 +152,6 @@ def _stack(classifier: Classifier, pictures: Iterable[NDArray[Any]]) -> Tensor:
 def _margins(logits: Tensor, targets: Sequence[int], others: Sequence[int]) -> Tensor:
     rows = torch.arange(len(targets), device=logits.device)
     return logits[rows, torch.tensor(targets)] - logits[rows, torch.tensor(others)]
-
-
-def _controls(shape: Sequence[int], indices: Sequence[int]) -> dict[str, Float[Tensor, "b H W"]]:
-    """Return maps that know nothing of the network: what any method must beat."""
-    height, width = shape[1:]
-    noise = torch.stack([
-        torch.rand(height, width, generator=torch.Generator().manual_seed(index)) for index in indices
-    ])  # fmt: skip
-    # As coarse as a map of 8 x 8 cells.
-    coarse = torch.nn.functional.avg_pool2d(noise[:, None], (height // 8, width // 8))
-    blurred = torch.nn.functional.interpolate(coarse - coarse.amin((2, 3), True), (height, width), mode="bilinear")[
-        :, 0
-    ]
-    ys, xs = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)[None]
-    centre = torch.exp(-2 * (ys**2 + xs**2)).expand(len(indices), -1, -1)
-    return dict(zip(CONTROLS, (noise, blurred, centre), strict=True))
 
 
 @dataclass(frozen=True)

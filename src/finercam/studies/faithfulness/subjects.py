@@ -16,7 +16,7 @@ from finercam.data.format import FORMATS
 from finercam.data.placement import Placement
 from finercam.data.reading import read_dataset
 from finercam.errors import FinercamError
-from finercam.metrics.parts import near_parts, part_radius
+from finercam.metrics.points import near_parts, part_radius
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,7 @@
-"""Does a map depend on the class it is asked about, and on what the network has learned?
+"""Networks made random layer by layer, for the *parameter randomisation* test (MPRT; Adebayo et al., arXiv 1810.03292).
 
-*Class sensitivity*: how alike are the maps of two classes for one image (the lower the better)? *Parameter
-randomisation* (MPRT; Adebayo et al., arXiv 1810.03292): how alike are the maps of a network and of the same network
-with weights made random, layer by layer? A map that stays the same shows the image, not the network. This file
-compares maps and makes networks random; ``finercam.studies.sanity`` puts both together.
+How alike are the maps of a network and of the same network with weights made random? A map that stays the same shows
+the image, not the network. ``finercam.studies.sanity`` asks that; this file makes the networks.
 
 Hedström et al. (arXiv 2401.06465) find plain MPRT confounded: from the top down, untouched lower layers keep passing
 on what is in the image, and noise in either map lowers any similarity. So ``order="bottom-up"`` is here too, and the
@@ -18,7 +16,6 @@ import copy
 from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from finercam.errors import FinercamError, nearest
@@ -29,41 +26,6 @@ REDRAWS = ("shuffle", "reset")
 
 #: Buffers that were learned (of batch norms, also of those that are frozen). Others hold masks and positions.
 _LEARNED = ("running_mean", "running_var", "weight", "bias")
-
-
-def rank_correlation(first: Float[Tensor, "b h w"], second: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
-    """Return Spearman's correlation of two maps of each image, -1 to 1.
-
-    That of the pixels' ranks, pixels of one value sharing their mean rank. No increasing change of either map matters.
-    NaN where a map is constant (an empty one is) or has a NaN in it: such a map ranks nothing.
-    """
-    return correlation(_mean_ranks(first), _mean_ranks(second)).to(first.dtype)
-
-
-def correlation(first: Float[Tensor, "b h w"], second: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
-    """Return Pearson's correlation of two maps of each image, -1 to 1.
-
-    Unlike the ranks' it weighs a pixel by how far it stands out. It needs neither the scaling to a common range nor
-    the window and constants of SSIM, which on maps of smoothly resized cells decide much of the result. NaN where a
-    map is constant (an empty one is) or has a NaN in it.
-    """
-    a, b = first.flatten(1).double(), second.flatten(1).double()
-    # The rounded mean of a constant may differ from it.
-    varied = (a.amax(1) > a.amin(1)) & (b.amax(1) > b.amin(1))
-    a, b = (nn.functional.normalize(v - v.mean(1, keepdim=True), dim=1, eps=0.0) for v in (a, b))
-    return (a * b).sum(1).clamp(-1, 1).masked_fill(~varied, torch.nan).to(first.dtype)
-
-
-def _mean_ranks(maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
-    """Return each pixel's rank from the smallest, equal pixels sharing the mean of theirs; NaN for a map with NaN."""
-    value, order = maps.flatten(1).sort(dim=1)
-    place = torch.arange(value.shape[1], device=value.device).expand_as(value)
-    differs = value[:, 1:] != value[:, :-1]
-    edge = torch.ones_like(differs[:, :1])
-    first = torch.where(torch.cat([edge, differs], 1), place, 0).cummax(1).values
-    last = torch.where(torch.cat([differs, edge], 1), place, place.shape[1]).flip(1).cummin(1).values.flip(1)
-    ranks = torch.empty_like(value, dtype=torch.float64).scatter_(1, order, (first + last).double() / 2)
-    return ranks.masked_fill(maps.flatten(1).isnan().any(1, keepdim=True), torch.nan).unflatten(1, maps.shape[1:])
 
 
 def weighted_layers(module: nn.Module) -> list[str]:
