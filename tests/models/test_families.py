@@ -11,12 +11,12 @@ from torch import Tensor
 from finercam.contrast.contrast import PLAIN
 from finercam.explanations.answering import answer
 from finercam.methods.gradients import GradientEvidence
-from finercam.methods.method import find_method
 from finercam.models import Classifier
 from finercam.models.families import families
 from finercam.models.grid import LAYOUTS, Grid
 from models.plans import CLASSES, Size
 from models.zoo import Case, Cell, cases, far_corners, photos
+from support.looking import look
 
 ALL = [pytest.param(case, id=case.id, marks=[pytest.mark.slow] if case.slow else []) for case in cases()]
 BY_ID = {case.id: case for case in cases()}
@@ -29,7 +29,7 @@ def test_family(case: Case) -> None:
     check_what_is_found(classifier, case)
     cells = plan.cells(plan.size)
     images = photos(plan.size, cells)
-    evidence = look(classifier, images)
+    evidence = look(classifier, images, single_classes)
     check_maps(evidence, cells)
     check_batch(classifier, images, evidence)
     check_orientation(evidence, cells)
@@ -56,7 +56,7 @@ def check_maps(evidence: GradientEvidence, cells: Cell) -> None:
 
 
 def check_batch(classifier: Classifier, images: Tensor, evidence: GradientEvidence) -> None:
-    singles = [look(classifier, image[None]) for image in images[:2]]
+    singles = [look(classifier, image[None], single_classes) for image in images[:2]]
     peak = float(evidence.logits.abs().max())
     torch.testing.assert_close(
         torch.cat([one.logits for one in singles]), evidence.logits[:2], rtol=0, atol=1e-4 * peak
@@ -79,7 +79,7 @@ def check_orientation(evidence: GradientEvidence, cells: Cell) -> None:
 def check_closed_form(classifier: Classifier, images: Tensor, evidence: GradientEvidence) -> None:
     """It is used where it is exact and gives what the vector-Jacobian product gives; elsewhere it would be wrong."""
     if classifier.pooled:
-        product = look(replace(classifier, pooled=False), images)
+        product = look(replace(classifier, pooled=False), images, single_classes)
         assert evidence.gradients is None
         assert product.gradients is not None
         assert_same(class_maps(product), class_maps(evidence))
@@ -97,7 +97,7 @@ def check_made_head(classifier: Classifier, images: Tensor, evidence: GradientEv
     feature = evidence.activations[0].mean((2, 3))
     with torch.no_grad():
         weight[:2] = feature[1:] - feature[0]
-    evidence = look(classifier, images)
+    evidence = look(classifier, images, single_classes)
     for index, corner in enumerate(far_corners(evidence.activations[0].shape[-2:])):
         maps = answer(evidence, PLAIN.ask(evidence.logits, index)).maps
         moved = maps[1 + index] - maps[0]
@@ -112,21 +112,12 @@ def check_other_size(classifier: Classifier, case: Case, size: Size) -> None:
         classifier = Classifier.of(case.build(size), image_size=size)
         check_what_is_found(classifier, case)
     cells = plan.cells(size)
-    evidence = look(classifier, photos(size, cells))
+    evidence = look(classifier, photos(size, cells), single_classes)
     check_maps(evidence, cells)
     check_orientation(evidence, cells)
 
 
 # --- what the checks are made of ---------------------------------------------------------------------------------
-
-
-def look(classifier: Classifier, images: Tensor) -> GradientEvidence:
-    """Grad-CAM's evidence for some single classes."""
-    how = find_method("gradcam")
-    with classifier.look(images, at=how.taps(classifier)) as look:
-        evidence = how.gather(look, single_classes(look.logits))
-    assert isinstance(evidence, GradientEvidence)
-    return evidence
 
 
 def single_classes(logits: Tensor) -> Tensor:
@@ -186,7 +177,7 @@ def test_a_wrong_grid_is_noticed(name: str, how: str, monkeypatch: pytest.Monkey
     classifier = Classifier.of(case.build(size), image_size=size)
     images = photos(size, cells)
     right = Grid.maps
-    check_orientation(look(classifier, images), cells)
+    check_orientation(look(classifier, images, single_classes), cells)
     monkeypatch.setattr(Grid, "maps", lambda self, output, image: _BROKEN[how](right(self, output, image)))
     with pytest.raises(AssertionError, match="the patch at"):
-        check_orientation(look(classifier, images), cells)
+        check_orientation(look(classifier, images, single_classes), cells)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from finercam.cli.console import counted, new_table, progress, say, show
+from finercam.cli.console import followed, new_table, progress, say, show
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from finercam.aviary.drawing import Progress as Stage
-    from finercam.aviary.studies import concepts
+    from finercam.aviary.studies import concept_rows
     from finercam.aviary.studies.difference import Row
     from finercam.metrics.intervals import Mean
 
@@ -66,7 +66,8 @@ def train(
     found = evaluate(result.folder)
     print(
         f"{result.folder}: {result.parameters} weights, {result.size} bytes, drawn in {result.seconds_drawing:.0f} s, "
-        f"trained in {result.seconds_training:.0f} s; {100 * found.top1:.2f} % of {found.n} fresh birds named rightly"
+        f"trained in {result.seconds_training:.0f} s; {100 * found.top1:.2f} % of {found.n} fresh birds correctly "
+        "classified"
     )
     if biased:
         kept = evaluate(result.folder, biased=True)
@@ -80,6 +81,7 @@ def measure(
     seed: Annotated[int, typer.Option(help="Other seeds give other birds.")] = 1,
     methods: Annotated[str, typer.Option(help="CAM methods, separated by commas.")] = "gradcam,layercam,hirescam",
     biased: Annotated[bool, typer.Option("--biased", help="Birds whose background goes with the species.")] = False,
+    out: Annotated[str | None, typer.Option(help="Folder that keeps the rows; the same command resumes there.")] = None,
 ) -> None:
     """Measure accuracy, and whether the maps show the true difference between look-alikes."""
     from finercam.aviary import Aviary, label_names
@@ -93,19 +95,22 @@ def measure(
     names = [find_method(name.strip()).name for name in methods.split(",")]
     classifier = load(model)
     if classifier.labels is None or classifier.labels.names != tuple(label_names):
-        raise FinercamError(f"{model} is no classifier of the aviary's {len(label_names)} species")
+        raise FinercamError(f"{model} is not a classifier of the aviary's {len(label_names)} species")
     birds = Aviary(split="test", n=images, seed=seed, biased=biased)
     found = evaluate(classifier.module, images, seed=seed, biased=biased)
     confused = [f"{true} as {said} {count}x" for true, said, count in found.confusions[:8]]
     say(
-        f"{100 * found.top1:.2f} % of {found.n} fresh birds named rightly, {100 * found.inside_family:.2f} % inside "
-        f"their family; confused: {', '.join(confused) or 'none'}",
+        f"{100 * found.top1:.2f} % of {found.n} fresh birds correctly classified, {100 * found.inside_family:.2f} % "
+        f"within their family; confused: {', '.join(confused) or 'none'}",
         stderr=False,
     )
-    with counted("explaining", images) as bar:
-        rows = measure_birds(classifier, birds, methods=names, advance=bar)
-    right = {row.index for row in rows if row.correct}
-    say(f"{len(right)} birds named rightly with the difference in sight, against the nearest look-alike:", stderr=False)
+    with followed("explaining") as advance:
+        rows = measure_birds(classifier, birds, methods=names, out=out, advance=advance)
+    right = {row.id for row in rows if row.correct}
+    say(
+        f"{len(right)} correctly classified birds whose difference is in sight, against the nearest look-alike:",
+        stderr=False,
+    )
     show(difference_table(rows))
     changed = intervention(rows)
     say(
@@ -145,10 +150,12 @@ def measure_concepts(
     base: Annotated[str, typer.Option(help="What concepts are compared with.")] = "a bird",
     method: Annotated[str, typer.Option(help="A CAM method.")] = "gradcam",
     gammas: Annotated[str, typer.Option(help="Strengths of the comparison, separated by commas.")] = "0.6,1",
+    out: Annotated[str | None, typer.Option(help="Folder that keeps the rows; the same command resumes there.")] = None,
 ) -> None:
     """Measure whether concepts in words are found on the part they are seen on, alone and against a base."""
     from finercam.aviary import Aviary
-    from finercam.aviary.studies.concepts import concept_classifier, measure, zero_shot
+    from finercam.aviary.studies.concepts import concept_classifier, measure
+    from finercam.aviary.studies.zero_shot import zero_shot
     from finercam.errors import FinercamError
 
     try:
@@ -160,12 +167,12 @@ def measure_concepts(
     birds = Aviary(split="test", n=images, seed=seed, size=classifier.image_size[0])
     found = zero_shot(model, birds)
     say(
-        f"{100 * found.species:.1f} % of {found.n} fresh birds named rightly without training; of the traits' values "
-        f"{100 * found.trait:.1f} %",
+        f"{100 * found.species:.1f} % of {found.n} fresh birds correctly classified without training; of the traits' "
+        f"values {100 * found.trait:.1f} %",
         stderr=False,
     )
-    with counted("explaining", images) as bar:
-        rows = measure(classifier, birds, method=method, gammas=strengths, advance=bar)
+    with followed("explaining") as advance:
+        rows = measure(classifier, birds, method=method, gammas=strengths, out=out, advance=advance)
     show(concept_table(rows))
     for line in trait_counts(rows):
         say(line, stderr=False)
@@ -208,9 +215,9 @@ def _shown(mean: Mean | None, sign: str = "", intervals: bool = True) -> str:
     return f"{mean.mean:{sign}.3f}{between}"
 
 
-def concept_table(rows: Sequence[concepts.Row]) -> Table:
+def concept_table(rows: Sequence[concept_rows.Row]) -> Table:
     """Return the table of concepts found on their part, over all traits and for each attribute."""
-    from finercam.aviary.studies.concepts import summarise
+    from finercam.aviary.studies.concept_rows import summarise
 
     table = new_table("trait", "contrast", "birds", "area", "on part", "gain", "av. precision", "gain")
     for line in (*summarise(rows), *summarise(rows, "attribute")):
@@ -227,11 +234,11 @@ def concept_table(rows: Sequence[concepts.Row]) -> Table:
     return table
 
 
-def trait_counts(rows: Sequence[concepts.Row]) -> list[str]:
+def trait_counts(rows: Sequence[concept_rows.Row]) -> list[str]:
     """Say for how many traits comparing with the base helps: where the whole interval of the gain lies above 0."""
-    from finercam.aviary.studies.concepts import summarise
+    from finercam.aviary.studies.concept_rows import summarise
 
-    by_contrast: dict[str, list[concepts.Summary]] = {}
+    by_contrast: dict[str, list[concept_rows.Summary]] = {}
     for line in summarise(rows, "trait"):
         if line.precision_gain is not None:
             by_contrast.setdefault(line.contrast, []).append(line)

@@ -13,7 +13,7 @@ from finercam.cli.classes import model_classes
 from finercam.cli.console import progress, say
 
 if TYPE_CHECKING:
-    from finercam.studies.evaluate.evaluating import Finished, Progress
+    from finercam.runs.engine import Finished, Progress
     from finercam.studies.evaluate.tables import Block
 
 
@@ -23,7 +23,9 @@ def evaluate(
     ],
     model: Annotated[str, typer.Option(help="As for explain; 'aviary' is the embedded one.")],
     out: Annotated[str, typer.Option(help="Folder of the run, or a URI such as s3://bucket/run.")],
-    methods: Annotated[str, typer.Option(help="CAM methods, separated by commas.")] = "gradcam",
+    methods: Annotated[
+        str, typer.Option(help="CAM methods, separated by commas; maps:DIR measures another tool's.")
+    ] = "gradcam",
     contrasts: Annotated[str, typer.Option(help="plain, finer.")] = "plain,finer",
     gamma: Annotated[str | None, typer.Option(help="Comparison strengths. [default: 0.6]", show_default=False)] = None,
     references: Annotated[str, typer.Option(help="How many look-alikes; several numbers are compared.")] = "3",
@@ -54,7 +56,7 @@ def evaluate(
     images: Annotated[int | None, typer.Option(help="Draw this many photos.")] = None,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
     only_correct: Annotated[
-        bool, typer.Option("--only-correct", help="Explain only photos that the model names rightly.")
+        bool, typer.Option("--only-correct", help="Explain only photos that the model classifies correctly.")
     ] = False,
     engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
     workers: Annotated[
@@ -79,9 +81,16 @@ def evaluate(
     """
     from finercam.data.reading import read_dataset
     from finercam.errors import FinercamError, nearest
+    from finercam.metrics.metric import default_metrics
     from finercam.models import load
-    from finercam.studies.evaluate.measures import default_measures
-    from finercam.studies.evaluate.plan import Plan, contrasts_of
+    from finercam.models.run import Run
+    from finercam.runs.engine import run_study
+    from finercam.runs.job import Engine
+    from finercam.runs.loaded import loaded_classifier
+    from finercam.runs.local import Local
+    from finercam.runs.on_ray import OnRay
+    from finercam.studies.evaluate.contrasts import contrasts_of
+    from finercam.studies.evaluate.evaluation import Evaluation
 
     if engine not in ("local", "ray"):
         raise FinercamError(f"engine is {engine!r}; {nearest(engine, ('local', 'ray'))}")
@@ -94,38 +103,27 @@ def evaluate(
         aggregates=listed(aggregate),
     )
     data = read_dataset(dataset, split, images, seed)
-    plan = Plan(
+    study = Evaluation(
         methods=tuple(listed(methods)),
         contrasts=asked,
-        metrics=default_measures(data.regions) if metrics is None else tuple(listed(metrics)),
+        metrics=default_metrics(data.regions) if metrics is None else tuple(listed(metrics)),
         target=target,
         only_correct=only_correct,
         steps=steps,
         fill=fill,
-        precision=precision,
-        batch_size=batch_size,
-        copies=copies,
     )
+    run = Run(precision, batch_size, copies)
+    options = {"layer": layer, "device": device, "revision": revision}
     classifier = load(model, layer=layer, device=device, revision=revision)
     # Predicted classes are explained whatever the photo is of.
     skip = skip_unmatched or target == "predicted"
     targets = model_classes(classifier, data, classes, skip)
-    if engine == "ray":
-        from finercam.studies.evaluate.on_ray import evaluate_on_ray
-
-        options = {"layer": layer, "device": device, "revision": revision}
-        with _stopping(), _Bar() as bar:
-            finished = evaluate_on_ray(
-                classifier, model, options, data, plan, out, targets,
-                actors=workers, address=ray_address, gpus=gpus, retry_failed=retry_failed, advance=bar,
-            )  # fmt: skip
-    else:
-        from finercam.studies.evaluate.evaluating import evaluate as evaluate_here
-
-        with _stopping(), _Bar() as bar:
-            finished = evaluate_here(
-                classifier, data, plan, out, targets, workers=workers, retry_failed=retry_failed, advance=bar
-            )
+    where: Engine = OnRay(workers, ray_address, gpus) if engine == "ray" else Local(workers)
+    with _stopping(), _Bar() as bar:
+        finished = run_study(
+            study, loaded_classifier(classifier, model, options), data, out, targets,
+            run=run, engine=where, retry_failed=retry_failed, advance=bar,
+        )  # fmt: skip
     _profile(finished)
     blocks = write_tables([out], out)
     _print(blocks, out)
@@ -136,7 +134,7 @@ def table(
     runs: Annotated[list[str], typer.Argument(help="The --out folders of evaluations.")],
     out: Annotated[str | None, typer.Option(help="Folder for table.md, table.csv and table.tex.")] = None,
     only_correct: Annotated[
-        bool, typer.Option("--only-correct", help="Count only photos that the model names rightly.")
+        bool, typer.Option("--only-correct", help="Count only photos that the model classifies correctly.")
     ] = False,
 ) -> None:
     """Make tables from the rows of evaluations, without running anything; several are put together."""

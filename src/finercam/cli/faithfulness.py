@@ -11,16 +11,20 @@ import typer
 from finercam.cli.classes import model_classes
 
 if TYPE_CHECKING:
-    from finercam.data.dataset import Item
-    from finercam.models import Classifier
-    from finercam.studies.faithfulness.examining import Examined
-    from finercam.studies.faithfulness.subjects import Subject
+    from finercam.data.dataset import Dataset, Item
+    from finercam.models.classifier import Classifier
+    from finercam.models.run import Run
+    from finercam.runs.loaded import Loaded
+    from finercam.studies.faithfulness.examined import Examined
+    from finercam.studies.faithfulness.study import Faithfulness
 
 
 def faithfulness(
     dataset: Annotated[str, typer.Argument(help="cub:DIR, aviary, aviary:biased: classes with attributes.")],
     model: Annotated[str, typer.Option(help="As for explain; 'aviary' is the embedded one.")],
-    out: Annotated[Path, typer.Option(help="Folder for report.md, faithfulness.png, findings.csv and rows.csv.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for report.md, faithfulness.png, findings.csv, rows.csv and the run.")
+    ],
     clip: Annotated[
         str | None,
         typer.Option(
@@ -30,7 +34,7 @@ def faithfulness(
     ] = None,
     base: Annotated[str, typer.Option(help="What attributes are compared with in words.")] = "bird",
     against: Annotated[
-        str | None, typer.Option(help="Class of the data set to hold all photos against. [default: the most similar]")
+        str | None, typer.Option(help="Class of the data set to compare all photos with. [default: the most similar]")
     ] = None,
     attributes: Annotated[int, typer.Option(help="How many attributes of the largest difference.")] = 3,
     method: Annotated[str, typer.Option(help="gradcam, layercam, hirescam, scorecam, ...")] = "gradcam",
@@ -52,19 +56,21 @@ def faithfulness(
 ) -> None:
     """Examine whether a classifier uses the attributes in which a class differs from the most similar one.
 
-    For each photo its map against the similar class is held against the attributes that differ most, and against
+    For each photo its map against the similar class is compared with the attributes that differ most, and with
     chance: what the map has for attributes that do not differ. The verdict names what is used, what is ignored, and
     what is looked at instead.
     """
-    from finercam.cli.console import counted, say
+    from finercam.cli.console import followed, say
     from finercam.contrast.labels import Labels
     from finercam.errors import FinercamError
-    from finercam.files import whole
     from finercam.models import load
+    from finercam.models.run import Run
+    from finercam.runs.engine import run_study
+    from finercam.runs.loaded import loaded_classifier
     from finercam.studies.faithfulness import writing
-    from finercam.studies.faithfulness.examining import Examiner
+    from finercam.studies.faithfulness.examined import read_examined
+    from finercam.studies.faithfulness.study import Faithfulness
     from finercam.studies.faithfulness.subjects import read_subject
-    from finercam.studies.faithfulness.verdicts import judge, judge_pairs
     from finercam.studies.faithfulness.wording import TextMaps
 
     for option, given in (("attributes", attributes), ("batch-size", batch_size)):
@@ -75,31 +81,25 @@ def faithfulness(
     subject = read_subject(dataset, split, images, seed)
     names = subject.dataset.class_names
     label = None if against is None else Labels(names).index(against)
-    classifier = load(model, layer=layer, device=device, revision=revision)
+    options = {"layer": layer, "device": device, "revision": revision}
+    classifier = load(model, **options)
     targets = model_classes(classifier, subject.dataset, classes, skip_unmatched)
     if label is not None and targets[label] < 0:
         raise FinercamError(f"--against {names[label]!r} is a class that {model} does not have")
     words = None
     if clip is not None:
         words = TextMaps(clip, subject.attributes, base=base, gamma=gamma, method=method, device=device)
-    examiner = Examiner(classifier, subject, targets, words, label, method, gamma, attributes)
-    examined = []
-    with counted("examining", sum(1 for _ in examiner.items())) as bar:
-        for one in examiner.examine(batch_size):
-            examined.append(one)
-            bar(1)
-    judgements = [judge(examined), *judge_pairs(examined)]
+    study = Faithfulness(subject.places, tuple(targets), words, label, method, gamma, attributes)
+    here, run = loaded_classifier(classifier, model, options), Run(images=batch_size)
+    with followed("examining") as advance:
+        finished = run_study(study, here, subject.dataset, str(out), targets, run=run, advance=advance)
+    examined, judgements = read_examined(finished.rows), study.summary(finished.rows)
+    for key, error in finished.rows.failed:
+        say(f"failed: {key}: {error}")
     heading = f"What {model} looks at in {dataset}, gamma {gamma:g}"
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-        ("report.md", writing.to_markdown(judgements, names, heading, words is not None)),
-        ("findings.csv", writing.findings_csv(judgements, names)),
-        ("rows.csv", writing.rows_csv(examined, names)),
-    ):
-        with whole(out / name) as aside:
-            aside.write_text(content, encoding="utf-8")
+    writing.write(out, judgements, examined, finished.rows.failed, names, heading, words is not None)
     if pictures > 0:
-        _draw(examined, subject, classifier, pictures, attributes, out / "faithfulness.png")
+        _draw(study, here, run, subject.dataset, examined, pictures, out / "faithfulness.png")
     for pair in judgements[1:]:
         print(f"{writing.title_of(pair, names)} ({pair.photos} photos): {pair.sentence()}")
     print(f"All {judgements[0].photos} photos: {judgements[0].sentence()}")
@@ -107,24 +107,35 @@ def faithfulness(
 
 
 def _draw(
-    examined: Sequence[Examined], subject: Subject, classifier: Classifier, pictures: int, most: int, path: Path
+    study: Faithfulness,
+    model: Loaded[Classifier],
+    run: Run,
+    dataset: Dataset,
+    examined: Sequence[Examined],
+    pictures: int,
+    path: Path,
 ) -> None:
+    """Draw a few photos with their maps, which are made again: rows hold numbers only."""
     from finercam.contrast.labels import short_names
     from finercam.files import whole
     from finercam.report.faithfulness import Example, draw_examples
+    from finercam.studies.faithfulness.study import look_again
 
     chosen: dict[tuple[int, int], Examined] = {}
-    # One of each pair of classes, rather one that is named rightly.
+    # One of each pair of classes, rather one that is correctly classified.
     for one in sorted(examined, key=lambda one: not one.correct):
         chosen.setdefault((one.target, one.other), one)
+    shown = list(chosen.values())[:pictures]
     firsts: dict[int, Item] = {}
-    for item in subject.dataset.items():
+    for item in dataset.items():
         firsts.setdefault(item.label, item)
     examples = []
-    for one in list(chosen.values())[:pictures]:
-        target, other = short_names([subject.dataset.class_names[label] for label in (one.target, one.other)])
-        photo = subject.dataset.open(firsts[one.other]).photo if one.other in firsts else None
-        examples.append(Example(one, target, other, photo))
+    for seen in look_again(study, model, run, dataset, [one.key for one in shown]):
+        labels = seen.examined.target, seen.examined.other
+        target, other = short_names([dataset.class_names[label] for label in labels])
+        photo = dataset.open(firsts[labels[1]]).photo if labels[1] in firsts else None
+        examples.append(Example(seen, target, other, photo))
     if examples:
+        preprocessing = model.preprocessing
         with whole(path) as aside:
-            draw_examples(examples, classifier.mean, classifier.std, most).save(aside)
+            draw_examples(examples, preprocessing.mean, preprocessing.std, study.count).save(aside)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,8 @@ from finercam.runs.storage import Folder
 
 RUN = "run.json"
 ROWS = "rows"
+#: What a part's file says of itself: the numbers of the items that have no row, in JSON.
+WITHOUT_ROWS = b"finercam.without_rows"
 #: Parts looked into at once: an object store takes a tenth of a second for each, whatever its size.
 _AT_ONCE = 16
 
@@ -116,11 +118,15 @@ class RunFolder:
             self.folder.remove(_path(part))
         return len(failed)
 
-    def check(self, manifest: Manifest) -> None:
-        """Raise unless every photo of the manifest is in the rows, in its own part only.
+    def check(self, manifest: Manifest, row_key: Sequence[str] = ()) -> None:
+        """Raise unless every item of the manifest is accounted for, once and in its own part only.
+
+        Args:
+            manifest: the run's.
+            row_key: columns that tell an item's rows from each other.
 
         Raises:
-            FinercamError: photos are missing or are there twice.
+            FinercamError: items are missing or are there twice.
         """
         there = set(self.parts())
         missing = sorted(set(range(manifest.parts)) - there)
@@ -132,15 +138,16 @@ class RunFolder:
         strange = sorted(there - set(range(manifest.parts)))
         if strange:
             raise FinercamError(f"{self.folder.uri}/{ROWS} holds parts that are none of this run's: {strange[:5]}")
-        columns = ["id", "method", "contrast"]
+        columns = ["id", *row_key]
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            # A photo's number is its place in the manifest, so a part's are known without reading that.
+            # An item's number is its place in the manifest, so a part's are known without reading that.
             start = 0
             for part, table in enumerate(threads.map(lambda part: self._read(part, columns), range(manifest.parts))):
                 size = manifest.size(part)
-                ids = set(table["id"].to_pylist())
+                without = json.loads((table.schema.metadata or {}).get(WITHOUT_ROWS, b"[]"))
+                ids = [*set(table["id"].to_pylist()), *without]
                 distinct = table.group_by(columns).aggregate([]).num_rows
-                if ids != set(range(start, start + size)) or distinct != table.num_rows:
+                if sorted(ids) != list(range(start, start + size)) or distinct != table.num_rows:
                     raise FinercamError(
                         f"part {part} of {self.folder.uri} does not hold each of its photos once; remove "
                         f"{_path(part)} and run the same command again"
