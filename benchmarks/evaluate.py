@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from finercam.studies.evaluate.evaluating import evaluate
+from finercam.studies.evaluate.plan import Plan
 from torch import Tensor, nn
 
 from benchmarks.cams import machine
@@ -31,8 +33,6 @@ from finercam.data.placement import Placer
 from finercam.data.reading import read_dataset
 from finercam.metrics.localization import energy_inside
 from finercam.runs.memory import keep_memory
-from finercam.studies.evaluate.evaluating import evaluate
-from finercam.studies.evaluate.plan import Plan
 
 import_torchvision()
 

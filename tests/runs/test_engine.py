@@ -235,7 +235,7 @@ def test_an_engine_that_does_not_do_its_parts_is_found_out(tmp_path):
             for _ in job.parts:
                 yield Done(1, 0)
 
-    with pytest.raises(FinercamError, match="1 of 1 parts of .* are missing"):
+    with pytest.raises(FinercamError, match=r"1 of 1 parts of .* are missing"):
         run_study(Corners(), model(), data(), str(tmp_path), engine=Lazy())
 
 

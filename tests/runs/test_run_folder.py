@@ -57,6 +57,18 @@ def test_a_folder_is_claimed_once_and_known_again(tmp_path):
     assert run.fingerprint == FINGERPRINT
 
 
+def test_a_folder_is_taken_from_another_run_only_where_that_is_asked_for(tmp_path, run):
+    other = {**FINGERPRINT, "more": 1}
+    assert run.claim(other, replace=True) is False
+    assert run.fingerprint == other
+    assert run.claim(other, replace=True) is True
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "thesis.txt").touch()
+    with pytest.raises(FinercamError, match="holds something already"):
+        RunFolder(Folder(str(full))).claim(other, replace=True)
+
+
 def test_what_differs_is_listed(run):
     other = {
         "model": {"name": "net", "weights": "b" * 64},

@@ -187,7 +187,8 @@ def test_a_run_in_which_every_photo_failed(tmp_path):
 def test_parts_bring_a_column_of_consistency(tmp_path):
     run = RunFolder(Folder(str(tmp_path / "run")))
     run.claim({
-        "study": "evaluate", "model": {"name": "net"}, "data": {"name": "birds", "photos": 4}, "plan": {"metrics": ["parts"], "steps": 10},
+        "study": "evaluate", "model": {"name": "net"}, "data": {"name": "birds", "photos": 4},
+        "plan": {"metrics": ["parts"], "steps": 10},
     })  # fmt: skip
     shares = [[0.5, 0.2, 0.0], [0.5, 0.2, 0.0], [0.0, 0.1, 0.6], [0.0, 0.1, 0.6]]
     rows = [

@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from finercam.aviary import SPECIES, Aviary, label_names, look_alikes
-from finercam.aviary.commands import difference_table
 from finercam.aviary.studies.difference import intervention, measure, summarise
+from finercam.aviary.tables import difference_table
 from finercam.cli.console import followed, say, show
 from finercam.errors import FinercamError
 from finercam.explanations.explaining import explain

@@ -81,11 +81,3 @@ def followed(what: str) -> Iterator[Callable[[Come], None]]:
     with progress() as bar:
         task = bar.add_task(what, total=None)
         yield lambda come: bar.update(task, total=come.photos, completed=come.done)
-
-
-@contextmanager
-def counted(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Give a function that advances a bar by so many."""
-    with progress() as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.advance(task, done)

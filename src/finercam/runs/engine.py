@@ -132,7 +132,7 @@ def _set_up(
     known = (folder.fingerprint or {}).get("photos per part")
     part_size = known if isinstance(known, int) and known > 0 else 0
     if not part_size:
-        part_size = manifests.part_size_for(sum(1 for _ in items()))
+        part_size = manifests.part_size_for(sum(1 for _ in items()), study.part_size)
     listed = manifests.digest(items(), targets, part_size)
     if not listed.items:
         raise FinercamError(f"{dataset.name} has no photo to be measured")

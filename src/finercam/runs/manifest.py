@@ -51,9 +51,9 @@ class Summary:
     sha256: str
 
 
-def part_size_for(items: int) -> int:
+def part_size_for(items: int, least: int = 16) -> int:
     """Return how many photos make a part: little is lost when a run is stopped, and files stay fewer than 10,000."""
-    return min(1024, max(16, -(-items // 10_000)))
+    return max(least, min(1024, -(-items // 10_000)))
 
 
 def write(folder: Folder, items: Iterable[Item], targets: Sequence[int], part_size: int) -> Summary:

@@ -60,8 +60,12 @@ class RunFolder:
         """Whether the photos are listed already."""
         return NAME in self.folder.names()
 
-    def claim(self, fingerprint: Mapping[str, Any]) -> bool:
+    def claim(self, fingerprint: Mapping[str, Any], *, replace: bool = False) -> bool:
         """Take the folder for a run, and return whether it was begun before.
+
+        Args:
+            fingerprint: what decides the run's numbers.
+            replace: take it from another run, too. What that one has left there stays.
 
         Raises:
             FinercamError: the folder holds another run; the message lists what differs. Or it holds anything else:
@@ -69,20 +73,19 @@ class RunFolder:
         """
         before = self.fingerprint
         wanted = json.loads(json.dumps(fingerprint))
-        if before is None:
-            if not self.folder.empty():
-                raise FinercamError(
-                    f"{self.folder.uri} holds something already, and no {RUN} that says of which run; "
-                    "give another folder"
-                )
-            self.folder.write(RUN, json.dumps(wanted, indent=2, ensure_ascii=False).encode())
-            return False
-        if before != wanted:
+        if before == wanted:
+            return True
+        if before is None and not self.folder.empty():
+            raise FinercamError(
+                f"{self.folder.uri} holds something already, and no {RUN} that says of which run; give another folder"
+            )
+        if before is not None and not replace:
             differs = "; ".join(_differences(before, wanted))
             raise FinercamError(
                 f"{self.folder.uri} holds a run that differs in: {differs}. Repeat its command, or give another --out"
             )
-        return True
+        self.folder.write(RUN, json.dumps(wanted, indent=2, ensure_ascii=False).encode())
+        return False
 
     def commit(self, part: int, rows: pa.Table) -> None:
         """Put a part's rows in place.

@@ -113,10 +113,12 @@ class Study(ABC, Generic[Model, Ready]):
     Attributes:
         name: of the kind of study, in the folder's description.
         row_key: columns that tell an item's rows from each other; with none, an item has one row at most.
+        part_size: how many items make a part at least; no batch is larger than a part.
     """
 
     name: ClassVar[str]
     row_key: ClassVar[tuple[str, ...]] = ()
+    part_size: ClassVar[int] = 16
 
     def __getstate__(self) -> dict[str, Any]:
         # What was looked up by name is looked up again where the record arrives: functions do not travel.

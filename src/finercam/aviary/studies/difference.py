@@ -146,7 +146,8 @@ def _measure(study: Difference, bench: Bench[Classifier], batch: Sequence[Bird])
             preprocess(classifier, study.birds.repaint(_index(bird), SPECIES[d].name).image)
             for bird, d in zip(batch, others, strict=True)
         ])  # fmt: skip
-        after = look.beside(repainted).logits
+        with look.beside(repainted) as beside:
+            after = beside.logits
     margins = [_margins(y, targets, others) for y in (logits, after)]
     told_apart = np.stack([bird.differences[d] for bird, d in zip(batch, others, strict=True)])
     truth = torch.from_numpy(told_apart).to(logits.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,9 +86,11 @@ class Batches:
         if explained:
             some = torch.tensor(explained, device=predicted.device)
             # No copies are run of photos that are not explained; those that are get a look of their own then.
-            seen = look if len(explained) == len(batch) else look.beside(look.images[some], at=self._at)
+            every = len(explained) == len(batch)
             kept = [batch[i] for i in explained]
-            for i, own in zip(explained, self._measured(kept, seen, pair[some], unmasked[some]), strict=True):
+            with nullcontext(look) if every else look.beside(look.images[some], at=self._at) as seen:
+                measured = self._measured(kept, seen, pair[some], unmasked[some])
+            for i, own in zip(explained, measured, strict=True):
                 found[i] = [rows[i] | values for values in own]
         return found
 

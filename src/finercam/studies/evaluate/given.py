@@ -119,6 +119,11 @@ def _from_numpy(path: Path) -> Tensor:
         # An archive of several arrays is opened by the same function.
         if not isinstance(found, np.ndarray):
             raise ValueError("it is not a single array")
-        return torch.from_numpy(np.ascontiguousarray(found))
+        if found.dtype.kind not in "biufc":
+            raise ValueError(f"it holds {found.dtype}, not numbers")
+        # In this machine's byte order, and of a type that torch has.
+        exact = np.promote_types(found.dtype, np.float32)
+        kind = np.complex128 if exact.kind == "c" else np.float64 if exact.itemsize > 4 else np.float32
+        return torch.from_numpy(np.ascontiguousarray(found, kind))
     except (OSError, ValueError, TypeError, EOFError) as error:
         raise FinercamError(f"{path} cannot be read as an array: {error}") from error

@@ -94,7 +94,9 @@ def _photo(lines: list[Mapping[str, Any]]) -> Examined:
     rows = []
     for line in lines:
         if line["name"] is not None:
-            values = {name: _number(line[name]) if kind == _NUMBER else line[name] for name, kind in _OF_ROW}
+            values: dict[str, Any] = {
+                name: _number(line[name]) if kind == _NUMBER else line[name] for name, kind in _OF_ROW
+            }
             rows.append(Row(key=key, target=target, other=other, **{**values, "places": tuple(line["places"])}))
     shares = {name: _number(lines[0][name]) for name, kind in _OF_PHOTO if kind == _NUMBER}
     return Examined(
