@@ -11,14 +11,13 @@ from PIL import Image
 
 from finercam.data.dataset import Dataset, Example, Item
 from finercam.data.format import data_format
-from finercam.data.planting import Kind, Mark, changed, extent_of, mark_of, place_of, plant
+from finercam.data.painting import changed, plant
+from finercam.data.planting import Kind, Mark, mark_of, place_of, radius_of
 from finercam.data.reading import read_dataset
 from finercam.errors import FinercamError
 
 #: The largest size of marks: as wide as the object.
 LARGEST = 0.5
-#: The least radius of a mark in pixels of the photo.
-_LEAST_RADIUS = 2.0
 
 
 @data_format(
@@ -70,10 +69,8 @@ def read(
     Raises:
         FinercamError: a parameter is out of range, or the other data set cannot be read.
     """
-    if not place:
-        raise FinercamError("'planted:' lacks the data set to plant marks into: write planted:cub:DIR, for one")
     if not 0 < size <= LARGEST:
-        raise FinercamError(f"size is {size:g}; it must be above 0, up to {LARGEST}")
+        raise FinercamError(f"the size of planted marks is {size}; it must be above 0, up to {LARGEST}")
     inner = read_dataset(place, split, images, draw)
     marks = tuple(mark_of(name, kind, seed, inner.part_names) for name in inner.class_names)
     # Other marks make other photos, so they are part of their keys.
@@ -156,6 +153,6 @@ class Planted:
 
     def _marked(self, own: Item, example: Example) -> Image.Image:
         mark = self.marks[own.label]
-        radius = max(_LEAST_RADIUS, self.size * extent_of(example))
+        radius = radius_of(self.size, example)
         at = place_of(mark, example, self.part_names, radius, self.seed, own.key)
         return plant(example.photo, mark, at, radius, example.mask)
