@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 Kind: TypeAlias = Literal["tint", "stripes", "spots", "missing", "texture", "brightness"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+#: One kind for all classes, or one of them for each.
+Kinds: TypeAlias = Literal[Kind, "mixed"]
 #: Colours of marks, sRGB.
 HUES = {
     "red": (225, 30, 35),
@@ -65,7 +67,7 @@ class Mark:
         }[self.kind]
 
 
-def mark_of(class_name: str, kind: Kind | Literal["mixed"], seed: int, part_names: Sequence[str] = ()) -> Mark:
+def mark_of(class_name: str, kind: Kinds, seed: int, part_names: Sequence[str] = ()) -> Mark:
     """Return the mark of a class.
 
     Args:

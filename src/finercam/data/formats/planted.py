@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 from PIL import Image
 
 from finercam.data.dataset import Dataset, Example, Item
 from finercam.data.format import data_format
 from finercam.data.painting import changed, plant
-from finercam.data.planting import Kind, Mark, mark_of, place_of, radius_of
+from finercam.data.planting import Kinds, Mark, mark_of, place_of, radius_of
 from finercam.data.reading import read_dataset
 from finercam.errors import FinercamError
 
@@ -33,7 +32,7 @@ def read(
     images: int | None = None,
     draw: int = 0,
     *,
-    kind: Kind | Literal["mixed"] = "tint",
+    kind: Kinds = "tint",
     size: float = 0.09,
     seed: int = 0,
 ) -> Dataset:
