@@ -167,7 +167,7 @@ def test_classes_that_the_model_has_not(run, birds, tmp_path):
         (("--references", "0"), "references"),
         (("--engine", "spark"), "engine is 'spark'"),
         (("--workers", "-1"), "workers is -1"),
-        (("--batch-size", "0"), "batch_size is 0"),
+        (("--batch-size", "0"), "--batch-size is 0"),
         (("--images", "0"), "images is 0"),
         (("--split", "tset"), "'test'"),
         (("--against", "lookalikes"), "against is 'lookalikes'"),
@@ -184,7 +184,7 @@ def test_what_makes_no_sense_is_one_line(run, birds, tmp_path, options, message)
 def test_folders_that_are_no_runs(run, birds, tmp_path):
     code, _, err = run("table", tmp_path / "none")
     assert code == 2
-    assert "holds no evaluation" in err
+    assert "holds no run of a study" in err
     (tmp_path / "notes").write_text("mine")
     code, _, err = run(*command(birds, tmp_path))
     assert code == 2

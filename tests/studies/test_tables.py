@@ -205,6 +205,9 @@ def test_parts_bring_a_column_of_consistency(tmp_path):
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(FinercamError, match="holds no run"):
         read_block(str(tmp_path))
+    RunFolder(Folder(str(tmp_path / "other"))).claim({"study": "corners", "plan": {}})
+    with pytest.raises(FinercamError, match="holds no evaluation but a run of 'corners'"):
+        read_block(str(tmp_path / "other"))
     write_run(tmp_path / "run", parts=())
     with pytest.raises(FinercamError, match="no rows yet"):
         read_block(str(tmp_path / "run"))

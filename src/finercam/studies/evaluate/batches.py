@@ -72,14 +72,16 @@ class Batches:
         unmasked = look.logits.softmax(1).gather(1, pair)
         rows = [
             {
-                "target": int(pair[i, 0]),
-                "other": int(pair[i, 1]),
-                "predicted": int(predicted[i]),
-                "correct": bool(predicted[i] == stated[i]) if stated[i] >= 0 else None,
-                "confidence": float(unmasked[i, 0]),
-                "other confidence": float(unmasked[i, 1]),
+                "target": target,
+                "other": other,
+                "predicted": top,
+                "correct": top == photo.entry.target if photo.entry.target >= 0 else None,
+                "confidence": confidence,
+                "other confidence": other_confidence,
             }
-            for i in range(len(batch))
+            for photo, top, (target, other), (confidence, other_confidence) in zip(
+                batch, predicted.tolist(), pair.tolist(), unmasked.tolist(), strict=True
+            )
         ]
         explained = [i for i, row in enumerate(rows) if row["correct"] or not study.only_correct]
         found: list[list[Row]] = [[row] for row in rows]

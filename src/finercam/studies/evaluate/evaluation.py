@@ -79,6 +79,8 @@ class Evaluation(Study[Classifier, Placed]):
         object.__setattr__(self, "methods", tuple(dict.fromkeys(specs)))
         object.__setattr__(self, "metrics", tuple(dict.fromkeys(metric.spec for metric in self.measured)))
         self.__dict__.pop("measured", None)
+        if any(isinstance(contrast.against[0], tuple) for contrast in self.contrasts):
+            raise FinercamError("lists of references per image are for one batch; name classes for all photos")
         named = {contrast_name(contrast): contrast for contrast in self.contrasts}
         object.__setattr__(self, "contrasts", tuple(named.values()))
         for option, given, choices in (("target", self.target, TARGETS), ("fill", self.fill, FILLS)):

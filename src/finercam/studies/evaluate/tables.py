@@ -110,7 +110,7 @@ def read_block(out: str, *, only_correct: bool = False) -> Block:
 def block_of(run: Rows, *, only_correct: bool = False) -> Block:
     """Return the table of a run's rows; as ``read_block``."""
     if run.described["study"] != "evaluate":
-        raise FinercamError(f"{run.out!r} holds no evaluation but a {run.described['study']} study")
+        raise FinercamError(f"{run.out!r} holds no evaluation but a run of {run.described['study']!r}")
     plan = run.described["plan"]
     metrics = [find_metric(spec, steps=plan["steps"]) for spec in plan["metrics"]]
     rows = run.dataset
