@@ -57,7 +57,7 @@ def probe(
     """Train a linear head on a frozen backbone's features; the folder it makes is a model like any other.
 
     Trained is on the data set's train split, measured on its test split. The features are computed once and kept in
-    the folder, so that a run that was stopped goes on where it was.
+    the folder, so that a run that was stopped can be resumed.
     """
     if compare:
         compare_probes(what or [], out)
@@ -174,7 +174,7 @@ def read_class_names(path: Path) -> list[str]:
     """Return class names: one per line, or a list in a ``.json`` file, as the authors' training script writes it.
 
     Raises:
-        FinercamError: there is no such file, or it is no list of names.
+        FinercamError: there is no such file, or it is not a list of names.
     """
     if path.suffix != ".json":
         return read_names(path)
@@ -183,5 +183,5 @@ def read_class_names(path: Path) -> list[str]:
     except (OSError, ValueError) as error:
         raise FinercamError(f"{str(path)!r} cannot be read: {error}") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise FinercamError(f"{str(path)!r} is no list of names")
+        raise FinercamError(f"{str(path)!r} is not a list of names")
     return names

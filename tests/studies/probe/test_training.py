@@ -364,6 +364,6 @@ def test_probes_side_by_side(tmp_path: Path) -> None:
             compare([*folders, more])
     with pytest.raises(FinercamError, match="nothing to compare"):
         compare([])
-    with pytest.raises(FinercamError, match=r"must end on \.md or \.csv"):
+    with pytest.raises(FinercamError, match=r"must end in \.md or \.csv"):
         write_comparison(found, tmp_path / "t.html")
     assert json.loads((folders[0] / "probe.json").read_text())["pool"] == "mean"

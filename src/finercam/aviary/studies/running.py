@@ -35,7 +35,7 @@ def rows_over(
         birds: in the order of the rows.
         study: what is measured.
         classifier: the model.
-        out: a folder that keeps the rows, to be gone on with; left out, they are gone afterwards.
+        out: a folder that keeps the rows, so that the run can be resumed; left out, they are deleted afterwards.
         batch_size: birds per run.
         workers: processes that draw birds.
         advance: called at the start, and after every part.

@@ -63,7 +63,7 @@ def train_probe(
 ) -> dict[str, Any]:
     """Train a linear head on the backbone's features, write the probe to ``out`` and return its record.
 
-    Where ``out`` holds this very probe already, it is returned as it is; where it was begun, it is gone on with.
+    Where ``out`` holds this very probe already, it is returned as it is; where it was begun, it is resumed.
     Classes without a photo in either split are left out.
 
     Args:
