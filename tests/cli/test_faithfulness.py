@@ -46,8 +46,9 @@ def test_a_verdict_a_report_a_picture_and_tables(run, tmp_path):
     assert code == 0
     lines = out.splitlines()
     assert {line.partition(" (6 photos)")[0] for line in lines[:2]} == {
-        "Red Bluet, not Blue Bluet", "Blue Bluet, not Red Bluet",
-    }  # fmt: skip
+        "Red Bluet, not Blue Bluet",
+        "Blue Bluet, not Red Bluet",
+    }
     assert lines[-1].startswith("All 12 photos: uses: wing; ignores: none; looks elsewhere: no (")
     report = (tmp_path / "out" / "report.md").read_text()
     assert lines[-1].partition(": ")[2] in report

@@ -22,17 +22,21 @@ BOOKKEEPING = {f"finercam.runs.{name}" for name in ("code", "engine", "fingerpri
 PACKAGE = {
     "__init__": "from .start import begin\n",
     "start": "from __future__ import annotations\nimport json\nfrom typing import TYPE_CHECKING\n"
-             "from zoo.near import helper\n"
-             "if TYPE_CHECKING:\n    from zoo.types import Kind\nelse:\n    import zoo.chosen\n"
-             "def begin():\n    from zoo import late\n    from . import later as other\n"
-             "    from .deep.inner import thing\n"
-             "def own(): pass\nclass Record:\n    def __call__(self): pass\n",
+    "from zoo.near import helper\n"
+    "if TYPE_CHECKING:\n    from zoo.types import Kind\nelse:\n    import zoo.chosen\n"
+    "def begin():\n    from zoo import late\n    from . import later as other\n"
+    "    from .deep.inner import thing\n"
+    "def own(): pass\nclass Record:\n    def __call__(self): pass\n",
     "near": "from zoo import *\nimport finercam.errors\ndef helper(): pass\n",
-    "types": "Kind = int\n", "chosen": "", "late": "", "later": "", "unrelated": "",
+    "types": "Kind = int\n",
+    "chosen": "",
+    "late": "",
+    "later": "",
+    "unrelated": "",
     "deep/__init__": "import zoo.unrelated\n",
     "deep/inner": "from ..deep import sibling\nthing = 1\n",
     "deep/sibling": "",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -61,8 +65,17 @@ def forget():
 def test_imports_are_followed_wherever_they_are(zoo):
     found = sources([zoo.own])
     # ``from zoo import *`` takes what the package's own file has; that of zoo.deep is only passed through.
-    names = {"zoo", "zoo.start", "zoo.near", "zoo.chosen", "zoo.late", "zoo.later", "zoo.deep.inner",
-             "zoo.deep.sibling", "finercam.errors"}  # fmt: skip
+    names = {
+        "zoo",
+        "zoo.start",
+        "zoo.near",
+        "zoo.chosen",
+        "zoo.late",
+        "zoo.later",
+        "zoo.deep.inner",
+        "zoo.deep.sibling",
+        "finercam.errors",
+    }
     assert set(found) == names
     assert found["zoo.deep.inner"].name == "inner.py"
     assert "zoo.late" not in sys.modules
@@ -76,10 +89,20 @@ def test_things_of_every_kind_lead_to_their_module(zoo):
     assert sources([print, len, 3.5, json]).keys().isdisjoint({"zoo.start"})
 
 
-@pytest.mark.parametrize(("changed", "matters"), [
-    ("start", True), ("near", True), ("late", True), ("deep/sibling", True), ("chosen", True), ("__init__", True),
-    ("types", False), ("unrelated", False), ("deep/__init__", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changed", "matters"),
+    [
+        ("start", True),
+        ("near", True),
+        ("late", True),
+        ("deep/sibling", True),
+        ("chosen", True),
+        ("__init__", True),
+        ("types", False),
+        ("unrelated", False),
+        ("deep/__init__", False),
+    ],
+)
 def test_a_change_of_what_is_imported_changes_the_hash(zoo, tmp_path, changed, matters):
     before = of_code([zoo.own])
     assert of_code([zoo.own]) == before

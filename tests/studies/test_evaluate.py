@@ -18,14 +18,28 @@ from support.evaluations import evaluate, rows_of, same
 from support.literal_rows import CONTRASTS, Literal, agree, expected_of, ordered, spearman
 
 METRICS = (
-    "deletion", "insertion", "confidence-drop@0.1", "relative-drop@0.1", "localization", "localization@box",
-    "localization@mask", "localization@difference", "average-precision", "average-precision@mask",
-    "pointing@difference", "iou@0.2", "iou", "parts@0.2", "class-sensitivity",
-)  # fmt: skip
+    "deletion",
+    "insertion",
+    "confidence-drop@0.1",
+    "relative-drop@0.1",
+    "localization",
+    "localization@box",
+    "localization@mask",
+    "localization@difference",
+    "average-precision",
+    "average-precision@mask",
+    "pointing@difference",
+    "iou@0.2",
+    "iou",
+    "parts@0.2",
+    "class-sensitivity",
+)
 STUDY = Evaluation(
-    methods=("gradcam", "layercam"), contrasts=contrasts_of(references=(2,), gammas=[0.6, 1.0]), metrics=METRICS,
+    methods=("gradcam", "layercam"),
+    contrasts=contrasts_of(references=(2,), gammas=[0.6, 1.0]),
+    metrics=METRICS,
     steps=10,
-)  # fmt: skip
+)
 FOURS = Run(images=4)
 
 
@@ -116,15 +130,24 @@ def test_the_schema_of_the_rows(out):
     curves = [
         (f"{name} {kind}", pa.list_(pa.float32()))
         for name, kind in (
-            ("deletion", "curve"), ("deletion", "curve of other"), ("insertion", "curve"),
-            ("insertion", "curve of other"), ("parts@0.2", "shares"),
+            ("deletion", "curve"),
+            ("deletion", "curve of other"),
+            ("insertion", "curve"),
+            ("insertion", "curve of other"),
+            ("parts@0.2", "shares"),
         )
-    ]  # fmt: skip
+    ]
     image = [
-        ("id", pa.int64()), ("key", pa.string()), ("label", pa.int32()), ("target", pa.int32()), ("other", pa.int32()),
-        ("predicted", pa.int32()), ("correct", pa.bool_()), ("confidence", pa.float64()),
+        ("id", pa.int64()),
+        ("key", pa.string()),
+        ("label", pa.int32()),
+        ("target", pa.int32()),
+        ("other", pa.int32()),
+        ("predicted", pa.int32()),
+        ("correct", pa.bool_()),
+        ("confidence", pa.float64()),
         ("other confidence", pa.float64()),
-    ]  # fmt: skip
+    ]
     maps = [("method", pa.string()), ("contrast", pa.string()), ("empty", pa.bool_())]
     found = pq.read_schema(f"{out}/rows/part-00000.parquet")
     assert found.equals(pa.schema([*image, *maps, *numbers, *curves, ("error", pa.string())]))

@@ -83,9 +83,14 @@ def faithfulness(
     names = subject.dataset.class_names
     label = None if against == "similar" else Labels(names).index(against)
     on = matched(
-        model, subject.dataset, layer=layer, device=device, revision=revision, match=match,
+        model,
+        subject.dataset,
+        layer=layer,
+        device=device,
+        revision=revision,
+        match=match,
         skip_unmatched=skip_unmatched,
-    )  # fmt: skip
+    )
     if label is not None and on.targets[label] < 0:
         raise FinercamError(f"--against {names[label]!r} is a class that {model} does not have")
     words = None
@@ -94,9 +99,16 @@ def faithfulness(
     study = Faithfulness(subject.places, tuple(on.targets), words, label, how, gamma, attributes)
     with watched("examining") as bar:
         finished = run_study(
-            study, on.model, subject.dataset, str(out), on.targets, run=run, engine=where,
-            retry_failed=retry_failed, advance=bar,
-        )  # fmt: skip
+            study,
+            on.model,
+            subject.dataset,
+            str(out),
+            on.targets,
+            run=run,
+            engine=where,
+            retry_failed=retry_failed,
+            advance=bar,
+        )
     examined, judgements = read_examined(finished.rows), study.summary(finished.rows)
     say_failed(finished.rows.failed)
     heading = f"What {model} looks at in {dataset}, gamma {gamma:g}"
