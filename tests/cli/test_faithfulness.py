@@ -77,6 +77,23 @@ def test_options_reach_the_examination(run, tmp_path):
     assert "gamma 1" in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_a_photo_that_cannot_be_read_is_named_and_the_same_command_resumes(run, tmp_path):
+    root = write_birds(tmp_path / "torn")
+    (root / "images" / "001.Red_Bluet" / "0.png").write_bytes(b"no picture")
+    _, out, err = run(dataset=f"cub:{root}")
+    assert "All 11 photos: uses: wing;" in out
+    assert "failed: 001.Red_Bluet/0.png: " in err
+    assert "- 001.Red_Bluet/0.png: " in (tmp_path / "out" / "report.md").read_text()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "rows").iterdir()}
+    _, again, err = run(dataset=f"cub:{root}")
+    assert again == out
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "rows").iterdir()} == before
+    code, _, err = run("--gamma", 1, dataset=f"cub:{root}")
+    assert code == 2
+    assert "differs in: " in err
+    assert "gamma (0.6 there, 1.0 now)" in err
+
+
 def test_with_a_text_model(run, tmp_path):
     save_open_clip(tmp_path / "clip", open_clip_config())
     code, out, _ = run("--clip", tmp_path / "clip")

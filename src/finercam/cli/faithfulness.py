@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,9 @@ from finercam.cli.studying import engine_named, matched, say_failed, watched
 from finercam.errors import FinercamError
 
 if TYPE_CHECKING:
-    from finercam.data.dataset import Dataset, Item
+    from PIL.Image import Image
+
+    from finercam.data.dataset import Dataset
     from finercam.models.classifier import Classifier
     from finercam.models.run import Run
     from finercam.runs.loaded import Loaded
@@ -141,16 +144,26 @@ def _draw(
     for one in sorted(examined, key=lambda one: not one.correct):
         chosen.setdefault((one.target, one.other), one)
     shown = list(chosen.values())[:pictures]
-    firsts: dict[int, Item] = {}
-    for item in dataset.items():
-        firsts.setdefault(item.label, item)
+    photos = _first_photos(dataset, {one.other for one in shown})
     examples = []
     for seen in look_again(study, model, run, dataset, [one.key for one in shown]):
         labels = seen.examined.target, seen.examined.other
         target, other = short_names([dataset.class_names[label] for label in labels])
-        photo = dataset.open(firsts[labels[1]]).photo if labels[1] in firsts else None
-        examples.append(Example(seen, target, other, photo))
+        examples.append(Example(seen, target, other, photos.get(labels[1])))
     if examples:
         preprocessing = model.preprocessing
         with whole(path) as aside:
             draw_examples(examples, preprocessing.mean, preprocessing.std, study.count).save(aside)
+
+
+def _first_photos(dataset: Dataset, labels: set[int]) -> dict[int, Image]:
+    """Return the first photo of each of some classes that can be opened, if there is one."""
+    from finercam.errors import FinercamError
+
+    found: dict[int, Image] = {}
+    for item in dataset.items():
+        if item.label in labels - found.keys():
+            # One that cannot be opened was named before, or is not among the photos of the run.
+            with suppress(FinercamError):
+                found[item.label] = dataset.open(item).photo
+    return found
