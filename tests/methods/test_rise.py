@@ -352,7 +352,8 @@ def test_asking_again_needs_no_run_of_the_model() -> None:
     plain, finer, further = (kept.again(gamma=gamma).map for gamma in (0, 0.5, 1))
     assert_same(further - plain, 2 * (finer - plain))
     assert net.batches == []
-    with pytest.raises(NotGathered, match=r"RISE gathers other evidence than RISE, which was kept; .*@seed=1'"):
+    why = r"RISE \(masks=40, cells=3, seed=1\) gathers other evidence than RISE \(masks=40, cells=3\), .*@seed=1'"
+    with pytest.raises(NotGathered, match=why):
         kept.again(method=f"{SPEC}@seed=1")
 
 
