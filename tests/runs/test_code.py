@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_things_of_every_kind_lead_to_their_module(zoo):
     for thing in (zoo, zoo.Record, zoo.Record(), zoo.Record().__call__, functools.partial(zoo.own, 1)):
         assert set(sources([thing])) == whole
     assert set(sources([functools.partial(print, zoo.own)])) == whole
-    assert sources([print, len, 3.5, json]).keys().isdisjoint({"zoo.start"})
+    assert sources([print, len, 3.5, json, functools.reduce, tempfile.mkdtemp]) == {}
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,21 @@ def test_a_change_of_what_is_imported_changes_the_hash(zoo, tmp_path, changed, m
         file.write("more = 1\n")
     forget()
     assert (of_code([zoo.own]) != before) == matters
+
+
+def test_what_lies_beside_a_single_file_is_followed(tmp_path, monkeypatch):
+    for name, text in {"my_method": "import torch, my_helper, my_tools.deep, json\ndef own(): pass\n", "my_helper": "",
+                       "my_tools/__init__": "", "my_tools/deep": "", "my_other": ""}.items():  # fmt: skip
+        path = tmp_path / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    forget()
+    module = importlib.import_module("my_method")
+    assert set(sources([module.own])) == {"my_method", "my_helper", "my_tools.deep"}
+    for name in ("my_method", "my_helper", "my_tools", "my_tools.deep"):
+        del sys.modules[name]
+    forget()
 
 
 def test_code_without_a_file_counts_by_its_text():

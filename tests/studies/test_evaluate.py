@@ -13,6 +13,7 @@ from finercam.models.run import Run
 from finercam.studies.evaluate import batches, maps
 from finercam.studies.evaluate.contrasts import contrasts_of
 from finercam.studies.evaluate.evaluation import Evaluation
+from finercam.studies.evaluate.tables import read_block
 from support import evaluations
 from support.evaluations import evaluate, rows_of, same
 from support.literal_rows import CONTRASTS, Literal, agree, expected_of, ordered, spearman
@@ -230,3 +231,15 @@ def test_maps_are_those_of_explain(data, tmp_path, monkeypatch):
             expected = torch.as_tensor(explained.saliency)
             torch.testing.assert_close(finer[method][number], expected, rtol=1e-9, atol=1e-9)
     assert all(bool((one > 0).any()) for one in finer.values())
+
+
+def test_a_methods_parameters_are_part_of_its_name(data, tmp_path):
+    study = Evaluation(methods=("rise@masks=16", "RISE@16@seed=1", "rise@masks=16@seed=0"), metrics=("localization",))
+    assert study.methods == ("rise@masks=16", "rise@masks=16@seed=1")
+    evaluate(evaluations.classifier(), data, study, tmp_path / "run")
+    found = {(row["id"], row["method"]): row["localization"] for row in rows_of(tmp_path / "run")
+             if row["contrast"] == "plain"}  # fmt: skip
+    assert {method for _, method in found} == set(study.methods)
+    assert any(found[i, study.methods[0]] != found[i, study.methods[1]] for i in range(6))
+    titles = [line.title for line in read_block(str(tmp_path / "run")).lines]
+    assert titles[:4] == ["RISE (masks=16)", "RISE (masks=16), cubed", "+ Finer", "RISE (masks=16, seed=1)"]
