@@ -82,13 +82,14 @@ def gather(
         method: what gathers the evidence.
         collect: ``None`` keeps gradients for these contrasts only. A sequence (it may be empty) keeps them class by
             class, for the contrasts' targets and references and the classes it names, so that other contrasts can
-            be answered later. Score methods and the closed form always keep all classes.
+            be answered later. Score methods and the closed form always keep all classes; a method whose evidence
+            answers no mixtures keeps the contrasts' own rows.
         run: how the model is run.
     """
     how = find_method(method)
     with classifier.look(images, run, at=how.taps(classifier)) as look:
         questions = ask(classifier, look.logits, contrasts, targets)
-        return how.gather(look, rows_for(look, questions, collect)), questions
+        return how.gather(look, rows_for(look, questions, collect if how.spans else None)), questions
 
 
 def rows_for(

@@ -211,10 +211,13 @@ def explain_batch(
     gathered: list[Evidence] = []
     with classifier.look(images, run, at=tuple(taps)) as look:
         questions = [ask(classifier, look.logits, [PLAIN, one.contrast], one.targets) for one in asked]
-        rows = rows_for(look, [question for pair in questions for question in pair], collect)
+        every = [question for pair in questions for question in pair]
         for how in methods:
             kept = next((each for each in gathered if each.how and how.gathers_as(each.how)), None)
-            gathered.append(how.gather(look, rows) if kept is None else kept.by(how))
+            if kept is None:
+                gathered.append(how.gather(look, rows_for(look, every, collect if how.spans else None)))
+            else:
+                gathered.append(kept.by(how))
     found = [
         explanations_from(
             evidence,
