@@ -63,8 +63,8 @@ def test_everything_works_together_on_the_command_line(squares, tmp_path):
     assert code == 0, err
     rows = pq.read_table(tmp_path / "run" / "rows").to_pylist()
     assert {row["method"] for row in rows} >= {"gradient-norm", "flash"}
-    lit = [row["highest@0.5"] for row in rows if row["method"] == "flash" and row["contrast"] == "finer references=1"]
-    assert lit == [0.5] * 6
+    hits = [row["highest@0.5"] for row in rows if row["method"] == "gradient-norm" and row["contrast"] == "plain"]
+    assert hits == [0.5] * 6
     assert "Flash" in out
 
 
@@ -88,7 +88,7 @@ explanation.save(f"{out}/why.txt")
 kept = finercam.Explanation.load(explanation.save(f"{out}/why.safetensors"))
 assert kept.again(gamma=0.5).saliency.equal(explanation.again(gamma=0.5).saliency)
 data = finercam.read_dataset(f"squares:{photos}")
-found = run_study(extension.Brightness(), loaded_classifier("colours"), data, f"{out}/study")
+found = run_study(extension.Brightness(), loaded_classifier(finercam.load("colours")), data, f"{out}/study")
 print(extension.Brightness().summary(found.rows))
 """
 

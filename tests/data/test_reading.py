@@ -56,7 +56,7 @@ def test_bad_arguments_are_refused(spec):
 
 
 def test_every_format_names_the_page_or_folder_that_is_missing(tmp_path):
-    names = [name for name, known in FORMATS.items() if known.needs_place]
+    names = [name for name, known in FORMATS.items() if f"{name}:DIR" in known.specs]
     assert {"folder", "cub", "aircraft-family"} < set(names)
     for name in names:
         with pytest.raises(FinercamError, match=r"there is no (file or )?folder"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from finercam.contrast.contrast import PLAIN
 from finercam.explanations.answering import answer
-from finercam.methods.gradients import GradientEvidence, look
-from finercam.methods.method import find_method, signed_maps
+from finercam.methods.gradients import GradientEvidence
 from finercam.models import Classifier
 from finercam.models.families import families
 from finercam.models.grid import LAYOUTS, Grid
 from models.plans import CLASSES, Size
 from models.zoo import Case, Cell, cases, far_corners, photos
+from support.looking import look
 
 ALL = [pytest.param(case, id=case.id, marks=[pytest.mark.slow] if case.slow else []) for case in cases()]
 BY_ID = {case.id: case for case in cases()}
@@ -79,9 +79,7 @@ def check_orientation(evidence: GradientEvidence, cells: Cell) -> None:
 def check_closed_form(classifier: Classifier, images: Tensor, evidence: GradientEvidence) -> None:
     """It is used where it is exact and gives what the vector-Jacobian product gives; elsewhere it would be wrong."""
     if classifier.pooled:
-        differentiating = copy.copy(classifier)
-        object.__setattr__(differentiating, "pooled", False)
-        product = look(differentiating, images, single_classes)
+        product = look(replace(classifier, pooled=False), images, single_classes)
         assert evidence.gradients is None
         assert product.gradients is not None
         assert_same(class_maps(product), class_maps(evidence))
@@ -127,7 +125,7 @@ def single_classes(logits: Tensor) -> Tensor:
 
 
 def class_maps(evidence: GradientEvidence) -> Tensor:
-    return signed_maps(evidence, find_method("gradcam"), single_classes(evidence.logits))
+    return evidence.maps(single_classes(evidence.logits))
 
 
 def strongest(maps: Tensor) -> Cell:

@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from finercam import Classifier, FinercamError
-from finercam.explanations.answering import saliency
-from finercam.methods.evidence import look
+from finercam import Classifier, FinercamError, saliency
 from models.small import Net, classifier, conv, images, made
+from support.looking import look
 
 
 def test_a_layer_by_name_or_as_an_object() -> None:

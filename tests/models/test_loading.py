@@ -182,6 +182,7 @@ def test_a_trained_bird_classifier() -> None:
         ("tim/resnet18", {}, "did you mean 'timm/NAME'"),
         ("keras/resnet18", {}, "choose from: .*open_clip/NAME/WEIGHTS, .*timm/NAME, .*torchvision/NAME"),
         ("resnet18", {}, "neither a folder nor a model's name; choose from: .*timm/NAME"),
+        ("", {}, "neither a folder nor a model's name"),
         ("timm/", {}, "neither a folder nor a model's name; write timm/NAME"),
         ("timm", {}, "neither a folder nor a model's name; write timm/NAME"),
         ("timm/resnet_18", {}, "timm has no model 'resnet_18'; did you mean 'resnet18'"),

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from finercam import Classifier, Contrast, FinercamError, Grid
-from finercam.explanations.answering import saliency
-from finercam.methods.evidence import look
+from finercam import Classifier, FinercamError, Grid, saliency
 from models.small import Tokens, classifier, images, made
+from support.looking import look
 
 
 @pytest.mark.parametrize("batch_first", [True, False])
@@ -24,8 +23,8 @@ def test_pytorchs_own_transformer(prefix: int, batch_first: bool, norm_first: bo
     }[prefix > 0, norm_first]
     assert found.layers == (expected,)
     assert found.grids == (Grid("tokens" if batch_first else "tokens-first", prefix),)
-    maps = saliency(found, images(3), 2, Contrast(gamma=0))
-    torch.testing.assert_close(maps[2:], saliency(found, images(3)[2:], 2, Contrast(gamma=0)), rtol=0, atol=1e-6)
+    maps = saliency(found, images(3), 2, gamma=0)
+    torch.testing.assert_close(maps[2:], saliency(found, images(3)[2:], 2, gamma=0), rtol=0, atol=1e-6)
 
 
 def test_a_grid_given_explicitly() -> None:

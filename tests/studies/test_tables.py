@@ -13,11 +13,11 @@ import pytest
 
 from finercam.errors import FinercamError
 from finercam.metrics.intervals import bootstrap_mean
-from finercam.metrics.metric import find_metric
+from finercam.runs.measuring import schema
 from finercam.runs.run_folder import RunFolder
 from finercam.runs.storage import Folder
 from finercam.studies.evaluate import writing
-from finercam.studies.evaluate.rows import to_table
+from finercam.studies.evaluate.evaluation import Evaluation
 from finercam.studies.evaluate.tables import read_block
 
 METRICS = ("deletion", "relative-drop@0.05", "localization")
@@ -33,14 +33,17 @@ NUMBERS = {
 CORRECT = [True, True, True, False]
 
 
+def to_table(rows, metrics):
+    return pa.Table.from_pylist(rows, schema(Evaluation(metrics=tuple(metrics), steps=10)))
+
+
 def write_run(folder, name="aviary", metrics=METRICS, numbers=NUMBERS, photos=6, parts=((0, 2), (1, 3, 4))):
     """A run of six photos, of which the last one is not measured yet and the fifth failed."""
     run = RunFolder(Folder(str(folder)))
     run.claim({
-        "model": {"name": "net_50"}, "data": {"name": name, "photos": photos},
+        "study": "evaluate", "model": {"name": "net_50"}, "data": {"name": name, "photos": photos},
         "plan": {"metrics": list(metrics), "steps": 10},
     })  # fmt: skip
-    measures = [find_metric(spec, steps=10) for spec in metrics]
     for number, part in enumerate(parts):
         rows = []
         for i in part:
@@ -54,7 +57,7 @@ def write_run(folder, name="aviary", metrics=METRICS, numbers=NUMBERS, photos=6,
                     "contrast": contrast, "empty": (i, contrast) == (3, "finer"),
                     **dict(zip(metrics, values[i], strict=True)),
                 })  # fmt: skip
-        run.commit(number, to_table(rows, measures))
+        run.commit(number, to_table(rows, metrics))
     return str(folder)
 
 
@@ -103,7 +106,7 @@ def torch_of(values):
 def test_markdown_says_what_is_best_and_what_changed(out):
     text = writing.to_markdown([read_block(out)])
     assert "## aviary, net_50" in text
-    assert "5 of 6 photos so far, 1 failed; 75.0 % named rightly" in text
+    assert "5 of 6 photos so far, 1 failed; 75.0 % correctly classified" in text
     cells = {
         row[0]: row[1:]
         for row in ([c.strip() for c in line.strip("| ").split(" | ")] for line in text.splitlines() if "|" in line)
@@ -184,7 +187,8 @@ def test_a_run_in_which_every_photo_failed(tmp_path):
 def test_parts_bring_a_column_of_consistency(tmp_path):
     run = RunFolder(Folder(str(tmp_path / "run")))
     run.claim({
-        "model": {"name": "net"}, "data": {"name": "birds", "photos": 4}, "plan": {"metrics": ["parts"], "steps": 10},
+        "study": "evaluate", "model": {"name": "net"}, "data": {"name": "birds", "photos": 4},
+        "plan": {"metrics": ["parts"], "steps": 10},
     })  # fmt: skip
     shares = [[0.5, 0.2, 0.0], [0.5, 0.2, 0.0], [0.0, 0.1, 0.6], [0.0, 0.1, 0.6]]
     rows = [
@@ -192,15 +196,18 @@ def test_parts_bring_a_column_of_consistency(tmp_path):
          "empty": False, "parts": 0.7, "parts shares": shares[i]}
         for i in range(4)
     ]  # fmt: skip
-    run.commit(0, to_table(rows, [find_metric("parts")]))
+    run.commit(0, to_table(rows, ["parts"]))
     (line,) = read_block(run.folder.uri).lines
     between = 0.02 / (math.hypot(0.5, 0.2) * math.hypot(0.1, 0.6))
     assert line.means["consistency"].mean == pytest.approx(1 - between, abs=1e-6)
 
 
 def test_what_is_no_run_is_refused(tmp_path):
-    with pytest.raises(FinercamError, match="holds no evaluation"):
+    with pytest.raises(FinercamError, match="holds no run"):
         read_block(str(tmp_path))
+    RunFolder(Folder(str(tmp_path / "other"))).claim({"study": "corners", "plan": {}})
+    with pytest.raises(FinercamError, match="holds no evaluation but a run of 'corners'"):
+        read_block(str(tmp_path / "other"))
     write_run(tmp_path / "run", parts=())
     with pytest.raises(FinercamError, match="no rows yet"):
         read_block(str(tmp_path / "run"))
@@ -218,13 +225,13 @@ def test_a_damaged_part_and_a_strangers_file_are_left_out_and_left_there(out, tm
 def test_rows_of_other_photos_than_the_bases_are_refused(tmp_path):
     run = RunFolder(Folder(str(tmp_path / "run")))
     run.claim({
-        "model": {"name": "net"}, "data": {"name": "birds", "photos": 2},
+        "study": "evaluate", "model": {"name": "net"}, "data": {"name": "birds", "photos": 2},
         "plan": {"metrics": ["deletion"], "steps": 10},
     })  # fmt: skip
     own = {"key": "a", "label": 0, "correct": True, "method": "gradcam", "empty": False, "deletion": 0.1}
     rows = [{**own, "id": 0, "contrast": "plain"}, {**own, "id": 0, "contrast": "finer"},
             {**own, "id": 1, "contrast": "plain"}]  # fmt: skip
-    table = to_table(rows, [find_metric("deletion")])
+    table = to_table(rows, ["deletion"])
     assert isinstance(table, pa.Table)
     run.commit(0, table)
     with pytest.raises(FinercamError, match="different photos"):

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
-from finercam.runs.study import Prepared, Study
 from torch import nn
 
 import finercam
 from finercam.data.dataset import Dataset, Item
 from finercam.models.preprocessing import Preprocessing
 from finercam.models.source import ClassifierParts
+from finercam.runs.study import Prepared, Study
 
 
 # --- a class activation map: a function of activations and gradients ---

@@ -43,9 +43,13 @@ def read(place: str, split: str, images: int | None = None, seed: int = 0) -> Da
     biased = place == "biased"
     n = IMAGES if images is None else images
     shares = (("train", n - n // 2), ("test", n // 2)) if split == "all" else ((split, n),)
-    aviaries = tuple(Aviary(name, share, seed, biased) for name, share in shares)
+    return as_dataset(*(Aviary(name, share, seed, biased) for name, share in shares))
+
+
+def as_dataset(*aviaries: Aviary) -> Dataset:
+    """Return aviaries of different splits, one after another, as a data set."""
     return Dataset(
-        name="aviary:biased" if biased else "aviary",
+        name="aviary:biased" if aviaries[0].biased else "aviary",
         class_names=label_names,
         items=partial(_items, aviaries),
         open=partial(_open, aviaries),

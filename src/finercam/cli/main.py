@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from finercam.cli import concept, evaluate, explain, faithfulness, lists, probe, similarity
+from finercam.cli import concept, evaluate, explain, faithfulness, lists, probe, sanity, similarity
 from finercam.errors import FinercamError
 from finercam.registry import IMPORT, import_extensions
 from finercam.runs.memory import keep_memory
@@ -58,6 +58,7 @@ for _command in (
     probe.probe,
     similarity.similarity,
     faithfulness.faithfulness,
+    sanity.sanity,
     lists.methods,
     lists.metrics,
     lists.datasets,

@@ -54,6 +54,8 @@ class Example:
         mask: of the object, in the photo's pixels, if the data set has masks.
         differences: for other classes, by label, the pixels that tell the item's class from that one, where that is
             known.
+        absent: those of these labels where what tells the two apart is only in the other class's photos: there is
+            nothing in this one that evidence for its class could point at.
         box, parts: as the item's; only here where they are not known before the photo is opened (a drawn one).
         part_masks: the pixels of each part in sight, by its name, where they are known.
     """
@@ -64,6 +66,7 @@ class Example:
     box: Box | None = None
     parts: tuple[Point | None, ...] = ()
     part_masks: Mapping[str, Bool[np.ndarray, "H W"]] = field(default_factory=dict)
+    absent: frozenset[int] = frozenset()
 
 
 def open_files(item: Item) -> Example:
@@ -137,6 +140,9 @@ class Dataset:
         part_names: what ``Item.parts`` counts through.
         regions: what is known of where things are: some of ``box``, ``mask``, ``parts``, ``difference``.
         attributes: reads those of its classes, where they are known; raises FinercamError if that fails.
+        repaint: returns an item's photo as one of another class, given that class's label: what tells the two apart
+            is painted as the other's, and all else stays. ``None`` where the photo cannot be made one of that class.
+            Can be sent to another process. Left out where no photo can be repainted.
     """
 
     name: str
@@ -146,3 +152,4 @@ class Dataset:
     part_names: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     attributes: Callable[[], Attributes] | None = None
+    repaint: Callable[[Item, int], Image.Image | None] | None = None

@@ -92,6 +92,26 @@ def gather(
         return how.gather(look, rows_for(look, questions, collect if how.spans else None)), questions
 
 
+def gather_each(look: Look, methods: Sequence[Method], rows: Float[Tensor, "b m C"]) -> list[Evidence]:
+    """Return each method's evidence for the same rows; methods that read one kind share what the first gathered.
+
+    Args:
+        look: at the model, opened ``at=taps_of(methods, classifier)``.
+        methods: in any order.
+        rows: what will be asked about; see ``rows_for``.
+    """
+    found: list[Evidence] = []
+    for how in methods:
+        shared = next((own for own in found if own.how is not None and how.gathers_as(own.how)), None)
+        found.append(how.gather(look, rows) if shared is None else shared.by(how))
+    return found
+
+
+def taps_of(methods: Sequence[Method], classifier: Classifier) -> tuple[str, ...]:
+    """Return the layers whose gradients methods will ask for, to be named when a look is opened."""
+    return tuple(dict.fromkeys(layer for how in methods for layer in how.taps(classifier)))
+
+
 def rows_for(
     look: Look, questions: Sequence[Question], collect: Sequence[ClassName] | None = None
 ) -> Float[Tensor, "b m C"]:

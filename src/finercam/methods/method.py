@@ -79,6 +79,12 @@ class Method:
         return self.gatherer is other.gatherer and self.parameters == other.parameters
 
     @property
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        """The functions it is made of."""
+        own = (self.gatherer, self.taps)
+        return own if self.function is None else (*own, self.function)
+
+    @property
     def spec(self) -> str:
         """The name with the parameters that differ from their defaults: ``rise@masks=2000``."""
         return write_spec(self.name, self.gatherer, dict(self.parameters))

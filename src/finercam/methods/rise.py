@@ -177,7 +177,7 @@ def _check(masks: int, cells: int, keep: float, seed: int, size: tuple[int, int]
         raise FinercamError(f"rise: masks is {masks}; give a whole number from 1 to {_MOST_MASKS}")
     if not 1 <= cells <= min(size):
         raise FinercamError(
-            f"rise: cells is {cells}; give a whole number from 1 to {min(size)}, the shorter side in pixels"
+            f"rise: cells is {cells}; give a whole number from 1 to {min(size)}, the image's shorter side in pixels"
         )
     if not 0 < keep < 1:
         raise FinercamError(f"rise: keep is {keep}; give a probability above 0 and below 1")

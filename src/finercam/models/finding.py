@@ -31,7 +31,8 @@ def find_model(
     source = SOURCES.get(head)
     if source is not None and bool(slash) == bool(name) and source.takes(name):
         return source, Checkpoint(name, pretrained, revision)
-    if Path(spec).is_dir():
+    # An empty path would be the working directory.
+    if spec and Path(spec).is_dir():
         source, name = _recognise(Path(spec))
         return source, Checkpoint(name, pretrained, revision)
     if source is not None:
@@ -82,14 +83,15 @@ def _keys(path: Path) -> list[str]:
 
 def _unknown(folder: Path, keys: Mapping[str, Sequence[str]], saving: Sequence[tuple[Source, Saved]]) -> str:
     """Return what to say of a folder that no source recognises."""
-    for file, its in keys.items():
-        told = ", ".join(f"{saved.key!r} ({source.name})" for source, saved in saving if saved.file == file)
-        return (
-            f"{str(folder / file)!r} is not a model's configuration: it has none of the keys {told}; "
-            f"its keys are {', '.join(its[:8]) or 'none'}"
-        )
-    files = ", ".join(sorted({saved.file for _, saved in saving}))
-    return f"folder {str(folder)!r} is not a saved model: it has none of the files {files}"
+    if not keys:
+        files = ", ".join(sorted({saved.file for _, saved in saving}))
+        return f"folder {str(folder)!r} is not a saved model: it has none of the files {files}"
+    file, its = next(iter(keys.items()))
+    told = ", ".join(f"{saved.key!r} ({source.name})" for source, saved in saving if saved.file == file)
+    return (
+        f"{str(folder / file)!r} is not a model's configuration: it has none of the keys {told}; "
+        f"its keys are {', '.join(its[:8]) or 'none'}"
+    )
 
 
 def find_device(device: str) -> torch.device:

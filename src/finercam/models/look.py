@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from finercam.errors import FinercamError
+from finercam.errors import FinercamError, nearest
 from finercam.models.altering import Altered, altered_logits
 from finercam.models.checks import read_checked_logits
 from finercam.models.closed_form import closed_form_rows
 from finercam.models.folding import folded
 from finercam.models.grid import Grid, infer_grid
-from finercam.models.passes import autocast, forward_pass, tapped_run
+from finercam.models.passes import casts_kept, forward_pass, tapped_run
 from finercam.models.products import products
 from finercam.models.run import Run
 from finercam.models.undisturbed import undisturbed
@@ -63,7 +63,7 @@ class Look:
         self.passes = self.copies = 0
         self.logits: Float[Tensor, "b C"]
         self._stack = stack
-        self._altered, self._entered = altered, False
+        self._altered, self._entered, self._closed = altered, False, False
         self._taps: dict[str, Tensor] = {}
         self._graph: Tensor | None = None
         self._recorded: tuple[str, ...] = ()
@@ -132,11 +132,11 @@ class Look:
         *,
         edit: Callable[[Int[Tensor, " n"], Int[Tensor, " n"], Tensor], None] | None = None,
     ) -> Iterator[Altered]:
-        """Yield the logits of altered copies, in batches of ``run.copies`` and never all at once.
+        """Return an iterator over the logits of altered copies, in batches of ``run.copies`` and never all at once.
 
         Args:
-            make: given the indices (image, copy) of some copies, returns these copies. Called again with fewer where
-                an accelerator's memory does not suffice.
+            make: given the indices (image, copy) of some copies, returns these copies; it computes in its own
+                precision, whatever the run's. Called again with fewer where an accelerator's memory does not suffice.
             wanted: which copies of which image.
             edit: alters the first target layer's output in place, given the same indices and that output as a grid
                 (n K h w). The model itself is then run, not its folded copy.
@@ -144,33 +144,38 @@ class Look:
         Raises:
             OutOfMemory: not even one copy fits.
         """
+        self._refuse_closed()
         classifier, precision = self.classifier, self.run.precision
         if edit is None:
             module = self._altered_module(int(wanted.sum()))
 
-            def logits(image: Tensor, copy: Tensor) -> Tensor:
-                return classifier.read(forward_pass(module, make(image, copy), precision))
+            def output(image: Tensor, copy: Tensor) -> Any:
+                return forward_pass(module, make(image, copy), precision)
 
         else:
             grid, size = classifier.grids[0], self.image_size
 
-            def logits(image: Tensor, copy: Tensor) -> Tensor:
+            def output(image: Tensor, copy: Tensor) -> Any:
                 def alter(name: str, output: Tensor) -> Tensor:
                     output = output.clone()
                     # The grid is a view, so what is changed in it is changed in the output.
                     edit(image, copy, grid.maps(output, size))
                     return output
 
-                output, _ = tapped_run(
-                    classifier.module, make(image, copy), classifier.layers, precision=precision, edit=alter
-                )
-                return classifier.read(output)
+                images = make(image, copy)
+                return tapped_run(classifier.module, images, classifier.layers, precision=precision, edit=alter)[0]
 
-        # One context around all runs: the weights are cast once.
-        with autocast(self.images.device, precision):
+        def logits(image: Tensor, copy: Tensor) -> Tensor:
+            # Between two batches the caller may have left the visit.
+            self._refuse_closed()
+            return classifier.read(output(image, copy))
+
+        def batches() -> Iterator[Altered]:
             for altered in altered_logits(logits, wanted.to(self.images.device), self.run.copies):
                 self.copies += len(altered.image)
                 yield altered
+
+        return batches()
 
     @contextmanager
     def at(self, size: tuple[int, int], *, at: Sequence[str] = ()) -> Iterator[Look]:
@@ -179,36 +184,37 @@ class Look:
         Raises:
             FinercamError: the model does not take images of that size.
         """
+        self._refuse_closed()
         resized = torch.nn.functional.interpolate(
             self.images, size, mode="bilinear", align_corners=False, antialias=True
         )
-        beside = self.beside(resized, at=at)
-        try:
-            look = beside.__enter__()
-        except FinercamError:
-            raise
-        except (RuntimeError, AssertionError, ValueError) as error:
-            first = next(iter(str(error).splitlines()), "")
-            raise FinercamError(
-                f"{self.classifier.name} does not take images of {size[0]} x {size[1]} pixels ({first}); it is made "
-                f"for {self.classifier.image_size[0]} x {self.classifier.image_size[1]}"
-            ) from error
         with ExitStack() as stack:
-            stack.push(beside)
+            try:
+                look = stack.enter_context(self.beside(resized, at=at))
+            except (FinercamError, torch.OutOfMemoryError):
+                raise
+            except (RuntimeError, AssertionError, ValueError) as error:
+                first = next(iter(str(error).splitlines()), "")
+                raise FinercamError(
+                    f"{self.classifier.name} does not take images of {size[0]} x {size[1]} pixels ({first}); it is "
+                    f"made for {self.classifier.image_size[0]} x {self.classifier.image_size[1]}"
+                ) from error
             yield look
 
     def beside(self, images: Float[Tensor, "n 3 _H _W"], *, at: Sequence[str] = ()) -> AbstractContextManager[Look]:
         """Look at other images with the same model, altered ones for example: ``with look.beside(images) as other``."""
+        self._refuse_closed()
         return visit(self.classifier, images, self.run, at, self._altered)
 
     def grid(self, layer: str) -> Grid:
         """Return how a layer's output lies over the image.
 
         Raises:
-            FinercamError: it is not a grid of cells.
+            FinercamError: there is no such layer, it does not run, or it is not a grid of cells.
         """
         if layer in self.classifier.layers:
             return self.classifier.grids[self.classifier.layers.index(layer)]
+        self._ensure(self._named([layer]), differentiated=False)
         output = self._taps[layer]
         # One image's shape: the batch is the first dimension, or the second where tokens come first.
         batch = 0 if output.shape[0] == len(self.images) else 1
@@ -226,21 +232,35 @@ class Look:
     def _named(self, at: Sequence[str] | None) -> tuple[str, ...]:
         return self.classifier.layers if at is None else tuple(at)
 
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise FinercamError(
+                "this look at the model is over; ask inside its with block, or look again: classifier.look(images)"
+            )
+
     def _ensure(self, names: Sequence[str], *, differentiated: bool) -> None:
         """Run the model again where layers are wanted that were not tapped or not recorded before."""
+        self._refuse_closed()
         there = self._recorded if differentiated else tuple(self._taps)
         missing = [name for name in names if name not in there]
         if missing:
-            self._pass((*self._recorded, *missing) if differentiated else self._recorded, watch=missing)
+            self._pass((*self._recorded, *missing) if differentiated else self._recorded, (*self._taps, *missing))
 
     def _pass(self, recorded: tuple[str, ...], watch: Sequence[str] = ()) -> None:
         """Run the model once, tap the target layers and what is to be recorded, and read its logits."""
         module, images = self.classifier.module, self.images
         layers = tuple(dict.fromkeys(name for name in (*self.classifier.layers, *watch, *recorded) if name != INPUT))
+        for name in layers:
+            try:
+                module.get_submodule(name)
+            except AttributeError:
+                known = [known for known, _ in module.named_modules() if known]
+                raise FinercamError(f"the model has no layer {name!r}; {nearest(name, known)}") from None
         from_start = INPUT in recorded
         if from_start:
             images = images.detach().clone().requires_grad_()
-        self._graph = None
+        # What was there is let go before the model runs, for room, and is not there either should the run fail.
+        self._graph, self._taps, self._recorded = None, {}, ()
         with torch.set_grad_enabled(from_start):
             output, taps = tapped_run(
                 module, images, layers, precision=self.run.precision, differentiate=bool(recorded)
@@ -252,7 +272,8 @@ class Look:
                 logits = read_checked_logits(self.classifier.read, output, self.run.precision)
         self.passes += 1
         self._taps = {INPUT: images, **taps}
-        self._recorded = recorded
+        # Where a graph is recorded at all, whatever was tapped is part of it.
+        self._recorded = (*layers, *([INPUT] if from_start else [])) if recorded else ()
         self._graph = logits if recorded else None
         self.logits = logits.detach()
 
@@ -270,6 +291,7 @@ class Look:
         return self._altered
 
     def _close(self) -> None:
+        self._closed = True
         self._graph, self._taps, self._recorded = None, {}, ()
 
 
@@ -288,7 +310,7 @@ def visit(
     """
     if not len(images):
         raise FinercamError("there are no images in the batch")
-    with undisturbed(classifier.module), ExitStack() as stack:
+    with undisturbed(classifier.module), casts_kept(classifier.device, run.precision), ExitStack() as stack:
         look = Look(classifier, images, run, at, altered, stack)
         try:
             yield look

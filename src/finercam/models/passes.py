@@ -117,3 +117,12 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     """Return the autocast context of a precision (none for ``float32``: the model's own type)."""
     dtype = PRECISIONS[precision]
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+
+
+def casts_kept(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Return a context in which several runs in half precision share the casts of their weights.
+
+    Autocast keeps them until its outermost context ends. This one is that, and is itself off: between the runs nothing
+    is rounded.
+    """
+    return nullcontext() if PRECISIONS[precision] is None else torch.autocast(device.type, enabled=False)

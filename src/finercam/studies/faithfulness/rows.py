@@ -36,7 +36,7 @@ class Row:
 
     Attributes:
         key: of the photo in its data set.
-        target, other: labels of its class and of the class it is held against.
+        target, other: labels of its class and of the class it is compared with.
         name: the attribute's, or the place's.
         words: for people.
         places: where it is seen.
@@ -91,7 +91,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Pair:
-    """A photo's key, the label of its class, and the one it is held against."""
+    """A photo's key, the label of its class, and that of the class it is compared with."""
 
     key: str
     target: int

@@ -5,7 +5,7 @@ the image, not the network. ``finercam.studies.sanity`` asks that; this file mak
 
 Hedström et al. (arXiv 2401.06465) find plain MPRT confounded: from the top down, untouched lower layers keep passing
 on what is in the image, and noise in either map lowers any similarity. So ``order="bottom-up"`` is here too, and the
-study can average maps over noisy copies of an image before it compares them (their sMPRT). Their eMPRT, the rise in
+check can average maps over noisy copies of an image before it compares them (their sMPRT). Their eMPRT, the rise in
 the entropy of a map's histogram, is not: it sees structure turn into pixel noise, which a map of a few hundred cells,
 resized smoothly, does not show. Absolute values, which they advise against as well, are never taken.
 """
@@ -37,21 +37,18 @@ def weighted_layers(module: nn.Module) -> list[str]:
     return [name for name, part in module.named_modules() if _learned(part)]
 
 
-def randomised(
-    module: nn.Module,
-    layers: Sequence[str] | None = None,
-    *,
-    order: str = "top-down",
-    redraw: str = "shuffle",
-    seed: int = 0,
-) -> Iterator[tuple[str, nn.Module]]:
-    """Go through a module's layers and yield each one's name and the module with it made random.
+class Randomised:
+    """A module made random layer by layer, as often as it is gone through.
 
-    What is yielded is one and the same *copy* of the module, changed further with every step: use it before taking
-    the next. The module given is never changed, nor is any random number generator.
+    Going through it yields each layer's name and the module with that layer made random. What is yielded is one and
+    the same *copy* of the module, changed further with every step: use it before taking the next, and do not go
+    through it twice at a time. The module given is never changed, nor is any random number generator.
+
+    The random values are drawn the first time and kept, so that to go through it again costs no more than copying the
+    weights. Two further sets of weights are held in all: those of the copy, and the random ones.
 
     Args:
-        module: any.
+        module: any; it must stay as it is as long as this is used.
         layers: dotted names from the input to the output, of parts of any size: ``["conv1", "layer1", "fc"]`` takes
             four steps' worth of residual blocks in one. A part inside another listed one is its own step. All parts
             with weights of their own if left out, in the order in which they were made.
@@ -67,6 +64,51 @@ def randomised(
         FinercamError: an unknown option or layer, a layer without weights, a part that cannot be reset, or a module
             that cannot be copied.
     """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        layers: Sequence[str] | None = None,
+        *,
+        order: str = "top-down",
+        redraw: str = "shuffle",
+        seed: int = 0,
+    ) -> None:
+        self._steps = steps_of(module, layers, order, redraw)
+        self._intact, self._copy = module, _copied(module)
+        self._order, self._redraw, self._seed = order, redraw, seed
+        self._random: dict[str, list[Tensor]] = {}
+
+    def __iter__(self) -> Iterator[tuple[str, nn.Module]]:
+        """Begin with the module as it was given."""
+        for layer in self._steps:
+            self._put_back(layer)
+        for layer in self._steps if self._order == "bottom-up" else reversed(self._steps):
+            for name, number in self._steps[layer].items():
+                if name not in self._random:
+                    part = self._intact.get_submodule(name)
+                    self._random[name] = _drawn(part, self._redraw, (self._seed * 1_000_003 + number) % 2**63)
+                _put(_learned(self._copy.get_submodule(name)), self._random[name])
+            yield layer, self._copy
+            if self._order == "independent":
+                self._put_back(layer)
+
+    def _put_back(self, layer: str) -> None:
+        for name in self._steps[layer]:
+            _put(_learned(self._copy.get_submodule(name)), _learned(self._intact.get_submodule(name)))
+
+
+def steps_of(
+    module: nn.Module, layers: Sequence[str] | None = None, order: str = "top-down", redraw: str = "shuffle"
+) -> dict[str, dict[str, int]]:
+    """Return, for each layer, its parts with weights and their numbers in the module; a part is in one layer only.
+
+    Args:
+        module, layers, order, redraw: as for ``Randomised``.
+
+    Raises:
+        FinercamError: an unknown option or layer, a layer without weights, or a part that cannot be reset.
+    """
     for option, given, choices in (("order", order, ORDERS), ("redraw", redraw, REDRAWS)):
         if given not in choices:
             raise FinercamError(f"{option} is {given!r}; {nearest(given, choices)}")
@@ -79,24 +121,10 @@ def randomised(
                     f"layer {name!r} ({kind}) does not say how its weights start out (it has no reset_parameters); "
                     "use redraw='shuffle'"
                 )
-    return _steps(_copied(module), steps, order, redraw, seed)
-
-
-def _steps(
-    module: nn.Module, steps: dict[str, dict[str, int]], order: str, redraw: str, seed: int
-) -> Iterator[tuple[str, nn.Module]]:
-    for layer in steps if order == "bottom-up" else reversed(steps):
-        before = [tensor.detach().clone() for name in steps[layer] for tensor in _learned(module.get_submodule(name))]
-        for name, number in steps[layer].items():
-            part = module.get_submodule(name)
-            _put(_learned(part), _drawn(part, redraw, (seed * 1_000_003 + number) % 2**63))
-        yield layer, module
-        if order == "independent":
-            _put([tensor for name in steps[layer] for tensor in _learned(module.get_submodule(name))], before)
+    return steps
 
 
 def _parts_of(module: nn.Module, layers: list[str]) -> dict[str, dict[str, int]]:
-    """Return, for each layer, its parts with weights and their numbers in the module; a part is in one layer only."""
     parts = {name: number for number, name in enumerate(weighted_layers(module))}
     known = [name for name, _ in module.named_modules()]
     steps: dict[str, dict[str, int]] = {}

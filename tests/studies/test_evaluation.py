@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.errors import FinercamError
-from finercam.studies.evaluate.evaluating import evaluate
-from finercam.studies.evaluate.plan import Plan, contrast_name, contrasts_of
+from finercam.studies.evaluate.contrasts import contrast_name, contrasts_of
+from finercam.studies.evaluate.evaluation import Evaluation
 from support import evaluations
-from support.evaluations import TARGETS
+from support.evaluations import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,27 @@ def test_contrasts_are_named_by_what_differs_from_the_paper():
     assert [contrast_name(c) for c in contrasts_of(("finer",), gammas=[0.0, 0.25])] == ["plain", "finer gamma=0.25"]
 
 
+def test_names_are_exact():
+    """Two strengths are one name only if they are one number."""
+    close = contrasts_of(("finer",), gammas=[1.2345671, 1.2345674, 0.6, 0.6000000000000001, 1, 1.0, 2e-9, 1e22])
+    assert [contrast_name(contrast) for contrast in close] == [
+        "finer gamma=1.2345671", "finer gamma=1.2345674", "finer", "finer gamma=0.6000000000000001", "finer gamma=1",
+        "finer gamma=2e-09", "finer gamma=1e+22",
+    ]  # fmt: skip
+    named = [Contrast(against=names) for names in (["a,b"], ["a", "b"], ["a b"], [1, 2])]
+    assert len({contrast_name(contrast) for contrast in named}) == 4
+
+
+def test_what_is_named_twice_is_measured_once():
+    study = Evaluation(
+        methods=("GradCAM", "gradcam", "maps:a", "maps:a"), contrasts=(PLAIN, Contrast(gamma=0.0), Contrast()),
+        metrics=("deletion", "deletion", "relative-drop@0.1"),
+    )  # fmt: skip
+    assert study.methods == ("gradcam", "maps:a")
+    assert [contrast_name(contrast) for contrast in study.contrasts] == ["plain", "finer"]
+    assert study.metrics == ("deletion", "relative-drop@0.1")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -41,19 +63,17 @@ def test_contrasts_are_named_by_what_differs_from_the_paper():
         ({"metrics": ("deletoin",)}, "'deletion'"),
         ({"metrics": ("relative-drop@2",)}, "above 0 and up to 1"),
         ({"metrics": ("localization@boxes",)}, "'box'"),
-        ({"metrics": ("deletion@3",)}, "takes no parameter"),
+        ({"metrics": ("class-sensitivity@3",)}, "takes no parameter"),
         ({"metrics": ()}, "at least one"),
+        ({"contrasts": (Contrast(against=[["ant"], ["bee"]]),)}, "for one batch"),
         ({"steps": 0}, "steps is 0"),
         ({"target": "lable"}, "'label'"),
         ({"fill": "grey"}, "fill is 'grey'"),
-        ({"precision": "int8"}, "precision"),
-        ({"batch_size": 0}, "batch_size is 0"),
-        ({"copies": 0}, "copies is 0"),
     ],
 )
-def test_a_plan_that_makes_no_sense_is_refused(options, message):
+def test_what_makes_no_sense_is_refused(options, message):
     with pytest.raises(FinercamError, match=message):
-        Plan(**options)
+        Evaluation(**options)
 
 
 def test_what_the_data_does_not_have_cannot_be_asked_for(data, tmp_path):
@@ -62,5 +82,5 @@ def test_what_the_data_does_not_have_cannot_be_asked_for(data, tmp_path):
         ("localization", "boxes or masks"), ("localization@difference", "difference"), ("parts", "part points"),
     ):  # fmt: skip
         with pytest.raises(FinercamError, match=missing):
-            evaluate(evaluations.classifier(), bare, Plan(metrics=(metric,)), str(tmp_path / "run"), TARGETS)
+            evaluate(evaluations.classifier(), bare, Evaluation(metrics=(metric,)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
