@@ -91,9 +91,11 @@ def gem(
             "output of one; use legrad, or a classifier with such a head (finercam.models.text makes one)"
         )
     found = find_blocks(classifier)
+    if not found.by_patch:
+        raise FinercamError(f"what follows the blocks of {classifier.name} does not read single patches; use legrad")
     wanted = found.last(blocks, (len(found) + 1) // 2, "gem")
     trunk: dict[int, Tensor] = {}
-    run_through(look, found, left=lambda place, tokens: trunk.update({place: tokens}))
+    run_through(look, found, left=lambda place, tokens: trunk.update({place: tokens.clone()}))
     features = _Path(look, found, wanted, trunk, iterations).features(classifier.head)
     h, w = found.grid.maps(found.in_order(trunk[wanted[-1]]), look.image_size).shape[2:]
     per_patch = features.to(look.logits).unflatten(0, (len(look.images), h, w)).permute(0, 3, 1, 2)
@@ -101,15 +103,20 @@ def gem(
     return PatchEvidence(look.logits, look.image_size, per_patch, weight, centred)
 
 
+@dataclass(eq=False)
 class _Path:
     """The second run, in which blocks go on from the first run's tokens while the path gathers what attention adds."""
 
-    def __init__(self, look: Look, found: Blocks, wanted: range, trunk: dict[int, Tensor], iterations: int) -> None:
-        self.look, self.found, self.wanted, self.trunk, self.iterations = look, found, wanted, trunk, iterations
-        self.path: Tensor | None = None
-        self.start: Tensor | None = None
-        self.strength: Tensor | None = None
-        self.read: Tensor | None = None
+    look: Look
+    found: Blocks
+    wanted: range
+    trunk: dict[int, Tensor]
+    iterations: int
+    #: What the path holds; what the block under way was given, and how long its normed tokens are; what the head read.
+    path: Tensor | None = None
+    start: Tensor | None = None
+    length: Tensor | None = None
+    read: Tensor | None = None
 
     def features(self, head: nn.Module) -> Float[Tensor, "patches K"]:
         """Run, and return what the head reads of each patch of each image."""
@@ -126,32 +133,24 @@ class _Path:
             norm = module.get_submodule(block.norm)
             norms[norm], ahead[norm] = self._measure, self._begin
             ahead[module.get_submodule(block.next_norm)] = self._add
-        try:
-            run_through(
-                self.look, self.found, attended=self._self_self, left=self._left, hooks=norms, before=ahead
-            )
-        except RuntimeError as error:
-            first = next(iter(str(error).splitlines()), "")
-            raise FinercamError(
-                f"what follows the blocks of {self.look.classifier.name} does not read single patches ({first}); "
-                "use legrad"
-            ) from error
+        run_through(self.look, self.found, attended=self._self_self, left=self._left, hooks=norms, before=ahead)
         assert self.read is not None
         return self.read
 
     def _begin(self, norm: nn.Module, args: Any) -> None:
-        self.start = args[0]
+        # A copy, for the block may add to it in place.
+        self.start = args[0].clone()
         if self.path is None:
-            self.path = args[0]
+            self.path = self.start
 
     def _measure(self, norm: nn.Module, args: Any, output: Tensor) -> None:
-        self.strength = self.found.in_order(output).norm(dim=-1).mean(1)
+        self.length = self.found.in_order(output).norm(dim=-1).mean(1)
 
     def _self_self(self, place: int, attention: Attention) -> Tensor | None:
         if place not in self.wanted:
             return None
-        assert self.strength is not None
-        inverse = self.strength[:, None, None, None] / attention.value.shape[-1] ** 0.5
+        assert self.length is not None
+        inverse = self.length[:, None, None, None] / attention.value.shape[-1] ** 0.5
         return self_self(attention, inverse.to(attention.value), self.iterations)
 
     def _add(self, norm: nn.Module, args: Any) -> None:
@@ -172,9 +171,7 @@ class _Path:
         self.read = args[0]
 
 
-def self_self(
-    attention: Attention, inverse: Float[Tensor, "b 1 1 1"], iterations: int
-) -> Float[Tensor, "b heads n d"]:
+def self_self(attention: Attention, inverse: Float[Tensor, "b 1 1 1"], iterations: int) -> Float[Tensor, "b heads n d"]:
     """Return the mean of q-q, k-k and v-v attention; see ``gem``.
 
     Args:

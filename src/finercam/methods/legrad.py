@@ -115,7 +115,7 @@ def legrad(
         if place == wanted[-1]:
             return torch.cat(read)
         torch.set_grad_enabled(False)
-        return tokens.detach()
+        return tokens.detach().clone()
 
     output = run_through(look, found, attended=attended, left=left)
     with torch.enable_grad():

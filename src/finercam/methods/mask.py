@@ -81,23 +81,25 @@ def mask(
     cells: int = 28,
     steps: int = 150,
     rate: float = 0.1,
-    area: float = 0.1,
+    area: float = 1.0,
     smooth: float = 5.0,
     blur: float = 0.05,
     jitter: int = 4,
     seed: int = 0,
 ) -> MaskEvidence:
-    """Learn a mask m for each image and row D: so many runs of the model, with gradients, for each.
+    """Learn a mask m for each image and row D: so many runs of the model, with gradients, for each of them.
 
-    Minimises ``area * mean(1 - m) + smooth * mean |difference of neighbouring cells|^3 + S(x m + x_blurred (1 - m))``
-    over m in 0..1 (deletion, Eq. 4), or ``area * mean(m) + ... - S`` (preservation), by Adam, m cut off at 0 and 1 after
-    each step. Between cells m is smoothed by a Gaussian.
+    The deletion game minimises ``area * mean(1 - m) + smooth * R(m) + S(z)`` over cells m from 0 to 1, where the image
+    ``z = m x + (1 - m) x_blurred`` is the photo where it is seen and blurred where it is not, and R the mean of
+    ``|difference|^3`` of neighbouring cells (the paper's objective with total variation and jitter). The preservation
+    game minimises ``area * mean(m) + smooth * R(m) - S(z)``. Adam, from m = 1/2 everywhere; after each step m is cut
+    off at 0 and 1. A Gaussian spreads the cells over the pixels.
 
-    The paper's S is a probability. A row's value is a difference of logits of any size, so it is scaled:
-    ``S = (D(z) - D(x_blurred)) / |D(x) - D(x_blurred)|`` is 1 for the photo and 0 for the blurred photo, and ``area``
-    weighs the same for every photo and question. (-1 for the photo where blurring raises the answer: then nothing speaks
-    for it, and few cells will be found.) Where the difference is small against what blurring does to a class's logit,
-    it is put up to 5 % of that.
+    The paper's S is a probability. The value of a row is a difference of logits of any size and has no bounds, so it is
+    scaled, ``S(z) = (D(z) - D(x_blurred)) / |D(x) - D(x_blurred)|``: 1 for the photo, 0 for the blurred photo, and
+    ``area`` weighs the same for every photo and question. Where blurring raises the answer, nothing speaks for it: S is
+    -1 for the photo then. A difference that is small against what blurring does to the logits of single classes is
+    put up to 5 % of that.
 
     Args:
         look: at the model.
@@ -106,7 +108,8 @@ def mask(
         cells: of the mask, in height and in width.
         steps: of the descent.
         rate: of learning.
-        area: weight of the share of the image that is blurred (seen).
+        area: weight of the share of the image that is blurred (seen). With 1 the whole image costs as much as the
+            whole answer is worth.
         smooth: weight of the roughness.
         blur: sigma of the blurred photo, as a share of its larger side.
         jitter: by how many pixels the photo is moved under the mask from step to step, at most; 0 leaves it.

@@ -140,8 +140,9 @@ def _anything(mode: Attending, func: Callable[..., Any], args: tuple[Any, ...], 
     """Follow the product through scaling, masking, dropout and changes of precision: whatever leaves its layout."""
     result = func(*args, **kwargs)
     product = mode._product
-    if product is not None and isinstance(result, Tensor) and any(arg is product.tensor for arg in args):
-        # The strides tell a transposed product, which is as square as it was.
-        if (result.shape, result.stride()) == (product.tensor.shape, product.tensor.stride()):
-            mode._product = replace(product, tensor=result)
+    if product is None or not isinstance(result, Tensor) or not any(arg is product.tensor for arg in args):
+        return result
+    # The strides tell a transposed product, which is as square as it was.
+    if (result.shape, result.stride()) == (product.tensor.shape, product.tensor.stride()):
+        mode._product = replace(product, tensor=result)
     return result

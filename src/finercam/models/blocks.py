@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -53,10 +53,12 @@ class Blocks:
     Attributes:
         each: the blocks.
         grid: how the tokens that they put out lie over the image.
+        by_patch: whether what follows reads a patch by itself too (with the class token and registers before it).
     """
 
     each: tuple[Block, ...]
     grid: Grid
+    by_patch: bool = False
 
     def __len__(self) -> int:
         return len(self.each)
@@ -72,7 +74,7 @@ class Blocks:
             raise FinercamError(f"{method}: blocks is {wanted}; the network has {len(self)}, give a number from 1 on")
         return range(len(self) - wanted, len(self))
 
-    def in_order(self, tokens: Float[Tensor, "x y K"]) -> Float[Tensor, "y_or_x x_or_y K"]:
+    def in_order(self, tokens: Float[Tensor, "_x _y K"]) -> Float[Tensor, "_b _N K"]:
         """Return a block's tokens as b N K, or such tokens as the block has them."""
         return tokens.transpose(0, 1) if self.grid.layout == "tokens-first" else tokens
 
@@ -186,7 +188,9 @@ def _watch(module: nn.Module, noise: Tensor) -> tuple[list[_Call], list[tuple[tu
         return hook
 
     def end(inner: nn.Module, args: Any, output: Any) -> None:
-        open_calls.pop().output = main_tensor(output)
+        tensor = main_tensor(output)
+        # Tokens are copied, for what follows may work on them in place.
+        open_calls.pop().output = tensor.clone() if tensor is not None and tensor.ndim == 3 else tensor
 
     def seen(attention: Attention) -> None:
         if _is_own(attention) and len(attention.query) == len(noise):
@@ -221,9 +225,14 @@ def _find(classifier: Classifier) -> Blocks:
     blocks = Blocks(tuple(_with_norms(block, owner, number, calls) for block, owner, number in found), grid)
     last = found[-1][0].output
     assert last is not None
-    if not _suffices(classifier, tried.noise, blocks, last, classifier.read(output)):
+    last, logits, other = blocks.in_order(last), classifier.read(output), -tried.noise.flip(2)
+    # Another image, but twice the noise's tokens: all that the logits depend on is in them, whoever's they are.
+    twice = _read_instead(classifier, other, blocks, last.expand(2, -1, -1))
+    rounding = max(1e-4, 4 * torch.finfo(logits.dtype).eps) * float(logits.abs().amax())
+    if twice is None or not bool(((twice - logits).abs() <= rounding).all()):
         raise _not_plain(classifier, f"its logits depend on more than what {blocks.each[-1].name!r} puts out")
-    return blocks
+    alone = _read_instead(classifier, other, blocks, last[:, : grid.prefix + 1])
+    return replace(blocks, by_patch=alone is not None)
 
 
 def _is_tokens(output: Tensor | None, count: int) -> bool:
@@ -251,16 +260,21 @@ def _fits(grid: Grid, shape: tuple[int, ...], image: tuple[int, int]) -> bool:
 
 def _with_norms(block: _Call, owner: _Call, number: int, calls: list[_Call]) -> Block:
     """Return the block with its norms: before attention, and the first behind it that is no part of attention."""
-    own = [call for call in calls if call.name.startswith(f"{block.name}.") and _is_norm(call.module)]
-    before = (call.name for call in own if call.began <= number and call.given is block.given)
+    given = block.given
+    if not isinstance(given, Tensor):
+        return Block(block.name, None, None)
+    norms = [
+        call
+        for call in calls
+        if call.name.startswith(f"{block.name}.") and isinstance(call.given, Tensor) and _is_norm(call.module)
+    ]
+    before = (call.name for call in norms if call.began <= number and call.given is given)
     behind = (
         call.name
-        for call in own
+        for call in norms
         if call.began > number
+        and call.given.shape == given.shape
         and (owner is block or not call.name.startswith(f"{owner.name}."))
-        and isinstance(call.given, Tensor)
-        and isinstance(block.given, Tensor)
-        and call.given.shape == block.given.shape
     )
     return Block(block.name, next(before, None), next(behind, None))
 
@@ -269,25 +283,22 @@ def _is_norm(module: nn.Module) -> bool:
     return "norm" in type(module).__name__.lower()
 
 
-def _suffices(classifier: Classifier, noise: Tensor, blocks: Blocks, last: Tensor, logits: Tensor) -> bool:
-    """Whether the logits follow from the last block's tokens, however many images' there are.
+def _read_instead(
+    classifier: Classifier, noise: Tensor, blocks: Blocks, tokens: Float[Tensor, "n _N K"]
+) -> Float[Tensor, "n C"] | None:
+    """Return the logits of an image in place of whose tokens others were read; ``None`` where that cannot be done."""
 
-    Another image is run, and twice the noise's tokens are put in the place of its own.
-    """
+    def put(inner: nn.Module, args: Any, output: Any) -> Any:
+        return with_main_tensor(output, blocks.in_order(tokens))
 
-    def put_back(inner: nn.Module, args: Any, output: Any) -> Any:
-        return with_main_tensor(output, blocks.in_order(torch.cat([blocks.in_order(last)] * 2)))
-
-    part = classifier.module.get_submodule(blocks.each[-1].name)
+    last = classifier.module.get_submodule(blocks.each[-1].name)
     try:
-        with hooked({part: put_back}):
-            found = classifier.read(forward_pass(classifier.module, -noise.flip(2), "float32"))
-    except RuntimeError:
-        # The rest wants as many as came in.
-        return False
-    twice = torch.cat([logits, logits])
-    rounding = max(1e-4, 4 * torch.finfo(logits.dtype).eps) * float(logits.abs().amax())
-    return found.shape == twice.shape and bool(((found - twice).abs() <= rounding).all())
+        with hooked({last: put}):
+            found = classifier.read(forward_pass(classifier.module, noise, "float32"))
+    except (RuntimeError, ValueError, TypeError, AssertionError):
+        # What follows wants as many as came in.
+        return None
+    return found if len(found) == len(tokens) else None
 
 
 def _not_plain(classifier: Classifier, why: str) -> FinercamError:

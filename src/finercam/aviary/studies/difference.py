@@ -22,7 +22,7 @@ from finercam.aviary import Aviary, label_names, look_alikes
 from finercam.aviary.species import SPECIES
 from finercam.aviary.studies.running import rows_over
 from finercam.contrast.contrast import PLAIN, Contrast
-from finercam.explanations.answering import answer, ask, gather_each, rows_for, taps_of
+from finercam.explanations.answering import answer, ask, gather_each, taps_of
 from finercam.explanations.explaining import preprocess
 from finercam.methods.method import find_method
 from finercam.metrics.controls import controls
@@ -141,7 +141,7 @@ def _measure(study: Difference, bench: Bench[Classifier], batch: Sequence[Bird])
         contrasts = [PLAIN, *(Contrast(against=[[d] for d in others], gamma=gamma) for gamma in study.gammas)]
         titles = [ALONE, *(f"gamma {gamma:g}" for gamma in study.gammas)]
         questions = ask(classifier, logits, contrasts, targets)
-        evidence = gather_each(look, ways, rows_for(look, questions, collect=[]))
+        evidence = gather_each(look, ways, questions, collect=[])
         repainted = torch.stack([
             preprocess(classifier, study.birds.repaint(_index(bird), SPECIES[d].name).image)
             for bird, d in zip(batch, others, strict=True)

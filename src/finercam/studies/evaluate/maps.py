@@ -11,7 +11,7 @@ from torch import Tensor
 from finercam.contrast.contrast import Contrast
 from finercam.contrast.question import Question
 from finercam.contrast.references import nearest_references
-from finercam.explanations.answering import answer, ask, rows_for
+from finercam.explanations.answering import answer, ask, gather_each
 from finercam.methods.evidence import Evidence
 from finercam.methods.method import Method
 from finercam.metrics.view import OtherMap
@@ -87,18 +87,8 @@ def others_of(logits: Float[Tensor, "b C"], targets: Int[Tensor, " b"]) -> Int[T
 
 def gathered(look: Look, ways: Sequence[Method], questions: Questions) -> list[Evidence]:
     """Return each method's evidence; methods that read the same kind share what the first of them gathered."""
-    found: list[Evidence] = []
-    rows: Tensor | None = None
-    for how in ways:
-        shared = next((own for own in found if own.how is not None and how.gathers_as(own.how)), None)
-        if shared is None:
-            if rows is None:
-                every = [*(question for _, question in questions.named), *questions.others.values()]
-                rows = rows_for(look, every, collect=[])
-            found.append(how.gather(look, rows))
-        else:
-            found.append(shared.by(how))
-    return found
+    every = [*(question for _, question in questions.named), *questions.others.values()]
+    return gather_each(look, ways, every, collect=[])
 
 
 def maps_of(evidence: Evidence, questions: Questions) -> Iterator[Map]:
