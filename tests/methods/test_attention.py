@@ -303,6 +303,34 @@ def test_what_each_can_be_asked_about() -> None:
     assert_same(found.again(against=[5]).map, explain(classifier("vit"), photos()[0], 0, against=[5], method="gem").map)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_blocks_that_work_in_place(method: str) -> None:
+    """Each adds to its own input, and so does what follows to the last one's output."""
+
+    class Adding(TinyViT):
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.last(self.before(images))
+            tokens *= 1
+            return self.head(self.norm(tokens)[:, 0])
+
+        def __init__(self) -> None:
+            super().__init__()
+            for block in (self.first, self.last):
+                block.forward = lambda x, b=block: self.run_block(b, x)
+
+        @staticmethod
+        def run_block(block: nn.Module, x: Tensor) -> Tensor:
+            normed = block.norm1(x)
+            q, k, v = (t.unflatten(2, (block.heads, -1)).transpose(1, 2) for t in block.qkv(normed).chunk(3, 2))
+            weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+            x += block.proj((weights @ v).transpose(1, 2).flatten(2))
+            return x + block.mlp(block.norm2(x))
+
+    model = Classifier.of(build(Adding), TinyViT.layer, image_size=SIZE)
+    expected = saliency(classifier("vit"), photos(), 0, method=method)
+    assert_same(saliency(model, photos(), 0, method=method), expected)
+
+
 # --- refusals ----------------------------------------------------------------------------------------------------
 
 

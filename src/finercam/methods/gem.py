@@ -165,7 +165,7 @@ class _Path:
         assert self.path is not None
         patches = self.found.grid.maps(self.path, self.look.image_size).flatten(2).mT
         # Each patch is read as an image of one patch, its class token and registers the same.
-        return patches.flatten(0, 1)[:, None].expand(-1, self.found.grid.prefix + 1, -1)
+        return patches.flatten(0, 1)[:, None].repeat(1, self.found.grid.prefix + 1, 1)
 
     def _hand_over(self, head: nn.Module, args: Any) -> None:
         self.read = args[0]

@@ -289,7 +289,8 @@ def _read_instead(
     """Return the logits of an image in place of whose tokens others were read; ``None`` where that cannot be done."""
 
     def put(inner: nn.Module, args: Any, output: Any) -> Any:
-        return with_main_tensor(output, blocks.in_order(tokens))
+        # A copy, for what follows may work on it in place.
+        return with_main_tensor(output, blocks.in_order(tokens.clone(memory_format=torch.contiguous_format)))
 
     last = classifier.module.get_submodule(blocks.each[-1].name)
     try:
