@@ -82,27 +82,39 @@ def gather(
         method: what gathers the evidence.
         collect: ``None`` keeps gradients for these contrasts only. A sequence (it may be empty) keeps them class by
             class, for the contrasts' targets and references and the classes it names, so that other contrasts can
-            be answered later. Score methods and the closed form always keep all classes.
+            be answered later. Score methods and the closed form always keep all classes; a method whose evidence
+            answers no mixtures keeps the contrasts' own rows.
         run: how the model is run.
     """
     how = find_method(method)
     with classifier.look(images, run, at=how.taps(classifier)) as look:
         questions = ask(classifier, look.logits, contrasts, targets)
-        return how.gather(look, rows_for(look, questions, collect)), questions
+        (evidence,) = gather_each(look, [how], questions, collect)
+        return evidence, questions
 
 
-def gather_each(look: Look, methods: Sequence[Method], rows: Float[Tensor, "b m C"]) -> list[Evidence]:
-    """Return each method's evidence for the same rows; methods that read one kind share what the first gathered.
+def gather_each(
+    look: Look,
+    methods: Sequence[Method],
+    questions: Sequence[Question],
+    collect: Sequence[ClassName] | None = None,
+) -> list[Evidence]:
+    """Return each method's evidence for the same questions; methods that read one kind share what the first gathered.
 
     Args:
         look: at the model, opened ``at=taps_of(methods, classifier)``.
         methods: in any order.
-        rows: what will be asked about; see ``rows_for``.
+        questions: what will be asked.
+        collect: as for ``gather``.
     """
     found: list[Evidence] = []
     for how in methods:
         shared = next((own for own in found if own.how is not None and how.gathers_as(own.how)), None)
-        found.append(how.gather(look, rows) if shared is None else shared.by(how))
+        if shared is None:
+            # Classes make a contrast up only where evidence may be mixed.
+            found.append(how.gather(look, rows_for(look, questions, collect if how.spans else None)))
+        else:
+            found.append(shared.by(how))
     return found
 
 

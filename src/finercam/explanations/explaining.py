@@ -19,9 +19,8 @@ from finercam.contrast.options import Aggregate, Weighting, contrast_from, refus
 from finercam.contrast.references import ClassName, Named, Targets
 from finercam.data.photos import Photo, open_photo
 from finercam.errors import FinercamError
-from finercam.explanations.answering import answer, ask, gather, rows_for
+from finercam.explanations.answering import answer, ask, gather, gather_each, taps_of
 from finercam.explanations.explanation import Explanation, explanations_from
-from finercam.methods.evidence import Evidence
 from finercam.methods.method import Method, find_method
 from finercam.models.classifier import Classifier
 from finercam.models.run import Run
@@ -207,14 +206,9 @@ def explain_batch(
         run: how the model is run.
     """
     methods = [find_method(one.method) for one in asked]
-    taps = dict.fromkeys(layer for how in methods for layer in how.taps(classifier))
-    gathered: list[Evidence] = []
-    with classifier.look(images, run, at=tuple(taps)) as look:
+    with classifier.look(images, run, at=taps_of(methods, classifier)) as look:
         questions = [ask(classifier, look.logits, [PLAIN, one.contrast], one.targets) for one in asked]
-        rows = rows_for(look, [question for pair in questions for question in pair], collect)
-        for how in methods:
-            kept = next((each for each in gathered if each.how and how.gathers_as(each.how)), None)
-            gathered.append(how.gather(look, rows) if kept is None else kept.by(how))
+        gathered = gather_each(look, methods, [question for pair in questions for question in pair], collect)
     found = [
         explanations_from(
             evidence,

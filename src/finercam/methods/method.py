@@ -55,6 +55,8 @@ class Method:
         taps: layers whose gradients will be asked for, so that the graph is recorded in the first run.
         parameters: names and values, in order.
         source: the paper.
+        spans: whether evidence of some rows answers their mixtures. Where it does not, what is gathered must be the
+            very rows that are asked.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Method:
     taps: Taps = no_taps
     parameters: tuple[tuple[str, Any], ...] = ()
     source: str = ""
+    spans: bool = True
 
     def gather(self, look: Look, rows: Float[Tensor, "b m C"]) -> Evidence:
         """Return what the method needs to answer these rows (and whatever else the same evidence answers)."""
@@ -135,7 +138,7 @@ def method(
 
 
 def explainer(
-    name: str, *, title: str | None = None, source: str = "", taps: Taps = no_taps
+    name: str, *, title: str | None = None, source: str = "", taps: Taps = no_taps, spans: bool = True
 ) -> Callable[[Function], Function]:
     """Register a function from a look and rows of coefficients to evidence as a method.
 
@@ -144,6 +147,7 @@ def explainer(
         title: how tables and pictures call it.
         source: the paper it implements.
         taps: layers (or ``INPUT``) whose gradients it asks for; naming them saves a second run of the model.
+        spans: whether its evidence answers mixtures of the rows it gathered.
 
     Raises:
         FinercamError: the name is taken.
@@ -151,7 +155,7 @@ def explainer(
 
     def register(function: Function) -> Function:
         parameters = tuple(read_parameters(function, name).items())
-        METHODS.add(name, Method(name, title or name, function, None, False, taps, parameters, source))
+        METHODS.add(name, Method(name, title or name, function, None, False, taps, parameters, source, spans))
         return function
 
     return register

@@ -17,14 +17,18 @@ from finercam.models.run import PRECISIONS
 
 
 @contextmanager
-def hooked(hooks: Mapping[nn.Module, Callable[[nn.Module, Any, Any], Any]]) -> Iterator[None]:
-    """Attach forward hooks that fire in this thread only, and take them off again."""
+def hooked(
+    hooks: Mapping[nn.Module, Callable[[nn.Module, Any, Any], Any]],
+    before: Mapping[nn.Module, Callable[[nn.Module, Any], Any]] | None = None,
+) -> Iterator[None]:
+    """Attach forward hooks (and hooks before the forward) that fire in this thread only, and take them off again."""
     owner = threading.get_ident()
 
-    def in_this_thread(hook: Callable[[nn.Module, Any, Any], Any]) -> Callable[[nn.Module, Any, Any], Any]:
-        return lambda module, args, output: hook(module, args, output) if threading.get_ident() == owner else None
+    def in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda module, *given: hook(module, *given) if threading.get_ident() == owner else None
 
     handles = [module.register_forward_hook(in_this_thread(hook)) for module, hook in hooks.items()]
+    handles += [module.register_forward_pre_hook(in_this_thread(hook)) for module, hook in (before or {}).items()]
     try:
         yield
     finally:

@@ -71,6 +71,9 @@ class ZeroShot(nn.Module):
 
     The normalisation is part of the graph, so gradients pass through it: a prompt's logit does not grow with the
     length of the embedding. ``head`` has the prompts' unit embeddings times the scale as its rows, and the bias.
+
+    Neither here nor in other wrappers of towers do the shapes promise as many rows as there were images: a method may
+    put tokens of its own in the place of theirs (``models.blocks``).
     """
 
     def __init__(self, visual: nn.Module, head: nn.Linear) -> None:
@@ -78,8 +81,8 @@ class ZeroShot(nn.Module):
         self.visual = visual
         self.head = head
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b C"]:
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b C"]:
         """Return the logits."""
-        embedding: Float[Tensor, "b D"] = self.visual(images)
+        embedding: Float[Tensor, "_b D"] = self.visual(images)
         logits: Tensor = self.head(nn.functional.normalize(embedding, dim=-1))
         return logits

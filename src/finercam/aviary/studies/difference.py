@@ -22,7 +22,7 @@ from finercam.aviary import Aviary, label_names, look_alikes
 from finercam.aviary.species import SPECIES
 from finercam.aviary.studies.running import rows_over
 from finercam.contrast.contrast import PLAIN, Contrast
-from finercam.explanations.answering import answer, ask, gather_each, rows_for, taps_of
+from finercam.explanations.answering import answer, ask, gather_each, taps_of
 from finercam.explanations.explaining import preprocess
 from finercam.methods.method import find_method
 from finercam.metrics.controls import controls
@@ -148,6 +148,7 @@ def _measure(study: Difference, bench: Bench[Classifier], batch: Sequence[Bird])
         contrasts = [PLAIN, *(Contrast(against=[[d] for d in others], gamma=gamma) for gamma in study.gammas)]
         titles = [ALONE, *(f"gamma {gamma:g}" for gamma in study.gammas)]
         questions = ask(classifier, logits, contrasts, targets)
+<<<<<<< HEAD
         evidence = gather_each(look, ways, rows_for(look, questions, collect=[]))
         repainted = torch.stack(
             [
@@ -155,6 +156,13 @@ def _measure(study: Difference, bench: Bench[Classifier], batch: Sequence[Bird])
                 for bird, d in zip(batch, others, strict=True)
             ]
         )
+=======
+        evidence = gather_each(look, ways, questions, collect=[])
+        repainted = torch.stack([
+            preprocess(classifier, study.birds.repaint(_index(bird), SPECIES[d].name).image)
+            for bird, d in zip(batch, others, strict=True)
+        ])  # fmt: skip
+>>>>>>> attention
         with look.beside(repainted) as beside:
             after = beside.logits
     margins = [_margins(y, targets, others) for y in (logits, after)]

@@ -200,7 +200,7 @@ class _Pixels(nn.Module):
         self.vision_model = model.vision_model
         self.visual_projection = getattr(model, "visual_projection", None) or nn.Identity()
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b D"]:
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b D"]:
         """Return the embeddings."""
         embedding: Tensor = self.visual_projection(self.vision_model(pixel_values=images).pooler_output)
         return embedding
@@ -214,7 +214,7 @@ class _Patches(nn.Module):
         self.vision_model = model.vision_model
         self.patch = int(config.vision_config.patch_size)
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b D"]:
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b D"]:
         """Return the embeddings; the sides must be multiples of the patch."""
         b, channels, height, width = images.shape
         h, w, p = height // self.patch, width // self.patch, self.patch
