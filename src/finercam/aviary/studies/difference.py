@@ -148,21 +148,13 @@ def _measure(study: Difference, bench: Bench[Classifier], batch: Sequence[Bird])
         contrasts = [PLAIN, *(Contrast(against=[[d] for d in others], gamma=gamma) for gamma in study.gammas)]
         titles = [ALONE, *(f"gamma {gamma:g}" for gamma in study.gammas)]
         questions = ask(classifier, logits, contrasts, targets)
-<<<<<<< HEAD
-        evidence = gather_each(look, ways, rows_for(look, questions, collect=[]))
+        evidence = gather_each(look, ways, questions, collect=[])
         repainted = torch.stack(
             [
                 preprocess(classifier, study.birds.repaint(_index(bird), SPECIES[d].name).image)
                 for bird, d in zip(batch, others, strict=True)
             ]
         )
-=======
-        evidence = gather_each(look, ways, questions, collect=[])
-        repainted = torch.stack([
-            preprocess(classifier, study.birds.repaint(_index(bird), SPECIES[d].name).image)
-            for bird, d in zip(batch, others, strict=True)
-        ])  # fmt: skip
->>>>>>> attention
         with look.beside(repainted) as beside:
             after = beside.logits
     margins = [_margins(y, targets, others) for y in (logits, after)]

@@ -11,11 +11,7 @@ from torch import Tensor
 from finercam.contrast.contrast import Contrast
 from finercam.contrast.question import Question
 from finercam.contrast.references import nearest_references
-<<<<<<< HEAD
-from finercam.explanations.answering import answer, ask, gather_each, rows_for
-=======
 from finercam.explanations.answering import answer, ask, gather_each
->>>>>>> attention
 from finercam.methods.evidence import Evidence
 from finercam.methods.method import Method
 from finercam.metrics.view import OtherMap
@@ -92,11 +88,7 @@ def others_of(logits: Float[Tensor, "b C"], targets: Int[Tensor, " b"]) -> Int[T
 def gathered(look: Look, ways: Sequence[Method], questions: Questions) -> list[Evidence]:
     """Return each method's evidence; methods that read the same kind share what the first of them gathered."""
     every = [*(question for _, question in questions.named), *questions.others.values()]
-<<<<<<< HEAD
-    return gather_each(look, ways, rows_for(look, every, collect=[]))
-=======
     return gather_each(look, ways, every, collect=[])
->>>>>>> attention
 
 
 def maps_of(evidence: Evidence, questions: Questions) -> Iterator[Map]:
