@@ -45,9 +45,19 @@ def test_the_lists_show_what_was_imported():
 
 def test_everything_works_together_on_the_command_line(squares, tmp_path):
     code, _, err = finercam_with_extension(
-        "explain", squares / "red-0.png", "--model", "colours", "--method", "gradient-norm,flash@cells=8",
-        "--gamma", "0,1", "--references", "1", "--out", tmp_path / "explained",
-    )  # fmt: skip
+        "explain",
+        squares / "red-0.png",
+        "--model",
+        "colours",
+        "--method",
+        "gradient-norm,flash@cells=8",
+        "--gamma",
+        "0,1",
+        "--references",
+        "1",
+        "--out",
+        tmp_path / "explained",
+    )
     assert code == 0, err
     records = [json.loads(line) for line in (tmp_path / "explained" / "explanations.jsonl").read_text().splitlines()]
     assert {(record["method"], record["gamma"]) for record in records} == {
@@ -57,9 +67,21 @@ def test_everything_works_together_on_the_command_line(squares, tmp_path):
     assert all((tmp_path / "explained" / record["files"]["maps"]).is_file() for record in records)
 
     code, out, err = finercam_with_extension(
-        "evaluate", f"squares:{squares}", "--model", "colours", "--method", "gradient-norm,flash", "--metric",
-        "highest@0.5,localization", "--references", "1", "--workers", "1", "--out", tmp_path / "run",
-    )  # fmt: skip
+        "evaluate",
+        f"squares:{squares}",
+        "--model",
+        "colours",
+        "--method",
+        "gradient-norm,flash",
+        "--metric",
+        "highest@0.5,localization",
+        "--references",
+        "1",
+        "--workers",
+        "1",
+        "--out",
+        tmp_path / "run",
+    )
     assert code == 0, err
     rows = pq.read_table(tmp_path / "run" / "rows").to_pylist()
     assert {row["method"] for row in rows} >= {"gradient-norm", "flash"}

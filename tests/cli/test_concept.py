@@ -178,9 +178,10 @@ def test_every_photo_and_concept_gets_a_picture_maps_and_a_record(concept, photo
     results = tmp_path / "out"
     records = [json.loads(line) for line in (results / "concepts.jsonl").read_text().splitlines()]
     assert {record["files"]["picture"] for record in records} == {
-        f"{photo}/{name}.png" for photo in ("one", "deep/er/two", "deep/er/two-png")
+        f"{photo}/{name}.png"
+        for photo in ("one", "deep/er/two", "deep/er/two-png")
         for name in ("red-epaulets", "yellow-beak")
-    }  # fmt: skip
+    }
     classifier = text(clip_folder, [*CONCEPTS, "bird"], templates=BARE, device="cpu")
     for record in records:
         picture = np.asarray(Image.open(results / record["files"]["picture"]))
@@ -242,9 +243,23 @@ def test_nothing_left_is_said_on_the_terminal_and_in_the_picture(mode, concept, 
 
 def test_options_reach_the_answer(concept, photos):
     code, out, _ = concept(
-        photos / "one.png", "--json", "--gamma", "-0.5", "--method", "layer-cam", "--template", "a {} wing",
-        "--template", "{}", "--layer", "visual.conv1", "--precision", "bfloat16", "--batch-size", "2",
-    )  # fmt: skip
+        photos / "one.png",
+        "--json",
+        "--gamma",
+        "-0.5",
+        "--method",
+        "layer-cam",
+        "--template",
+        "a {} wing",
+        "--template",
+        "{}",
+        "--layer",
+        "visual.conv1",
+        "--precision",
+        "bfloat16",
+        "--batch-size",
+        "2",
+    )
     assert code == 0
     record = json.loads(out)
     expected = {"gamma": -0.5, "method": "layercam", "layer": ["visual.conv1"], "precision": "bfloat16"}
@@ -258,8 +273,12 @@ def test_concepts_that_make_one_file_name_keep_apart(concept, photos, tmp_path):
     code, _, _ = concept(photos / "one.png", *(part for name in names for part in ("--concept", name)))
     assert code == 0
     assert {path.name for path in (tmp_path / "out" / "one").glob("*.png")} == {
-        "red-wing.png", "red-wing-2.png", "red-wing-3.png", "concept.png", "赤い翼.png",
-    }  # fmt: skip
+        "red-wing.png",
+        "red-wing-2.png",
+        "red-wing-3.png",
+        "concept.png",
+        "赤い翼.png",
+    }
 
 
 def test_one_bad_photo_is_reported_and_the_rest_go_on(concept, photos, tmp_path):
@@ -317,9 +336,22 @@ def test_explain_with_names_from_a_file(monkeypatch, capsys, photos, tmp_path, c
     names = tmp_path / "names.txt"
     names.write_text("\ufeffRed-winged Blackbird\n\n  blue grosbeak \r\nyellow_beak\n", encoding="utf-8")
     code, out, _ = run(
-        monkeypatch, capsys, "explain", photos / "one.png", "--model", clip_folder, "--classes", names, "--json",
-        "--target", "blue grosbeak", "--against", "weights", "--out", tmp_path / "out",
-    )  # fmt: skip
+        monkeypatch,
+        capsys,
+        "explain",
+        photos / "one.png",
+        "--model",
+        clip_folder,
+        "--classes",
+        names,
+        "--json",
+        "--target",
+        "blue grosbeak",
+        "--against",
+        "weights",
+        "--out",
+        tmp_path / "out",
+    )
     assert code == 0
     record = json.loads(out)
     assert record["target"]["name"] == "blue grosbeak"

@@ -43,9 +43,19 @@ def birds(tmp_path_factory):
 def command(birds, out, *more, metrics="relative-drop@0.05"):
     metric = () if metrics is None else ("--metric", metrics)
     return (
-        "evaluate", f"folder:{birds}", "--model", "aviary", "--out", out, *metric, "--workers", 0, "--device", "cpu",
+        "evaluate",
+        f"folder:{birds}",
+        "--model",
+        "aviary",
+        "--out",
+        out,
+        *metric,
+        "--workers",
+        0,
+        "--device",
+        "cpu",
         *more,
-    )  # fmt: skip
+    )
 
 
 def test_a_run_its_files_and_its_table(run, birds, tmp_path):
@@ -53,8 +63,13 @@ def test_a_run_its_files_and_its_table(run, birds, tmp_path):
     code, text, err = run(*command(birds, out))
     assert code == 0, err
     assert {path.name for path in out.iterdir()} == {
-        "run.json", "manifest.parquet", "rows", "table.md", "table.csv", "table.tex"
-    }  # fmt: skip
+        "run.json",
+        "manifest.parquet",
+        "rows",
+        "table.md",
+        "table.csv",
+        "table.tex",
+    }
     assert text == (out / "table.md").read_text()
     assert f"## folder:{birds}" in text
     assert "| + Finer | 4 |" in text
@@ -127,13 +142,23 @@ def test_what_is_measured_where_nothing_is_said_is_what_the_data_allows(run, bir
 
 
 def test_contrasts_are_crossed(run, birds, tmp_path):
-    code, text, _ = run(*command(birds, tmp_path / "run", "--gamma", "0.6,1", "--references", "1,3", "--method",
-                                 "gradcam,hirescam", "--images", 1))  # fmt: skip
+    code, text, _ = run(
+        *command(
+            birds,
+            tmp_path / "run",
+            "--gamma",
+            "0.6,1",
+            "--references",
+            "1,3",
+            "--method",
+            "gradcam,hirescam",
+            "--images",
+            1,
+        )
+    )
     assert code == 0
     contrasts = json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["contrasts"]
-    assert contrasts == [
-        "plain", "finer references=1", "finer gamma=1 references=1", "finer", "finer gamma=1"
-    ]  # fmt: skip
+    assert contrasts == ["plain", "finer references=1", "finer gamma=1 references=1", "finer", "finer gamma=1"]
     assert text.count("| + Finer") == 2 * 4
 
 

@@ -16,8 +16,20 @@ from support.evaluations import rows_of, same
 
 pytest.importorskip("ray")
 
-ARGUMENTS = ("evaluate", "aviary", "--model", "aviary", "--images", 112, "--metric", "relative-drop@0.05,deletion",
-             "--steps", 3, "--device", "cpu")  # fmt: skip
+ARGUMENTS = (
+    "evaluate",
+    "aviary",
+    "--model",
+    "aviary",
+    "--images",
+    112,
+    "--metric",
+    "relative-drop@0.05,deletion",
+    "--steps",
+    3,
+    "--device",
+    "cpu",
+)
 ON_RAY = ("--engine", "ray", "--workers", 2)
 PARTS = 7
 

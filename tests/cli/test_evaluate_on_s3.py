@@ -17,8 +17,16 @@ from support.evaluations import same
 server = pytest.importorskip("moto.server")
 s3fs = pytest.importorskip("s3fs")
 
-ARGUMENTS = ("evaluate", "folder:s3://birds/photos", "--model", "aviary", "--metric", "relative-drop@0.05",
-             "--device", "cpu")  # fmt: skip
+ARGUMENTS = (
+    "evaluate",
+    "folder:s3://birds/photos",
+    "--model",
+    "aviary",
+    "--metric",
+    "relative-drop@0.05",
+    "--device",
+    "cpu",
+)
 
 pytestmark = pytest.mark.slow
 

@@ -20,8 +20,10 @@ def test_every_part_point_of_cub_is_at_one_place_and_every_group_at_known_places
     assert len(parts) == len(set(parts)) == 15
     assert {place for places in CUB_PLACES.values() for place in places} == set(CUB_PARTS)
     assert [group for group, places in CUB_PLACES.items() if not places] == [
-        "has_size", "has_shape", "has_primary_color",
-    ]  # fmt: skip
+        "has_size",
+        "has_shape",
+        "has_primary_color",
+    ]
 
 
 @needs_real
@@ -40,8 +42,10 @@ def test_every_published_attribute_is_tied_to_places_or_listed_as_the_whole_bird
         for bird in ("Red_winged_Blackbird", "Brewer_Blackbird")
     )
     assert [one.phrase for one, _ in table.listed(red_winged, brewer)] == [
-        "multi-colored wings", "red wings", "orange wings",
-    ]  # fmt: skip
+        "multi-colored wings",
+        "red wings",
+        "orange wings",
+    ]
 
 
 @pytest.mark.parametrize(

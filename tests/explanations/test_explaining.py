@@ -280,3 +280,13 @@ def test_several_questions_and_methods_share_one_run_of_the_model(model):
         for one, e in zip(asked, each, strict=True):
             fresh = explain(model, images[i], contrast=one.contrast, method=one.method)
             torch.testing.assert_close(e.saliency, fresh.saliency)
+
+
+@pytest.mark.parametrize("method", sorted(set(finercam.METHODS) - {"rise"}) + ["rise@masks=20"])
+def test_evidence_of_every_method_is_stored(method, model, tmp_path):
+    """Also where it is made of other evidence; what was asked is answered by the file as it was."""
+    small = draw_bird(0, 64)
+    kept = explain(model, small, method=method, gamma=1.0, keep=True)
+    loaded = finercam.Explanation.load(kept.save(tmp_path / "kept.safetensors"))
+    torch.testing.assert_close(loaded.again().saliency, kept.saliency)
+    assert loaded.method.spec == kept.method.spec

@@ -220,6 +220,28 @@ def drawn_of(masks: Masks) -> tuple[Tensor, Tensor]:
     return masks.grids, masks.offsets
 
 
+@pytest.mark.parametrize(("size", "cells"), [((24, 36), 4), ((13, 17), 3)])
+def test_masks_are_those_of_the_authors_resize(size: tuple[int, int], cells: int) -> None:
+    """Where they differ, half a cell at the border of a grid, theirs mirrors the grid at its outermost cells."""
+    transform = pytest.importorskip("skimage.transform")
+    drawn = Masks.draw(20, cells, 0.5, 0, size)
+    cell = [math.ceil(side / cells) for side in size]
+    large = tuple((cells + 1) * length for length in cell)
+    half = [math.ceil(length / cells / 2) for length in large]
+    differ = 0.0
+    for number, (grid, (top, left)) in enumerate(zip(drawn.grids, drawn.offsets.tolist(), strict=True)):
+        for mode in ("edge", "reflect"):
+            resized = transform.resize(grid.double().numpy(), large, order=1, mode=mode, anti_aliasing=False)
+            theirs = torch.from_numpy(resized[top : top + size[0], left : left + size[1]]).float()
+            difference = (drawn.cut(torch.tensor([number]))[0] - theirs).abs()
+            if mode == "edge":
+                assert float(difference.max()) < 1e-6
+            else:
+                differ = max(differ, float(difference.max()))
+                assert float(difference[half[0] : -half[0], half[1] : -half[1]].max()) < 1e-6
+    assert differ > 0.1
+
+
 @pytest.mark.parametrize("keep", [0.5, 0.2])
 def test_masks_are_drawn_as_they_should(keep: float) -> None:
     drawn = Masks.draw(5000, 4, keep, 0, (12, 20))
@@ -352,7 +374,8 @@ def test_asking_again_needs_no_run_of_the_model() -> None:
     plain, finer, further = (kept.again(gamma=gamma).map for gamma in (0, 0.5, 1))
     assert_same(further - plain, 2 * (finer - plain))
     assert net.batches == []
-    with pytest.raises(NotGathered, match=r"RISE gathers other evidence than RISE, which was kept; .*@seed=1'"):
+    why = r"RISE \(masks=40, cells=3, seed=1\) gathers other evidence than RISE \(masks=40, cells=3\), .*@seed=1'"
+    with pytest.raises(NotGathered, match=why):
         kept.again(method=f"{SPEC}@seed=1")
 
 

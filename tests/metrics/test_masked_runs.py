@@ -45,9 +45,15 @@ def run(scorer, images, ranks, cuts, classes, *, copies=None, fill=None):
     unmasked = scorer.probabilities(images).gather(1, classes)
     scorer.seen, scorer.batches = 0, []
     return masked_confidences(
-        rerun_of(scorer, copies), images, ranks, cuts, classes, unmasked,
-        fill=filling(images) if fill is None else fill, blurred=lambda: filling(images, "blur"),
-    )  # fmt: skip
+        rerun_of(scorer, copies),
+        images,
+        ranks,
+        cuts,
+        classes,
+        unmasked,
+        fill=filling(images) if fill is None else fill,
+        blurred=lambda: filling(images, "blur"),
+    )
 
 
 @pytest.mark.parametrize("steps", [1, 7, 50, 96])
@@ -95,9 +101,7 @@ def test_a_look_at_a_model_gives_what_its_module_gives_copy_by_copy(name):
             return classifier.module(images).softmax(1)
 
     with classifier.look(images, Run(copies=4)) as look:
-        found = measured(
-            lambda given: look.logits, look.images, saliency, classes, specs, rerun=look.rerun
-        )  # fmt: skip
+        found = measured(lambda given: look.logits, look.images, saliency, classes, specs, rerun=look.rerun)
         assert look.passes == 1
         # Four steps between nothing and all, all of it, 10 %, 30 %; none of it given back, and six steps.
         assert look.copies == 3 * (4 + 1 + 2 + 1 + 6)
@@ -156,9 +160,15 @@ def test_nothing_is_blurred_unless_asked_for(case):
         raise AssertionError("blurred for nothing")
 
     masked_confidences(
-        rerun_of(scorer), images, [ranking(maps[0])], [Cut(False, 3)], classes, torch.zeros(3, 2, dtype=torch.float64),
-        fill=filling(images), blurred=refuse,
-    )  # fmt: skip
+        rerun_of(scorer),
+        images,
+        [ranking(maps[0])],
+        [Cut(False, 3)],
+        classes,
+        torch.zeros(3, 2, dtype=torch.float64),
+        fill=filling(images),
+        blurred=refuse,
+    )
 
 
 def test_copies_are_in_the_images_memory_order(case):
@@ -171,9 +181,15 @@ def test_copies_are_in_the_images_memory_order(case):
 
     own = images.contiguous(memory_format=torch.channels_last)
     masked_confidences(
-        rerun_of(seen), own, [ranking(maps[0])], [Cut(False, 3), Cut(True, 3)], classes,
-        torch.zeros(3, 2, dtype=torch.float64), fill=filling(own), blurred=lambda: filling(own, "blur"),
-    )  # fmt: skip
+        rerun_of(seen),
+        own,
+        [ranking(maps[0])],
+        [Cut(False, 3), Cut(True, 3)],
+        classes,
+        torch.zeros(3, 2, dtype=torch.float64),
+        fill=filling(own),
+        blurred=lambda: filling(own, "blur"),
+    )
     assert orders == [True]
 
 
@@ -181,7 +197,13 @@ def test_confidences_of_half_precision_logits_are_not_rounded_to_it(case):
     _, images, maps, classes = case
     logits = torch.tensor([[4.0, 4.0, 3.0, 0.0, 1.0]], dtype=torch.bfloat16)
     found = masked_confidences(
-        rerun_of(lambda copies: logits.expand(len(copies), -1)), images, [ranking(maps[0])], [Cut(False, 3)], classes,
-        torch.zeros(3, 2, dtype=torch.float64), fill=filling(images), blurred=lambda: images,
-    )  # fmt: skip
+        rerun_of(lambda copies: logits.expand(len(copies), -1)),
+        images,
+        [ranking(maps[0])],
+        [Cut(False, 3)],
+        classes,
+        torch.zeros(3, 2, dtype=torch.float64),
+        fill=filling(images),
+        blurred=lambda: images,
+    )
     torch.testing.assert_close(found[0, 0, 0], logits[0].double().softmax(0)[classes[0]], rtol=1e-6, atol=0)

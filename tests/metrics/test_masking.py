@@ -33,9 +33,15 @@ def test_exactly_the_floor_of_the_fraction_is_masked_whatever_the_ties():
 
             _, cut = find_metric(f"confidence-drop@{fraction}").needs.cuts(63)
             masked_confidences(
-                rerun_of(seen), images, [ranking(saliency)], [cut], classes(2), torch.zeros(2, 2),
-                fill=filling(images), blurred=lambda: images,
-            )  # fmt: skip
+                rerun_of(seen),
+                images,
+                [ranking(saliency)],
+                [cut],
+                classes(2),
+                torch.zeros(2, 2),
+                fill=filling(images),
+                blurred=lambda: images,
+            )
             (copies,) = masked
             expected = literal.without_top(images, saliency, int(fraction * 63), filling(images))
             # Where all of it is masked, nothing tells the copies of a map apart.
@@ -152,9 +158,13 @@ def test_areas_are_those_of_torchcam():
     saliency = nn.functional.interpolate(maps[:, None], (20, 20), mode="bilinear", align_corners=False)[:, 0].detach()
 
     found = measured(
-        net, images, saliency, torch.stack([target, target], 1), ["deletion@steps=10", "insertion@steps=10"],
+        net,
+        images,
+        saliency,
+        torch.stack([target, target], 1),
+        ["deletion@steps=10", "insertion@steps=10"],
         start=torch.zeros_like(images),
-    )  # fmt: skip
+    )
     assert sum(found["deletion@steps=10"]) / 3 == pytest.approx(theirs["deletion_auc"], abs=1e-5)
     assert sum(found["insertion@steps=10"]) / 3 == pytest.approx(theirs["insertion_auc"], abs=1e-5)
 

@@ -129,8 +129,10 @@ def test_the_metric_is_near_any_part_and_near_each_with_the_radius_asked_for():
     expected = {"parts@0.25": share_near_any(saliency, discs), "parts@0.25 shares": share_near_parts(saliency, discs)}
     assert list(found) == list(expected)
     for name, values in expected.items():
-        own = torch.tensor([[math.nan if v is None else v for v in row] if isinstance(row, list) else row
-                            for row in found[name]], dtype=torch.float64)  # fmt: skip
+        own = torch.tensor(
+            [[math.nan if v is None else v for v in row] if isinstance(row, list) else row for row in found[name]],
+            dtype=torch.float64,
+        )
         torch.testing.assert_close(own, values, equal_nan=True)
     assert any(share is None for row in found["parts@0.25 shares"] for share in row)
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,17 +23,21 @@ BOOKKEEPING = {f"finercam.runs.{name}" for name in ("code", "engine", "fingerpri
 PACKAGE = {
     "__init__": "from .start import begin\n",
     "start": "from __future__ import annotations\nimport json\nfrom typing import TYPE_CHECKING\n"
-             "from zoo.near import helper\n"
-             "if TYPE_CHECKING:\n    from zoo.types import Kind\nelse:\n    import zoo.chosen\n"
-             "def begin():\n    from zoo import late\n    from . import later as other\n"
-             "    from .deep.inner import thing\n"
-             "def own(): pass\nclass Record:\n    def __call__(self): pass\n",
+    "from zoo.near import helper\n"
+    "if TYPE_CHECKING:\n    from zoo.types import Kind\nelse:\n    import zoo.chosen\n"
+    "def begin():\n    from zoo import late\n    from . import later as other\n"
+    "    from .deep.inner import thing\n"
+    "def own(): pass\nclass Record:\n    def __call__(self): pass\n",
     "near": "from zoo import *\nimport finercam.errors\ndef helper(): pass\n",
-    "types": "Kind = int\n", "chosen": "", "late": "", "later": "", "unrelated": "",
+    "types": "Kind = int\n",
+    "chosen": "",
+    "late": "",
+    "later": "",
+    "unrelated": "",
     "deep/__init__": "import zoo.unrelated\n",
     "deep/inner": "from ..deep import sibling\nthing = 1\n",
     "deep/sibling": "",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -61,8 +66,17 @@ def forget():
 def test_imports_are_followed_wherever_they_are(zoo):
     found = sources([zoo.own])
     # ``from zoo import *`` takes what the package's own file has; that of zoo.deep is only passed through.
-    names = {"zoo", "zoo.start", "zoo.near", "zoo.chosen", "zoo.late", "zoo.later", "zoo.deep.inner",
-             "zoo.deep.sibling", "finercam.errors"}  # fmt: skip
+    names = {
+        "zoo",
+        "zoo.start",
+        "zoo.near",
+        "zoo.chosen",
+        "zoo.late",
+        "zoo.later",
+        "zoo.deep.inner",
+        "zoo.deep.sibling",
+        "finercam.errors",
+    }
     assert set(found) == names
     assert found["zoo.deep.inner"].name == "inner.py"
     assert "zoo.late" not in sys.modules
@@ -73,13 +87,23 @@ def test_things_of_every_kind_lead_to_their_module(zoo):
     for thing in (zoo, zoo.Record, zoo.Record(), zoo.Record().__call__, functools.partial(zoo.own, 1)):
         assert set(sources([thing])) == whole
     assert set(sources([functools.partial(print, zoo.own)])) == whole
-    assert sources([print, len, 3.5, json]).keys().isdisjoint({"zoo.start"})
+    assert sources([print, len, 3.5, json, functools.reduce, tempfile.mkdtemp]) == {}
 
 
-@pytest.mark.parametrize(("changed", "matters"), [
-    ("start", True), ("near", True), ("late", True), ("deep/sibling", True), ("chosen", True), ("__init__", True),
-    ("types", False), ("unrelated", False), ("deep/__init__", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changed", "matters"),
+    [
+        ("start", True),
+        ("near", True),
+        ("late", True),
+        ("deep/sibling", True),
+        ("chosen", True),
+        ("__init__", True),
+        ("types", False),
+        ("unrelated", False),
+        ("deep/__init__", False),
+    ],
+)
 def test_a_change_of_what_is_imported_changes_the_hash(zoo, tmp_path, changed, matters):
     before = of_code([zoo.own])
     assert of_code([zoo.own]) == before
@@ -87,6 +111,21 @@ def test_a_change_of_what_is_imported_changes_the_hash(zoo, tmp_path, changed, m
         file.write("more = 1\n")
     forget()
     assert (of_code([zoo.own]) != before) == matters
+
+
+def test_what_lies_beside_a_single_file_is_followed(tmp_path, monkeypatch):
+    for name, text in {"my_method": "import torch, my_helper, my_tools.deep, json\ndef own(): pass\n", "my_helper": "",
+                       "my_tools/__init__": "", "my_tools/deep": "", "my_other": ""}.items():  # fmt: skip
+        path = tmp_path / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    forget()
+    module = importlib.import_module("my_method")
+    assert set(sources([module.own])) == {"my_method", "my_helper", "my_tools.deep"}
+    for name in ("my_method", "my_helper", "my_tools", "my_tools.deep"):
+        del sys.modules[name]
+    forget()
 
 
 def test_code_without_a_file_counts_by_its_text():

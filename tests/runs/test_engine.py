@@ -106,7 +106,7 @@ def test_every_item_has_the_rows_its_study_gives(tmp_path, workers):
     seen = []
     done = run_study(
         Corners(), model(), data(), str(tmp_path), run=Run(images=3), engine=Local(workers), advance=seen.append
-    )  # fmt: skip
+    )
     found = rows_of(tmp_path)
     names = ["left", "right"]
     expected = [(i, c) for i in range(10) if i not in (3, 5) for c in names[: i % 3]]
@@ -118,8 +118,9 @@ def test_every_item_has_the_rows_its_study_gives(tmp_path, workers):
     # Items 4 and 6 are of another size; 5 alone fails, and the ones in its batch are measured by themselves.
     assert {row["id"]: row["beside"] for row in found if row["error"] is None} == {1: 2, 2: 2, 4: 0, 7: 2, 8: 2}
     assert {row["key"]: row["error"] for row in found if row["error"]} == {
-        "3": "ZeroDivisionError: three is not for me", "5": "five, with 0 others, is too much",
-    }  # fmt: skip
+        "3": "ZeroDivisionError: three is not for me",
+        "5": "five, with 0 others, is too much",
+    }
     assert seen == [Progress(10, 0, 0), Progress(10, 10, 2)]
     assert (done.photos, done.measured, done.resumed) == (10, 10, False)
     assert set(done.seconds) == {"photos", "corners", "rows"}

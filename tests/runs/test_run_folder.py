@@ -20,12 +20,14 @@ KEY = ("method", "contrast")
 
 
 def rows(ids, maps=("plain", "finer"), error=None):
-    return pa.table({
-        "id": pa.array([i for i in ids for _ in maps], pa.int64()),
-        "method": pa.array(["gradcam" for _ in ids for _ in maps], pa.string()),
-        "contrast": pa.array([m for _ in ids for m in maps], pa.string()),
-        "error": pa.array([error for _ in ids for _ in maps], pa.string()),
-    })  # fmt: skip
+    return pa.table(
+        {
+            "id": pa.array([i for i in ids for _ in maps], pa.int64()),
+            "method": pa.array(["gradcam" for _ in ids for _ in maps], pa.string()),
+            "contrast": pa.array([m for _ in ids for m in maps], pa.string()),
+            "error": pa.array([error for _ in ids for _ in maps], pa.string()),
+        }
+    )
 
 
 @pytest.fixture
@@ -158,12 +160,14 @@ def test_a_part_beyond_the_manifest_is_found(complete):
 def test_a_damaged_part_is_to_be_done_again(complete, damage):
     path = Path(complete.folder.uri) / "rows" / part_name(1)
     content = path.read_bytes()
-    path.write_bytes({
-        "empty": b"",
-        "cut short": content[: len(content) // 2],
-        "its end overwritten": content[:-60] + b"\0" * 52 + content[-8:],
-        "another file": b"PAR1 is how it begins, and how it ends: PAR1",
-    }[damage])  # fmt: skip
+    path.write_bytes(
+        {
+            "empty": b"",
+            "cut short": content[: len(content) // 2],
+            "its end overwritten": content[:-60] + b"\0" * 52 + content[-8:],
+            "another file": b"PAR1 is how it begins, and how it ends: PAR1",
+        }[damage]
+    )
     assert complete.done() == {0, 2}
     complete.commit(1, rows([2, 3]))
     assert complete.done() == {0, 1, 2}

@@ -13,19 +13,34 @@ from finercam.models.run import Run
 from finercam.studies.evaluate import batches, maps
 from finercam.studies.evaluate.contrasts import contrasts_of
 from finercam.studies.evaluate.evaluation import Evaluation
+from finercam.studies.evaluate.tables import read_block
 from support import evaluations
 from support.evaluations import evaluate, rows_of, same
 from support.literal_rows import CONTRASTS, Literal, agree, expected_of, ordered, spearman
 
 METRICS = (
-    "deletion", "insertion", "confidence-drop@0.1", "relative-drop@0.1", "localization", "localization@box",
-    "localization@mask", "localization@difference", "average-precision", "average-precision@mask",
-    "pointing@difference", "iou@0.2", "iou", "parts@0.2", "class-sensitivity",
-)  # fmt: skip
+    "deletion",
+    "insertion",
+    "confidence-drop@0.1",
+    "relative-drop@0.1",
+    "localization",
+    "localization@box",
+    "localization@mask",
+    "localization@difference",
+    "average-precision",
+    "average-precision@mask",
+    "pointing@difference",
+    "iou@0.2",
+    "iou",
+    "parts@0.2",
+    "class-sensitivity",
+)
 STUDY = Evaluation(
-    methods=("gradcam", "layercam"), contrasts=contrasts_of(references=(2,), gammas=[0.6, 1.0]), metrics=METRICS,
+    methods=("gradcam", "layercam"),
+    contrasts=contrasts_of(references=(2,), gammas=[0.6, 1.0]),
+    metrics=METRICS,
     steps=10,
-)  # fmt: skip
+)
 FOURS = Run(images=4)
 
 
@@ -116,15 +131,24 @@ def test_the_schema_of_the_rows(out):
     curves = [
         (f"{name} {kind}", pa.list_(pa.float32()))
         for name, kind in (
-            ("deletion", "curve"), ("deletion", "curve of other"), ("insertion", "curve"),
-            ("insertion", "curve of other"), ("parts@0.2", "shares"),
+            ("deletion", "curve"),
+            ("deletion", "curve of other"),
+            ("insertion", "curve"),
+            ("insertion", "curve of other"),
+            ("parts@0.2", "shares"),
         )
-    ]  # fmt: skip
+    ]
     image = [
-        ("id", pa.int64()), ("key", pa.string()), ("label", pa.int32()), ("target", pa.int32()), ("other", pa.int32()),
-        ("predicted", pa.int32()), ("correct", pa.bool_()), ("confidence", pa.float64()),
+        ("id", pa.int64()),
+        ("key", pa.string()),
+        ("label", pa.int32()),
+        ("target", pa.int32()),
+        ("other", pa.int32()),
+        ("predicted", pa.int32()),
+        ("correct", pa.bool_()),
+        ("confidence", pa.float64()),
         ("other confidence", pa.float64()),
-    ]  # fmt: skip
+    ]
     maps = [("method", pa.string()), ("contrast", pa.string()), ("empty", pa.bool_())]
     found = pq.read_schema(f"{out}/rows/part-00000.parquet")
     assert found.equals(pa.schema([*image, *maps, *numbers, *curves, ("error", pa.string())]))
@@ -207,3 +231,15 @@ def test_maps_are_those_of_explain(data, tmp_path, monkeypatch):
             expected = torch.as_tensor(explained.saliency)
             torch.testing.assert_close(finer[method][number], expected, rtol=1e-9, atol=1e-9)
     assert all(bool((one > 0).any()) for one in finer.values())
+
+
+def test_a_methods_parameters_are_part_of_its_name(data, tmp_path):
+    study = Evaluation(methods=("rise@masks=16", "RISE@16@seed=1", "rise@masks=16@seed=0"), metrics=("localization",))
+    assert study.methods == ("rise@masks=16", "rise@masks=16@seed=1")
+    evaluate(evaluations.classifier(), data, study, tmp_path / "run")
+    found = {(row["id"], row["method"]): row["localization"] for row in rows_of(tmp_path / "run")
+             if row["contrast"] == "plain"}  # fmt: skip
+    assert {method for _, method in found} == set(study.methods)
+    assert any(found[i, study.methods[0]] != found[i, study.methods[1]] for i in range(6))
+    titles = [line.title for line in read_block(str(tmp_path / "run")).lines]
+    assert titles[:4] == ["RISE (masks=16)", "RISE (masks=16), cubed", "+ Finer", "RISE (masks=16, seed=1)"]

@@ -81,9 +81,7 @@ def test_a_score_method_collects_no_gradients(data, tmp_path, monkeypatch):
     gradients = looks.Look.gradients
     monkeypatch.setattr(looks.Look, "gradients", noted)
     for methods, wanted in ((("scorecam", "ablationcam"), 0), (("scorecam", "gradcam", "layercam"), 3)):
-        evaluate(
-            evaluations.classifier(), data, Evaluation(methods=methods), tmp_path / str(wanted), run=FOURS
-        )  # fmt: skip
+        evaluate(evaluations.classifier(), data, Evaluation(methods=methods), tmp_path / str(wanted), run=FOURS)
         assert len(asked) == wanted
 
 

@@ -182,9 +182,13 @@ def test_another_run_never_goes_on_in_the_folder(data, out, change):
         targets = (4, 1, 6, -1)
     else:
         model = Classifier.of(
-            model.module, "stem", preprocess=torch.nn.Identity(), image_size=model.image_size, name="tiny",
+            model.module,
+            "stem",
+            preprocess=torch.nn.Identity(),
+            image_size=model.image_size,
+            name="tiny",
             class_names=model.labels.names,
-        )  # fmt: skip
+        )
     with pytest.raises(FinercamError, match="differs in: ") as found:
         evaluate(model, given, study, out, targets, run=FOURS)
     assert {"weights": "weights", "data": "manifest", "plan": "fill", "targets": "manifest"}.get(change, change) in str(

@@ -21,17 +21,22 @@ def data(tmp_path_factory):
 
 def test_contrasts_are_named_by_what_differs_from_the_paper():
     found = contrasts_of(
-        gammas=[0.6, 1.0], references=(3, 1), against=("similar", "predicted@2"), weightings=("mean",),
+        gammas=[0.6, 1.0],
+        references=(3, 1),
+        against=("similar", "predicted@2"),
+        weightings=("mean",),
         aggregates=("mean", "max"),
-    )  # fmt: skip
+    )
     names = [contrast_name(contrast) for contrast in found]
     assert len(set(names)) == len(names) == 1 + 2 * 2 * 2 + 2 * 2
     assert names[:3] == ["plain", "finer", "finer gamma=1"]
     assert "finer gamma=1 references=1 max" in names
     assert "finer against=predicted@2 max" in names
     assert [contrast_name(c) for c in contrasts_of(weightings=("official", "softmax"))] == [
-        "plain", "finer official", "finer softmax",
-    ]  # fmt: skip
+        "plain",
+        "finer official",
+        "finer softmax",
+    ]
     assert [contrast_name(c) for c in contrasts_of(("finer",), gammas=[0.0, 0.25])] == ["plain", "finer gamma=0.25"]
 
 
@@ -39,18 +44,24 @@ def test_names_are_exact():
     """Two strengths are one name only if they are one number."""
     close = contrasts_of(("finer",), gammas=[1.2345671, 1.2345674, 0.6, 0.6000000000000001, 1, 1.0, 2e-9, 1e22])
     assert [contrast_name(contrast) for contrast in close] == [
-        "finer gamma=1.2345671", "finer gamma=1.2345674", "finer", "finer gamma=0.6000000000000001", "finer gamma=1",
-        "finer gamma=2e-09", "finer gamma=1e+22",
-    ]  # fmt: skip
+        "finer gamma=1.2345671",
+        "finer gamma=1.2345674",
+        "finer",
+        "finer gamma=0.6000000000000001",
+        "finer gamma=1",
+        "finer gamma=2e-09",
+        "finer gamma=1e+22",
+    ]
     named = [Contrast(against=names) for names in (["a,b"], ["a", "b"], ["a b"], [1, 2])]
     assert len({contrast_name(contrast) for contrast in named}) == 4
 
 
 def test_what_is_named_twice_is_measured_once():
     study = Evaluation(
-        methods=("GradCAM", "gradcam", "maps:a", "maps:a"), contrasts=(PLAIN, Contrast(gamma=0.0), Contrast()),
+        methods=("GradCAM", "gradcam", "maps:a", "maps:a"),
+        contrasts=(PLAIN, Contrast(gamma=0.0), Contrast()),
         metrics=("deletion", "deletion", "relative-drop@0.1"),
-    )  # fmt: skip
+    )
     assert study.methods == ("gradcam", "maps:a")
     assert [contrast_name(contrast) for contrast in study.contrasts] == ["plain", "finer"]
     assert study.metrics == ("deletion", "relative-drop@0.1")
@@ -79,8 +90,10 @@ def test_what_makes_no_sense_is_refused(options, message):
 def test_what_the_data_does_not_have_cannot_be_asked_for(data, tmp_path):
     bare = replace(data, regions=())
     for metric, missing in (
-        ("localization", "boxes or masks"), ("localization@difference", "difference"), ("parts", "part points"),
-    ):  # fmt: skip
+        ("localization", "boxes or masks"),
+        ("localization@difference", "difference"),
+        ("parts", "part points"),
+    ):
         with pytest.raises(FinercamError, match=missing):
             evaluate(evaluations.classifier(), bare, Evaluation(metrics=(metric,)), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -260,12 +260,18 @@ def test_listed_attributes_lead_most_and_shared_ones_do_not_differ(birds):
     assert [one.name for one, _ in _table(wing=(20, 0), tail=(10, 0)).listed(0, 1)] == ["wing::x"]
     assert table.largest(0, 1) == {"wing": 90, "tail": 5, "throat": 0, "crown": 5, "leg": 0}
     assert [one.name for one, _ in table.shared(0, 1)] == [
-        "has_throat_color::red", "has_crown_color::red", "has_leg_color::red", "has_tail_shape::forked_tail",
-    ]  # fmt: skip
+        "has_throat_color::red",
+        "has_crown_color::red",
+        "has_leg_color::red",
+        "has_tail_shape::forked_tail",
+    ]
     assert [(one.name, status) for one, _, status in asked_in_words(table, Pair("a", 0, 1), 1)] == [
-        ("has_wing_color::red", LISTED), ("has_throat_color::red", ALIKE), ("has_crown_color::red", ALIKE),
-        ("has_leg_color::red", ALIKE), ("has_tail_shape::forked_tail", ALIKE),
-    ]  # fmt: skip
+        ("has_wing_color::red", LISTED),
+        ("has_throat_color::red", ALIKE),
+        ("has_crown_color::red", ALIKE),
+        ("has_leg_color::red", ALIKE),
+        ("has_tail_shape::forked_tail", ALIKE),
+    ]
 
 
 # --- rows ----------------------------------------------------------------------------------------------------------
@@ -288,8 +294,13 @@ def test_rows_of_places_are_the_shares_written_out():
         Pair("key", 0, 1), table, {name: torch.from_numpy(mask) for name, mask in masks.items()}, *tensors, count=1
     )
     assert [(row.name, row.status) for row in found] == [
-        ("wing::x", LISTED), ("wing", LISTED), ("tail", ALIKE), ("leg", ALIKE), ("eye", DIFFERS), ("nape", ALIKE),
-    ]  # fmt: skip
+        ("wing::x", LISTED),
+        ("wing", LISTED),
+        ("tail", ALIKE),
+        ("leg", ALIKE),
+        ("eye", DIFFERS),
+        ("nape", ALIKE),
+    ]
     for row in found:
         own = masks[row.places[0]]
         controls = [masks[name] & ~own for name in ("tail", "leg", "nape") if name != row.places[0]]

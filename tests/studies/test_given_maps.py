@@ -67,9 +67,14 @@ def test_maps_of_another_tool_are_measured_like_ours(data, theirs, tmp_path):
             assert given[name] == (plain[name] if plain[name] is None else pytest.approx(plain[name], abs=1e-6)), name
     block = read_block(str(tmp_path / "run"))
     assert [(line.title, line.control) for line in block.lines] == [
-        ("Grad-CAM", False), ("Grad-CAM, cubed", True), ("+ Finer", False), ("Their Tool", False), ("Random", True),
-        ("Blurred random", True), ("Centre", True),
-    ]  # fmt: skip
+        ("Grad-CAM", False),
+        ("Grad-CAM, cubed", True),
+        ("+ Finer", False),
+        ("Their Tool", False),
+        ("Random", True),
+        ("Blurred random", True),
+        ("Centre", True),
+    ]
     (line,) = [line for line in block.lines if line.contrast == "given"]
     assert line.differences == {}
     assert "| Their Tool | 6 |" in writing.to_markdown([block])

@@ -40,10 +40,14 @@ def to_table(rows, metrics):
 def write_run(folder, name="aviary", metrics=METRICS, numbers=NUMBERS, photos=6, parts=((0, 2), (1, 3, 4))):
     """A run of six photos, of which the last one is not measured yet and the fifth failed."""
     run = RunFolder(Folder(str(folder)))
-    run.claim({
-        "study": "evaluate", "model": {"name": "net_50"}, "data": {"name": name, "photos": photos},
-        "plan": {"metrics": list(metrics), "steps": 10},
-    })  # fmt: skip
+    run.claim(
+        {
+            "study": "evaluate",
+            "model": {"name": "net_50"},
+            "data": {"name": name, "photos": photos},
+            "plan": {"metrics": list(metrics), "steps": 10},
+        }
+    )
     for number, part in enumerate(parts):
         rows = []
         for i in part:
@@ -52,11 +56,19 @@ def write_run(folder, name="aviary", metrics=METRICS, numbers=NUMBERS, photos=6,
                 rows.append({**base, "error": "not a picture | at all"})
                 continue
             for (method, contrast), values in numbers.items():
-                rows.append({
-                    **base, "target": 1, "other": 2, "predicted": 1, "correct": CORRECT[i], "method": method,
-                    "contrast": contrast, "empty": (i, contrast) == (3, "finer"),
-                    **dict(zip(metrics, values[i], strict=True)),
-                })  # fmt: skip
+                rows.append(
+                    {
+                        **base,
+                        "target": 1,
+                        "other": 2,
+                        "predicted": 1,
+                        "correct": CORRECT[i],
+                        "method": method,
+                        "contrast": contrast,
+                        "empty": (i, contrast) == (3, "finer"),
+                        **dict(zip(metrics, values[i], strict=True)),
+                    }
+                )
         run.commit(number, to_table(rows, metrics))
     return str(folder)
 
@@ -116,8 +128,13 @@ def test_markdown_says_what_is_best_and_what_changed(out):
     rows = [[c.strip() for c in line.strip("|").split("|")] for line in first.splitlines() if line.startswith("|")]
     assert rows[0] == ["map", "n", "Del. ↓", "RD@0.05 ↑", "Loc. ↑", "empty"]
     assert [row[0] for row in rows[2:]] == [
-        "Grad-CAM", "Grad-CAM, cubed", "+ Finer", "Layer-CAM", "+ Finer, gamma=1", "Random"
-    ]  # fmt: skip
+        "Grad-CAM",
+        "Grad-CAM, cubed",
+        "+ Finer",
+        "Layer-CAM",
+        "+ Finer, gamma=1",
+        "Random",
+    ]
     bold = {(row[0], rows[0][i]) for row in rows[2:] for i, cell in enumerate(row) if "**" in cell}
     # Neither a control nor the cubed base wins, however good.
     assert bold == {("Layer-CAM", "Del. ↓"), ("+ Finer", "RD@0.05 ↑"), ("Layer-CAM", "Loc. ↑")}
@@ -186,16 +203,29 @@ def test_a_run_in_which_every_photo_failed(tmp_path):
 
 def test_parts_bring_a_column_of_consistency(tmp_path):
     run = RunFolder(Folder(str(tmp_path / "run")))
-    run.claim({
-        "study": "evaluate", "model": {"name": "net"}, "data": {"name": "birds", "photos": 4},
-        "plan": {"metrics": ["parts"], "steps": 10},
-    })  # fmt: skip
+    run.claim(
+        {
+            "study": "evaluate",
+            "model": {"name": "net"},
+            "data": {"name": "birds", "photos": 4},
+            "plan": {"metrics": ["parts"], "steps": 10},
+        }
+    )
     shares = [[0.5, 0.2, 0.0], [0.5, 0.2, 0.0], [0.0, 0.1, 0.6], [0.0, 0.1, 0.6]]
     rows = [
-        {"id": i, "key": str(i), "label": i // 2, "correct": True, "method": "gradcam", "contrast": "plain",
-         "empty": False, "parts": 0.7, "parts shares": shares[i]}
+        {
+            "id": i,
+            "key": str(i),
+            "label": i // 2,
+            "correct": True,
+            "method": "gradcam",
+            "contrast": "plain",
+            "empty": False,
+            "parts": 0.7,
+            "parts shares": shares[i],
+        }
         for i in range(4)
-    ]  # fmt: skip
+    ]
     run.commit(0, to_table(rows, ["parts"]))
     (line,) = read_block(run.folder.uri).lines
     between = 0.02 / (math.hypot(0.5, 0.2) * math.hypot(0.1, 0.6))
@@ -218,19 +248,28 @@ def test_a_damaged_part_and_a_strangers_file_are_left_out_and_left_there(out, tm
     (tmp_path / "run" / "rows" / "notes.txt").write_bytes(b"mine")
     assert read_block(out).measured == 3
     assert sorted(path.name for path in (tmp_path / "run" / "rows").iterdir()) == [
-        "notes.txt", "part-00000.parquet", "part-00001.parquet",
-    ]  # fmt: skip
+        "notes.txt",
+        "part-00000.parquet",
+        "part-00001.parquet",
+    ]
 
 
 def test_rows_of_other_photos_than_the_bases_are_refused(tmp_path):
     run = RunFolder(Folder(str(tmp_path / "run")))
-    run.claim({
-        "study": "evaluate", "model": {"name": "net"}, "data": {"name": "birds", "photos": 2},
-        "plan": {"metrics": ["deletion"], "steps": 10},
-    })  # fmt: skip
+    run.claim(
+        {
+            "study": "evaluate",
+            "model": {"name": "net"},
+            "data": {"name": "birds", "photos": 2},
+            "plan": {"metrics": ["deletion"], "steps": 10},
+        }
+    )
     own = {"key": "a", "label": 0, "correct": True, "method": "gradcam", "empty": False, "deletion": 0.1}
-    rows = [{**own, "id": 0, "contrast": "plain"}, {**own, "id": 0, "contrast": "finer"},
-            {**own, "id": 1, "contrast": "plain"}]  # fmt: skip
+    rows = [
+        {**own, "id": 0, "contrast": "plain"},
+        {**own, "id": 0, "contrast": "finer"},
+        {**own, "id": 1, "contrast": "plain"},
+    ]
     table = to_table(rows, ["deletion"])
     assert isinstance(table, pa.Table)
     run.commit(0, table)

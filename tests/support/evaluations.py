@@ -39,9 +39,15 @@ def classifier() -> Classifier:
     """Logits in float64, and images in one memory order, so that no rounding decides the order of pixels."""
     names = ("bee", "x", "y", "z", "ant", "w", "cow")
     found = Classifier.of(
-        build(DeepNet), DeepNet.layer, preprocess=preprocess, class_names=names, image_size=SIZE, name="tiny",
-        mean=(0.5,) * 3, std=(0.1,) * 3,
-    )  # fmt: skip
+        build(DeepNet),
+        DeepNet.layer,
+        preprocess=preprocess,
+        class_names=names,
+        image_size=SIZE,
+        name="tiny",
+        mean=(0.5,) * 3,
+        std=(0.1,) * 3,
+    )
     return replace(found, channels_last=1)
 
 
@@ -59,7 +65,7 @@ def evaluate(
     """Run an evaluation in this process."""
     return run_study(
         study, loaded_classifier(model), data, str(out), targets, run=run, engine=Local(workers), **options
-    )  # fmt: skip
+    )
 
 
 def photos(folder: Path, count: int = 6, *, broken: tuple[int, ...] = ()) -> Dataset:

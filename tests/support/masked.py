@@ -40,11 +40,15 @@ def measured(
     metrics = [find_metric(spec) for spec in specs]
     cuts = sorted({cut for metric in metrics for cut in metric.needs.cuts(saliency[0].numel())})
     table = masked_confidences(
-        rerun or rerun_of(logits), images, [ranking(saliency)], cuts, classes,
+        rerun or rerun_of(logits),
+        images,
+        [ranking(saliency)],
+        cuts,
+        classes,
         logits(images).softmax(1).gather(1, classes),
         fill=filling(images) if fill is None else fill,
         blurred=lambda: filling(images, "blur") if start is None else start,
-    )  # fmt: skip
+    )
     view = View(saliency, confidences=lambda cut: table[0, :, cuts.index(cut)])
     return {name: values for metric in metrics for name, values in metric.compute(view).items()}
 

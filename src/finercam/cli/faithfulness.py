@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,9 @@ from finercam.cli.studying import engine_named, matched, say_failed, watched
 from finercam.errors import FinercamError
 
 if TYPE_CHECKING:
-    from finercam.data.dataset import Dataset, Item
+    from PIL.Image import Image
+
+    from finercam.data.dataset import Dataset
     from finercam.models.classifier import Classifier
     from finercam.models.run import Run
     from finercam.runs.loaded import Loaded
@@ -83,9 +86,14 @@ def faithfulness(
     names = subject.dataset.class_names
     label = None if against == "similar" else Labels(names).index(against)
     on = matched(
-        model, subject.dataset, layer=layer, device=device, revision=revision, match=match,
+        model,
+        subject.dataset,
+        layer=layer,
+        device=device,
+        revision=revision,
+        match=match,
         skip_unmatched=skip_unmatched,
-    )  # fmt: skip
+    )
     if label is not None and on.targets[label] < 0:
         raise FinercamError(f"--against {names[label]!r} is a class that {model} does not have")
     words = None
@@ -94,9 +102,16 @@ def faithfulness(
     study = Faithfulness(subject.places, tuple(on.targets), words, label, how, gamma, attributes)
     with watched("examining") as bar:
         finished = run_study(
-            study, on.model, subject.dataset, str(out), on.targets, run=run, engine=where,
-            retry_failed=retry_failed, advance=bar,
-        )  # fmt: skip
+            study,
+            on.model,
+            subject.dataset,
+            str(out),
+            on.targets,
+            run=run,
+            engine=where,
+            retry_failed=retry_failed,
+            advance=bar,
+        )
     examined, judgements = read_examined(finished.rows), study.summary(finished.rows)
     say_failed(finished.rows.failed)
     heading = f"What {model} looks at in {dataset}, gamma {gamma:g}"
@@ -129,16 +144,26 @@ def _draw(
     for one in sorted(examined, key=lambda one: not one.correct):
         chosen.setdefault((one.target, one.other), one)
     shown = list(chosen.values())[:pictures]
-    firsts: dict[int, Item] = {}
-    for item in dataset.items():
-        firsts.setdefault(item.label, item)
+    photos = _first_photos(dataset, {one.other for one in shown})
     examples = []
     for seen in look_again(study, model, run, dataset, [one.key for one in shown]):
         labels = seen.examined.target, seen.examined.other
         target, other = short_names([dataset.class_names[label] for label in labels])
-        photo = dataset.open(firsts[labels[1]]).photo if labels[1] in firsts else None
-        examples.append(Example(seen, target, other, photo))
+        examples.append(Example(seen, target, other, photos.get(labels[1])))
     if examples:
         preprocessing = model.preprocessing
         with whole(path) as aside:
             draw_examples(examples, preprocessing.mean, preprocessing.std, study.count).save(aside)
+
+
+def _first_photos(dataset: Dataset, labels: set[int]) -> dict[int, Image]:
+    """Return the first photo of each of some classes that can be opened, if there is one."""
+    from finercam.errors import FinercamError
+
+    found: dict[int, Image] = {}
+    for item in dataset.items():
+        if item.label in labels - found.keys():
+            # One that cannot be opened was named before, or is not among the photos of the run.
+            with suppress(FinercamError):
+                found[item.label] = dataset.open(item).photo
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -110,40 +110,50 @@ def read(kind: type[Found], path: Path, classifier: Classifier | None) -> Found:
 
 
 def pack(evidence: Evidence) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return evidence's tensors, and the rest of it as plain data."""
+    """Return evidence's tensors, and the rest of it as plain data; evidence inside of it is taken apart likewise."""
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {"kind": _kind(type(evidence))}
     for one in fields(evidence):
-        if not one.metadata.get("kept", True):
-            continue
-        value = getattr(evidence, one.name)
-        if isinstance(value, Tensor):
-            tensors[one.name] = value.detach()
-        elif isinstance(value, tuple) and value and isinstance(value[0], Tensor):
-            tensors |= {f"{one.name}.{number}": tensor.detach() for number, tensor in enumerate(value)}
-            plain[one.name] = {"tensors": len(value)}
-        else:
-            plain[one.name] = value
+        if one.metadata.get("kept", True):
+            plain[one.name] = _apart(getattr(evidence, one.name), one.name, tensors)
     return tensors, plain
 
 
-def unpack(tensors: dict[str, Tensor], plain: dict[str, Any], **more: Any) -> Evidence:
+def unpack(tensors: Mapping[str, Tensor], plain: Mapping[str, Any], **more: Any) -> Evidence:
     """Return evidence from what ``pack`` gave; ``more`` are its fields that are not kept."""
     kinds = {_kind(kind): kind for kind in _all_kinds(Evidence)}  # type: ignore[type-abstract]
     if plain["kind"] not in kinds:
         raise FinercamError(
             f"evidence of the kind {plain['kind']!r} is not known here; import the package that made it first"
         )
-    values: dict[str, Any] = dict(more)
-    for one in fields(kinds[plain["kind"]]):
-        value = plain.get(one.name)
-        if one.name in tensors:
-            values[one.name] = tensors[one.name]
-        elif isinstance(value, dict):
-            values[one.name] = tuple(tensors[f"{one.name}.{number}"] for number in range(value["tensors"]))
-        elif one.name in plain:
-            values[one.name] = tuple(value) if isinstance(value, list) else value
-    return kinds[plain["kind"]](**values)
+    values = {name: _together(value, tensors, more) for name, value in plain.items() if name != "kind"}
+    return kinds[plain["kind"]](**values, **more)
+
+
+def _apart(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Return a field's value as plain data; its tensors are put beside by their names."""
+    if isinstance(value, Tensor):
+        tensors[name] = value.detach()
+        return {"tensor": name}
+    if isinstance(value, Evidence):
+        inner, plain = pack(value)
+        tensors |= {f"{name}.{key}": tensor for key, tensor in inner.items()}
+        return {"evidence": plain, "below": name}
+    if isinstance(value, tuple):
+        return [_apart(one, f"{name}.{number}", tensors) for number, one in enumerate(value)]
+    return value
+
+
+def _together(value: Any, tensors: Mapping[str, Tensor], more: Mapping[str, Any]) -> Any:
+    if isinstance(value, list):
+        return tuple(_together(one, tensors, more) for one in value)
+    if not isinstance(value, dict):
+        return value
+    if "tensor" in value:
+        return tensors[value["tensor"]]
+    below = f"{value['below']}."
+    inner = {name.removeprefix(below): tensor for name, tensor in tensors.items() if name.startswith(below)}
+    return unpack(inner, value["evidence"], **more)
 
 
 def _kind(kind: type[Evidence]) -> str:

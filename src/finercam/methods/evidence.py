@@ -80,7 +80,7 @@ class Evidence(ABC):
         assert self.how is not None
         if not how.gathers_as(self.how):
             raise NotGathered(
-                f"{how.title} gathers other evidence than {self.how.title}, which was kept; explain with "
+                f"{how.full_title} gathers other evidence than {self.how.full_title}, which was kept; explain with "
                 f"method={how.spec!r}, or ask with collect=True to run the model again"
             )
         return replace(self, how=how)

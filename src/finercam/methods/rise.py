@@ -31,6 +31,8 @@ _MOST_MASKS = 1_000_000
 class Masks:
     """Random masks of one image size, 0 (hidden) to 1 (seen); the mean over many is ``keep`` at every pixel.
 
+    Half a cell at the border of a grid has its outermost cell's value. (The authors' code mirrors the grid there.)
+
     Attributes:
         grids: which cells are kept.
         offsets: where the upsampled grid is cropped: pixels down and across, less than a cell.
@@ -114,8 +116,8 @@ class RiseEvidence(Evidence):
         """Return ``1 / (N p (1 - p)) sum_i (f_i - mean f) M_i`` for each row, with ``f_i = row . table_i``.
 
         That is how much higher the score is where a pixel is seen than where it is hidden: the covariance of score and
-        mask over the variance of a cell. Not centred it is the paper's ``1 / (N p) sum_i f_i M_i`` (Eq. 6), which is
-        its expectation where the pixel is seen.
+        mask over the variance of a cell. Not centred it is the paper's ``1 / (N p) sum_i f_i M_i`` (Eq. 6), the score
+        that is expected where the pixel is seen.
         """
         scores = torch.einsum("bnc,brc->brn", self.table, rows.to(self.table))
         scale = scores.shape[2] * self.keep
@@ -151,7 +153,9 @@ def rise(
         cells: of a mask's grid, in height and in width, s.
         keep: the probability that a cell is seen, p.
         seed: of the masks.
-        centred: scores less their mean; see ``RiseEvidence.maps``.
+        centred: take the scores less their mean; see ``RiseEvidence.maps``. The paper, which does not, has
+            probabilities. Of logits the mean score covers the whole map: it ranks the pixels as well, but its sign says
+            nothing.
 
     Raises:
         FinercamError: a parameter is out of range, or too little memory for a single copy.

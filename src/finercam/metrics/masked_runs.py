@@ -56,9 +56,9 @@ def masked_confidences(
     # What shows the whole image is known; what shows nothing of it is run once.
     whole = [cut.count >= pixels if cut.inserted else cut.count == 0 for cut in cuts]
     nothing = [cut.count == 0 if cut.inserted else cut.count >= pixels for cut in cuts]
-    wanted = torch.tensor([
-        [not whole[c] and (not nothing[c] or m == 0) for c in range(len(cuts))] for m in range(len(distinct))
-    ])  # fmt: skip
+    wanted = torch.tensor(
+        [[not whole[c] and (not nothing[c] or m == 0) for c in range(len(cuts))] for m in range(len(distinct))]
+    )
     result = unmasked[None, :, None].repeat(len(distinct), 1, len(cuts), 1)  # m b n k
     stack = torch.stack(distinct)
     counts = torch.tensor([cut.count for cut in cuts], device=images.device)

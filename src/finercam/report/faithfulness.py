@@ -57,9 +57,7 @@ def draw_examples(
     return sheet
 
 
-def _panels(
-    example: Example, mean: Sequence[float] | None, std: Sequence[float] | None, most: int
-) -> list[Panel]:  # fmt: skip
+def _panels(example: Example, mean: Sequence[float] | None, std: Sequence[float] | None, most: int) -> list[Panel]:
     seen, one = example.seen, example.seen.examined
     photo = as_seen(seen.image, mean, std)
     saliency, placement = seen.saliency

@@ -1,7 +1,8 @@
 """The source that a run's numbers come from, found from what it imports: nobody has to remember to list a file.
 
 From the modules in which the study, its methods and metrics, its data and its model are written, every import of the
-same packages is followed, also those inside functions. Not followed are imports for type checkers only, and what a
+same packages is followed, also those inside functions; of a module that is a single file, every import of what lies
+beside it. Not followed are imports for type checkers only, and what a
 package's ``__init__`` imports where nothing is taken from the package itself.
 """
 
@@ -37,8 +38,9 @@ def of_code(things: Iterable[Any]) -> str:
 
 def sources(things: Iterable[Any]) -> dict[str, Path]:
     """Return the files of ``of_code``, by the name of their module."""
-    named = {_module_of(one) for one in _single(things)}
-    roots = {"finercam", *(name.partition(".")[0] for name in named)}
+    named = {name for one in _single(things) if _top(name := _module_of(one)) not in sys.stdlib_module_names}
+    own = {"finercam", *map(_top, named)}
+    beside = {path.parent for name in own if (path := _source(name)) and _is_users_file(path)}
     found: dict[str, Path] = {}
     waiting = sorted(named)
     while waiting:
@@ -47,8 +49,22 @@ def sources(things: Iterable[Any]) -> dict[str, Path]:
         # What is not written in Python comes with its package's version, not with a file to read.
         if path is not None:
             found[name] = path
-            waiting += [other for other in _imports(name, path) if other.partition(".")[0] in roots]
+            waiting += [other for other in _imports(name, path) if _top(other) in own or _folder(other) in beside]
     return found
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _folder(module: str) -> Path | None:
+    """Return the folder that the outermost package of a module lies in, or the file that is the module."""
+    path = _source(_top(module))
+    return None if path is None else path.parents[1] if path.stem == "__init__" else path.parent
+
+
+def _is_users_file(path: Path) -> bool:
+    return path.stem != "__init__" and path.parent.name not in ("site-packages", "dist-packages")
 
 
 def _single(things: Iterable[Any]) -> Iterator[Any]:

@@ -22,16 +22,18 @@ from finercam.runs.storage import Folder
 
 NAME = "manifest.parquet"
 _NUMBER = pa.float64()
-SCHEMA = pa.schema([
-    ("id", pa.int64()),
-    ("key", pa.string()),
-    ("uri", pa.string()),
-    ("label", pa.int32()),
-    ("target", pa.int32()),
-    ("box", pa.list_(_NUMBER)),
-    ("mask", pa.string()),
-    ("parts", pa.list_(pa.list_(_NUMBER))),
-])  # fmt: skip
+SCHEMA = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("key", pa.string()),
+        ("uri", pa.string()),
+        ("label", pa.int32()),
+        ("target", pa.int32()),
+        ("box", pa.list_(_NUMBER)),
+        ("mask", pa.string()),
+        ("parts", pa.list_(pa.list_(_NUMBER))),
+    ]
+)
 
 
 @dataclass(frozen=True)

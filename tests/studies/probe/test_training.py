@@ -154,8 +154,10 @@ def test_what_is_there_is_not_computed_again(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(KeyboardInterrupt):
         features(backbone(), train)
     assert [path.name for path in sorted(tmp_path.rglob("*.parquet"))] == [
-        "manifest.parquet", "part-00000.parquet", "part-00001.parquet",
-    ]  # fmt: skip
+        "manifest.parquet",
+        "part-00000.parquet",
+        "part-00001.parquet",
+    ]
     opened.clear()
     stop = -1
     resumed = features(backbone(), train)

@@ -38,8 +38,10 @@ def test_layers_become_random_one_by_one(order, redraw):
 
 def test_a_layer_gets_the_same_values_in_every_order_and_others_from_another_seed():
     def drawn(order, seed):
-        return {layer: module.get_submodule(layer).weight.tolist()
-                for layer, module in Randomised(build(PooledNet), order=order, seed=seed)}  # fmt: skip
+        return {
+            layer: module.get_submodule(layer).weight.tolist()
+            for layer, module in Randomised(build(PooledNet), order=order, seed=seed)
+        }
 
     assert drawn("top-down", 3) == drawn("independent", 3) == drawn("bottom-up", 3)
     assert all(drawn("top-down", 3)[layer] != values for layer, values in drawn("top-down", 4).items())
@@ -152,7 +154,7 @@ def test_masks_and_positions_that_were_not_learned_stay_and_frozen_norms_do_not(
                 self.register_buffer(name, torch.randn(8))
 
     net = Frozen()
-    (_, module), = Randomised(net)  # fmt: skip
+    ((_, module),) = Randomised(net)
     now = values(module)
     assert {name for name in now if torch.equal(now[name], getattr(net, name))} == {"mask"}
 

@@ -95,10 +95,13 @@ class Concepts(Study[Classifier, Bird]):
 
     def schema(self) -> pa.Schema:
         """Return the columns of ``Row``."""
-        return pa.schema([
-            *((name, pa.string()) for name in ("attribute", "value", "part", "contrast")),
-            *((name, pa.float64()) for name in ("energy", "precision", "area")), ("empty", pa.bool_()),
-        ])  # fmt: skip
+        return pa.schema(
+            [
+                *((name, pa.string()) for name in ("attribute", "value", "part", "contrast")),
+                *((name, pa.float64()) for name in ("energy", "precision", "area")),
+                ("empty", pa.bool_()),
+            ]
+        )
 
     def uses(self) -> Iterable[Any]:
         """Return the functions of the method."""
@@ -189,14 +192,16 @@ def _measure(
             energy, precision = energy_inside(saliency, truth), average_precision(saliency, truth)
             for n, (i, (attribute, value)) in enumerate(now.items()):
                 if turn < len(traits[i]):
-                    found[i].append({
-                        "attribute": attribute,
-                        "value": value,
-                        "part": PART_OF[attribute],
-                        "contrast": title,
-                        "energy": float(energy[n]),
-                        "precision": float(precision[n]),
-                        "area": float(truth[n].float().mean()),
-                        "empty": float(saliency[n].max()) <= 0,
-                    })  # fmt: skip
+                    found[i].append(
+                        {
+                            "attribute": attribute,
+                            "value": value,
+                            "part": PART_OF[attribute],
+                            "contrast": title,
+                            "energy": float(energy[n]),
+                            "precision": float(precision[n]),
+                            "area": float(truth[n].float().mean()),
+                            "empty": float(saliency[n].max()) <= 0,
+                        }
+                    )
     return found

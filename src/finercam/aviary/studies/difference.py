@@ -103,11 +103,18 @@ class Difference(Study[Classifier, Bird]):
 
     def schema(self) -> pa.Schema:
         """Return the columns of ``Row``."""
-        return pa.schema([
-            ("other", pa.int32()), ("correct", pa.bool_()), ("method", pa.string()), ("contrast", pa.string()),
-            *((name, pa.float64()) for name in ("energy", "precision", "area")), ("empty", pa.bool_()),
-            ("margin", pa.float64()), ("repainted", pa.float64()),
-        ])  # fmt: skip
+        return pa.schema(
+            [
+                ("other", pa.int32()),
+                ("correct", pa.bool_()),
+                ("method", pa.string()),
+                ("contrast", pa.string()),
+                *((name, pa.float64()) for name in ("energy", "precision", "area")),
+                ("empty", pa.bool_()),
+                ("margin", pa.float64()),
+                ("repainted", pa.float64()),
+            ]
+        )
 
     def uses(self) -> Iterable[Any]:
         """Return the functions of the methods."""
@@ -142,10 +149,12 @@ def _measure(study: Difference, bench: Bench[Classifier], batch: Sequence[Bird])
         titles = [ALONE, *(f"gamma {gamma:g}" for gamma in study.gammas)]
         questions = ask(classifier, logits, contrasts, targets)
         evidence = gather_each(look, ways, questions, collect=[])
-        repainted = torch.stack([
-            preprocess(classifier, study.birds.repaint(_index(bird), SPECIES[d].name).image)
-            for bird, d in zip(batch, others, strict=True)
-        ])  # fmt: skip
+        repainted = torch.stack(
+            [
+                preprocess(classifier, study.birds.repaint(_index(bird), SPECIES[d].name).image)
+                for bird, d in zip(batch, others, strict=True)
+            ]
+        )
         with look.beside(repainted) as beside:
             after = beside.logits
     margins = [_margins(y, targets, others) for y in (logits, after)]
@@ -162,19 +171,21 @@ def _measure(study: Difference, bench: Bench[Classifier], batch: Sequence[Bird])
         energy, precision = energy_inside(saliency, truth), average_precision(saliency, truth)
         for i, rows in enumerate(found):
             if bool(truth[i].any()):
-                rows.append({
-                    "target": targets[i],
-                    "other": others[i],
-                    "correct": top[i] == targets[i],
-                    "method": method,
-                    "contrast": title,
-                    "energy": float(energy[i]),
-                    "precision": float(precision[i]),
-                    "area": float(truth[i].float().mean()),
-                    "empty": float(saliency[i].max()) <= 0,
-                    "margin": float(margins[0][i]),
-                    "repainted": float(margins[1][i]),
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "target": targets[i],
+                        "other": others[i],
+                        "correct": top[i] == targets[i],
+                        "method": method,
+                        "contrast": title,
+                        "energy": float(energy[i]),
+                        "precision": float(precision[i]),
+                        "area": float(truth[i].float().mean()),
+                        "empty": float(saliency[i].max()) <= 0,
+                        "margin": float(margins[0][i]),
+                        "repainted": float(margins[1][i]),
+                    }
+                )
     return found
 
 

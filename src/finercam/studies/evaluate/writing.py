@@ -100,18 +100,41 @@ def to_csv(blocks: Sequence[Block]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        ["model", "data", "method", "contrast", "metric", "n", "mean", "low", "high", "difference", "difference low",
-         "difference high", "pairs", "empty"]
-    )  # fmt: skip
+        [
+            "model",
+            "data",
+            "method",
+            "contrast",
+            "metric",
+            "n",
+            "mean",
+            "low",
+            "high",
+            "difference",
+            "difference low",
+            "difference high",
+            "pairs",
+            "empty",
+        ]
+    )
     for block in blocks:
         for line in block.lines:
             for column in block.columns:
                 mean, paired = line.means[column.spec], line.differences.get(column.spec)
-                writer.writerow([
-                    block.model, block.data, line.method, line.contrast, column.spec, mean.n,
-                    *_exactly(mean), *(_exactly(paired) if paired else ("", "", "")),
-                    paired.n if paired else "", f"{line.empty:.6g}",
-                ])  # fmt: skip
+                writer.writerow(
+                    [
+                        block.model,
+                        block.data,
+                        line.method,
+                        line.contrast,
+                        column.spec,
+                        mean.n,
+                        *_exactly(mean),
+                        *(_exactly(paired) if paired else ("", "", "")),
+                        paired.n if paired else "",
+                        f"{line.empty:.6g}",
+                    ]
+                )
     return text.getvalue()
 
 

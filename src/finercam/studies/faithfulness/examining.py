@@ -172,8 +172,15 @@ class Examiner:
             if bool(outside.any()):
                 off, off_plain = share(saliency, [outside]), share(plain, [outside])
         examined = Examined(
-            pair.key, pair.target, pair.other, correct, tuple(rows), off, off_plain, off_area,
+            pair.key,
+            pair.target,
+            pair.other,
+            correct,
+            tuple(rows),
+            off,
+            off_plain,
+            off_area,
             share(saliency, [mask for place, mask in places.items() if place in listed]),
             float(saliency.max()) <= 0,
-        )  # fmt: skip
+        )
         return Seen(examined, torch.from_numpy(one.image), (saliency, one.placement), words, places)

@@ -245,9 +245,21 @@ def _of_place(
         above = _above(alignment, [share(saliency, [one]) * weight / float(even[one].sum()) for one in controls])
     of_plain = share(plain, [region])
     return Row(
-        pair.key, pair.target, pair.other, name, words, tuple(own), difference, status, alignment, chance,
-        _relative(alignment, chance), _relative(alignment, of_plain), above, of_plain,
-    )  # fmt: skip
+        pair.key,
+        pair.target,
+        pair.other,
+        name,
+        words,
+        tuple(own),
+        difference,
+        status,
+        alignment,
+        chance,
+        _relative(alignment, chance),
+        _relative(alignment, of_plain),
+        above,
+        of_plain,
+    )
 
 
 def _relative(value: float, reference: float) -> float:

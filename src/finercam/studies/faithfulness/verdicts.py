@@ -155,9 +155,7 @@ def judge_pairs(examined: Sequence[Examined], fewest: int = FEWEST) -> list[Judg
     return found
 
 
-def verdict_on(
-    status: str, advantage: Mean, gain: Mean, alike: Sequence[Mean], found: Mean | None = None
-) -> str:  # fmt: skip
+def verdict_on(status: str, advantage: Mean, gain: Mean, alike: Sequence[Mean], found: Mean | None = None) -> str:
     """Return the verdict on an attribute or place: ``uses``, ``ignores`` or ``uncertain``.
 
     *Ignores*: the advantage over chance is surely negligible. *Uses*: it is surely above chance, and that is not only

@@ -109,11 +109,20 @@ def findings_csv(judgements: Sequence[Judgement], names: Sequence[str]) -> str:
         pair = ["all" if label is None else names[label] for label in (one.target, one.other)]
         for found in one.findings:
             shares = [_number(getattr(one, share).mean) for share in _SHARES]
-            table.append([
-                *pair, found.name, found.words, found.status, _number(found.difference), found.verdict,
-                *(_number(value) for name in _MEANS for value in _ends(getattr(found, name))),
-                *map(str, found.photos), *shares, one.background,
-            ])  # fmt: skip
+            table.append(
+                [
+                    *pair,
+                    found.name,
+                    found.words,
+                    found.status,
+                    _number(found.difference),
+                    found.verdict,
+                    *(_number(value) for name in _MEANS for value in _ends(getattr(found, name))),
+                    *map(str, found.photos),
+                    *shares,
+                    one.background,
+                ]
+            )
     return _csv(table)
 
 

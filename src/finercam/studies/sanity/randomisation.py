@@ -199,12 +199,14 @@ class _Checks:
         """Return noisy copies of a batch; each image's noise is its own, however images are put into batches."""
         study = self._study
         return [
-            torch.stack([
-                _noisy(image, study.noise, study.seed, one.entry.id, sample)
-                for image, one in zip(images, batch, strict=True)
-            ])
+            torch.stack(
+                [
+                    _noisy(image, study.noise, study.seed, one.entry.id, sample)
+                    for image, one in zip(images, batch, strict=True)
+                ]
+            )
             for sample in range(study.samples)
-        ]  # fmt: skip
+        ]
 
 
 def _noisy(image: Float[Tensor, "3 H W"], noise: float, seed: int, number: int, sample: int) -> Tensor:
