@@ -36,7 +36,7 @@ SCORE = {
     "ablationcam": (reference.ablation_cam, reference.ablated_scores),
 }
 #: No CAMs: each has a test file of its own, with its literal reference.
-EXPLAINERS = {"rise", "sharp", "integrated-gradients"}
+EXPLAINERS = {"rise", "sharp", "integrated-gradients", "mask", "legrad", "gem"}
 AFTER = "mean-after-relu"
 #: What a contrast may combine; the rest is refused (test_contrast.py).
 COMBINATIONS = [

@@ -238,8 +238,9 @@ def test_the_search_runs_once_and_only_on_noise() -> None:
 
 
 def test_a_grid_that_was_given_is_taken() -> None:
-    model = Classifier.of(made(TinyViT), "last.norm1", Grid("tokens", 2, (2, 6)), image_size=(12, 16))
-    assert find_blocks(model).grid == Grid("tokens", 2, (2, 6))
+    net = made(TinyViT)
+    for grid in (Grid("tokens", 2, (2, 6)), Grid("tokens", 2, (6, 2))):
+        assert find_blocks(Classifier.of(net, "last.norm1", grid, image_size=(12, 16))).grid == grid
 
 
 def test_tokens_that_are_changed_later_in_place() -> None:

@@ -86,11 +86,12 @@ def find_blocks(classifier: Classifier) -> Blocks:
         FinercamError: it is no plain vision transformer: there is no self-attention over a grid of patches, its tokens
             change their number or length on the way, or the logits depend on more than what the last block puts out.
     """
-    module = classifier.module
-    if module not in _known:
+    module, seen_as = classifier.module, (classifier.image_size, classifier.grids)
+    known = _known.setdefault(module, {})
+    if seen_as not in known:
         with undisturbed(module):
-            _known[module] = _find(classifier)
-    return _known[module]
+            known[seen_as] = _find(classifier)
+    return known[seen_as]
 
 
 def run_through(
@@ -144,7 +145,8 @@ def run_through(
     return output
 
 
-_known: weakref.WeakKeyDictionary[nn.Module, Blocks] = weakref.WeakKeyDictionary()
+#: By module, and by how a classifier sees it: its input size and grids.
+_known: weakref.WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], Blocks]] = weakref.WeakKeyDictionary()
 
 
 def _is_own(attention: Attention) -> bool:
