@@ -28,7 +28,7 @@ def large(n):
         ("cub200:x", r"'cub200:x' is not a data set: did you mean 'cub:DIR'"),
         (
             "xyzzy:x",
-            r"'xyzzy:x' is not a data set: choose from: .*folder:DIR, folder:URI, .*cars:DIR, .*aviary, aviary:biased",
+            r"'xyzzy:x' is not a data set: choose from: .*aviary, aviary:biased.*cars:DIR, .*folder:DIR, folder:URI",
         ),
         ("cars", r"'cars' is not a data set: write cars:DIR"),
         ("folder:", r"'folder:' is not a data set: write folder:DIR or folder:URI"),

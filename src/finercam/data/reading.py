@@ -52,7 +52,7 @@ def _find(head: str, spec: str) -> Format:
         hint = f"write its format before the folder: {ways}"
     else:
         called = {known.name: known.specs[0] for known in FORMATS.values()}
-        hint = nearest(name, [way for known in FORMATS.values() for way in known.specs], called=called)
+        hint = nearest(name, sorted(way for known in FORMATS.values() for way in known.specs), called=called)
     raise FinercamError(f"{spec!r} is not a data set: {hint}")
 
 
