@@ -1,4 +1,4 @@
-"""Where a network's resolution changes: the last layer of each grid of cells."""
+"""Where a network's resolution changes: which layers put out a grid of cells, and how fine it is."""
 
 from __future__ import annotations
 
@@ -31,41 +31,52 @@ class Stage:
     cells: tuple[int, int]
 
 
-_known: weakref.WeakKeyDictionary[nn.Module, tuple[Stage, ...]] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[nn.Module, dict[tuple[int, int], dict[str, tuple[int, int]]]]
+_known = weakref.WeakKeyDictionary()
 
 
-def stages(classifier: Classifier) -> tuple[Stage, ...]:
-    """Return the stages of a classifier's network from fine to coarse, as one run on noise shows them.
+def layer_cells(classifier: Classifier) -> dict[str, tuple[int, int]]:
+    """Return height and width of each layer's grid of cells, in the order in which layers end (for the last time).
 
-    A stage ends where the resolution changes. Of the layers that put out a grid of that size the outermost are taken
-    (whole stages before blocks, blocks before convolutions), and of these the one that runs last. In a vision
-    transformer all tokens share one grid, so there is one stage.
+    Layers whose output is not a grid are left out. One run on noise shows it; it is not repeated for the same module
+    and input size.
     """
-    module = classifier.module
-    if module in _known:
-        return _known[module]
-    size = classifier.image_size
+    module, size = classifier.module, classifier.image_size
+    known = _known.setdefault(module, {})
+    if size in known:
+        return known[size]
     stated = getattr(module, "num_prefix_tokens", None)
-    last: dict[tuple[int, int], tuple[int, str]] = {}
+    stated = stated if isinstance(stated, int) else None
+    found: dict[str, tuple[int, int]] = {}
 
     def record(name: str) -> Any:
         def hook(inner: nn.Module, args: Any, output: Any) -> None:
             tensor = main_tensor(output)
-            if tensor is None or tensor.ndim not in (3, 4) or next(inner.parameters(), None) is None:
-                return
-            grid = infer_grid(tensor.shape, size, stated if isinstance(stated, int) else None)
-            if grid is None:
-                return
-            h, w = grid.maps(tensor, size).shape[2:]
-            depth = name.count(".")
-            if (h, w) not in last or depth <= last[h, w][0]:
-                last[h, w] = depth, name
+            found.pop(name, None)
+            grid = None if tensor is None else infer_grid(tensor.shape, size, stated)
+            if tensor is not None and grid is not None:
+                h, w = grid.maps(tensor, size).shape[2:]
+                found[name] = h, w
 
         return hook
 
     noise = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(device_of(module))
     with undisturbed(module), hooked({inner: record(name) for name, inner in module.named_modules() if name}):
         forward_pass(module, noise, "float32")
-    found = tuple(Stage(name, cells) for cells, (_, name) in sorted(last.items(), key=lambda one: -one[0][0]))
-    _known[module] = found
+    known[size] = found
     return found
+
+
+def stages(classifier: Classifier) -> tuple[Stage, ...]:
+    """Return the stages of a classifier's network from fine to coarse.
+
+    A stage ends where the resolution changes. Of the layers with parameters that put out a grid of that size the
+    outermost are taken (whole stages before blocks, blocks before convolutions), and of these the one that runs last.
+    In a vision transformer all tokens share one grid, so there is one stage.
+    """
+    last: dict[tuple[int, int], str] = {}
+    for name, cells in layer_cells(classifier).items():
+        learned = next(classifier.module.get_submodule(name).parameters(), None) is not None
+        if learned and (cells not in last or name.count(".") <= last[cells].count(".")):
+            last[cells] = name
+    return tuple(Stage(name, cells) for cells, name in sorted(last.items(), key=lambda one: -one[0][0]))
