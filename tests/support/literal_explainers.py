@@ -147,8 +147,8 @@ def windows(given: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
     padded = nn.functional.pad(given, (padding,) * 4)
     (_, height, width), found = padded.shape, []
     for i in range(0, height - kernel + 1, stride):
-        for j in range(0, width - kernel + 1, stride):
-            found.append(padded[:, i : i + kernel, j : j + kernel].flatten())
+        across = range(0, width - kernel + 1, stride)
+        found += [padded[:, i : i + kernel, j : j + kernel].flatten() for j in across]
     return torch.stack(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -16,7 +17,11 @@ from finercam.models.look import Look
 
 #: Where the way begins: the mean colour, the photo blurred beyond recognition, or both, whose maps are averaged.
 Baseline = Literal["mean", "blur", "both"]
-_STARTS = {"mean": (torch.zeros_like,), "blur": (blurred,), "both": (torch.zeros_like, blurred)}
+_STARTS: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
+    "mean": (torch.zeros_like,),
+    "blur": (blurred,),
+    "both": (torch.zeros_like, blurred),
+}
 
 
 @explainer("integrated-gradients", title="Integrated gradients", source="arXiv 1703.01365")
@@ -39,7 +44,7 @@ def integrated_gradients(
         steps: n, on the way from each baseline; taken in the middle of each of n equal pieces. So many runs with a
             backward pass, twice as many for both baselines.
         baseline: x0.
-        smooth: side of the box that smooths the map, as a share of the image's larger side; see ``pixels.box_smoothed``.
+        smooth: side of the box that smooths the map, a share of the image's larger side; see ``pixels.box_smoothed``.
 
     Raises:
         FinercamError: a parameter is out of range.

@@ -81,7 +81,7 @@ def lrp(look: Look, rows: Float[Tensor, "b m C"], *, smooth: float = 0.03) -> Li
     Args:
         look: at the model.
         rows: of coefficients.
-        smooth: side of the box that smooths the map, as a share of the image's larger side; see ``pixels.box_smoothed``.
+        smooth: side of the box that smooths the map, a share of the image's larger side; see ``pixels.box_smoothed``.
 
     Raises:
         FinercamError: zennit is not installed, ``smooth`` is out of range, or there is no rule for something that the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,7 +21,7 @@ from finercam.models.look import Look
 
 #: What a window is filled with: the photo blurred beyond recognition, or the mean colour.
 Fill = Literal["blur", "mean"]
-_FILLS = {"blur": blurred, "mean": torch.zeros_like}
+_FILLS: dict[str, Callable[[Tensor], Tensor]] = {"blur": blurred, "mean": torch.zeros_like}
 
 
 @dataclass(frozen=True, eq=False)
