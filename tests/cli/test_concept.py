@@ -115,7 +115,11 @@ def test_similarities_are_cosines(siglip_folder):
     torch.testing.assert_close(cosines, (seen - bias) / scale, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", sorted(finercam.METHODS))
+#: Of transformers, and of those whose input has one size.
+REFUSING = {"lrp", "multiscale"}
+
+
+@pytest.mark.parametrize("method", sorted(set(finercam.METHODS) - REFUSING))
 @pytest.mark.parametrize("name", ["bird", "Bird"])
 def test_a_concept_that_is_its_own_base_leaves_nothing(name, method, classifier):
     """Also where it is only written otherwise, and for methods that answer whatever they are asked."""
@@ -125,6 +129,12 @@ def test_a_concept_that_is_its_own_base_leaves_nothing(name, method, classifier)
     assert found.plain.shape == (SIZE, SIZE)
     assert str(found) == f"{name}, against bird, gamma 1"
     assert bool(other.map.any())
+
+
+@pytest.mark.parametrize("method", sorted(REFUSING))
+def test_a_method_that_is_not_for_such_a_model_says_so(method, classifier):
+    with pytest.raises(FinercamError, match=r"does not take images of|has no rule for"):
+        find_concepts(classifier, images(1), CONCEPTS, "bird", method=method)
 
 
 def test_with_less_than_all_of_it_taken_out_the_same_concept_stays(classifier):

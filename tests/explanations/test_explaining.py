@@ -282,14 +282,12 @@ def test_several_questions_and_methods_share_one_run_of_the_model(model):
             torch.testing.assert_close(e.saliency, fresh.saliency)
 
 
-#: Methods that take long with their defaults, made short; and those that need a transformer's attention.
-SHORT = {"rise": "rise@masks=20", "mask": "mask@steps=5", "smoothgrad": "smoothgrad@samples=2"}
-OF_TRANSFORMERS = {"gem", "legrad"}
+#: Methods that take long with their defaults, made short; and those that refuse this network.
+SHORT = {"rise": "rise@masks=20", "mask": "mask@steps=5", "smoothgrad": "smoothgrad@copies=2"}
+REFUSING = {"gem", "legrad", "lrp"}
 
 
-@pytest.mark.parametrize(
-    "method", [SHORT.get(name, name) for name in sorted(finercam.METHODS) if name not in OF_TRANSFORMERS]
-)
+@pytest.mark.parametrize("method", [SHORT.get(name, name) for name in sorted(finercam.METHODS) if name not in REFUSING])
 def test_evidence_of_every_method_is_stored(method, model, tmp_path):
     """Also where it is made of other evidence; what was asked is answered by the file as it was."""
     small = draw_bird(0, 64)

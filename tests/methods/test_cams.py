@@ -36,7 +36,20 @@ SCORE = {
     "ablationcam": (reference.ablation_cam, reference.ablated_scores),
 }
 #: No CAMs: each has a test file of its own, with its literal reference.
-EXPLAINERS = {"rise", "sharp", "integrated-gradients", "mask", "legrad", "gem"}
+EXPLAINERS = {
+    "rise",
+    "sharp",
+    "integrated-gradients",
+    "mask",
+    "legrad",
+    "gem",
+    "lrp",
+    "smoothgrad",
+    "subtraction",
+    "occlusion",
+    "multiscale",
+    "gradient-x-input",
+}
 AFTER = "mean-after-relu"
 #: What a contrast may combine; the rest is refused (test_contrast.py).
 COMBINATIONS = [
