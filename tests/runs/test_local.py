@@ -13,7 +13,8 @@ from finercam.data.dataset import Example, Item
 from finercam.errors import FinercamError
 from finercam.models.preprocessing import Preprocessing
 from finercam.runs import manifest as manifests
-from finercam.runs.local import prepared_parts
+from finercam.runs.local import Local, prepared_parts
+from finercam.runs.on_ray import OnRay
 from finercam.runs.preparing import Preparer
 from finercam.runs.storage import Folder
 from finercam.studies.evaluate.evaluation import Evaluation
@@ -78,6 +79,10 @@ def test_a_process_that_is_killed_is_one_line(folder):
         [list(photos) for _, photos in prepared_parts(folder, [0], prepare, 1)]
 
 
-def test_fewer_than_no_workers_are_refused(folder):
+def test_fewer_processes_than_none_are_refused():
     with pytest.raises(FinercamError, match="workers is -1"):
-        next(prepared_parts(folder, [0], described, -1))
+        Local(-1)
+    with pytest.raises(FinercamError, match="0 models at once is too few"):
+        OnRay(actors=0)
+    with pytest.raises(FinercamError, match="gpus is -1"):
+        OnRay(gpus=-1.0)

@@ -53,10 +53,6 @@ def run_parts(
     Raises:
         FinercamError: Ray is not installed, there is no cluster at the address, or a process failed.
     """
-    if actors is not None and actors < 1:
-        raise FinercamError(f"{actors} models at once is too few; give --workers from 1 upwards")
-    if gpus is not None and gpus < 0:
-        raise FinercamError(f"gpus is {gpus}; give a number from 0 upwards")
     with _connected(address, actors, gpus) as ray:
         resources = ray.cluster_resources()
         each = (1.0 if resources.get("GPU", 0) else 0.0) if gpus is None else gpus

@@ -31,9 +31,16 @@ class Local(Engine):
 
     Args:
         workers: processes that open photos; 0 opens them in this one. Found out from the machine if left out.
+
+    Raises:
+        FinercamError: a negative number.
     """
 
     workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 0:
+            raise FinercamError(f"workers is {self.workers}; give a number from 0 upwards")
 
     def do(self, job: Job) -> Iterator[Done]:
         """Measure a job's parts in order.
@@ -70,8 +77,6 @@ def prepared_parts(
     Raises:
         FinercamError: ``prepare`` cannot be sent to another process, or such a process was stopped.
     """
-    if workers < 0:
-        raise FinercamError(f"workers is {workers}; give a number from 0 upwards")
     manifest = Manifest(folder)
     if not workers:
         for part in parts:

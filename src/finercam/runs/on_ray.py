@@ -40,11 +40,20 @@ class OnRay(Engine):
 
     Args:
         actors, address, gpus: as for ``finercam.runs.cluster.run_parts``.
+
+    Raises:
+        FinercamError: too few actors or GPUs.
     """
 
     actors: int | None = None
     address: str | None = None
     gpus: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.actors is not None and self.actors < 1:
+            raise FinercamError(f"{self.actors} models at once is too few; give --workers from 1 upwards")
+        if self.gpus is not None and self.gpus < 0:
+            raise FinercamError(f"gpus is {self.gpus}; give a number from 0 upwards")
 
     def do(self, job: Job) -> Iterator[Done]:
         """Have a job's parts measured, in whatever order.
