@@ -219,7 +219,7 @@ def test_saved_and_asked_again(name: str, tmp_path: Path) -> None:
     [
         (
             "gradient-x-input@smooth=0.6",
-            "gradient-x-input: smooth is 0.6; give a number from 0.0 to 0.5 of the image's",
+            "gradient-x-input: smooth is 0.6; give a number from 0.0 to 0.5 of the",
         ),
         ("gradient-x-input@smooth=-1", "smooth is -1.0"),
         ("gradient-x-input@smooth=nan", "smooth is nan"),

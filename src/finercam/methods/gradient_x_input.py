@@ -27,7 +27,7 @@ def gradient_x_input(look: Look, rows: Float[Tensor, "b m C"], *, smooth: float 
     Args:
         look: at the model.
         rows: of coefficients.
-        smooth: side of the box that smooths the map, as a share of the image's larger side; see ``pixels.box_smoothed``.
+        smooth: side of the box that smooths the map, as a share of the image's larger side (``box_smoothed``).
 
     Raises:
         FinercamError: ``smooth`` is out of range.

@@ -39,7 +39,7 @@ def integrated_gradients(
         steps: n, on the way from each baseline; taken in the middle of each of n equal pieces. So many runs with a
             backward pass, twice as many for both baselines.
         baseline: x0.
-        smooth: side of the box that smooths the map, as a share of the image's larger side; see ``pixels.box_smoothed``.
+        smooth: side of the box that smooths the map, as a share of the image's larger side (``box_smoothed``).
 
     Raises:
         FinercamError: a parameter is out of range.

@@ -35,34 +35,11 @@ _SUMS: Mapping[str, Callable[..., Tensor]] = {
     "adaptive_avg_pool2d": nn.functional.adaptive_avg_pool2d,
 }
 #: Functions that hand values on, some of them or all: the gradient is the rule.
-_HAND_ON = frozenset(
-    [
-        "flatten",
-        "unflatten",
-        "view",
-        "reshape",
-        "permute",
-        "transpose",
-        "contiguous",
-        "clone",
-        "squeeze",
-        "unsqueeze",
-        "cat",
-        "concat",
-        "pad",
-        "dropout",
-        "max_pool2d",
-        "adaptive_max_pool2d",
-        "chunk",
-        "split",
-        "to",
-        "float",
-        "double",
-        "requires_grad_",
-        "__getitem__",
-        "__get__",
-    ]
-)
+_HAND_ON = {
+    *("flatten", "unflatten", "view", "reshape", "permute", "transpose", "squeeze", "unsqueeze"),
+    *("__getitem__", "__get__", "cat", "concat", "chunk", "split", "pad", "max_pool2d", "adaptive_max_pool2d"),
+    *("contiguous", "clone", "to", "float", "double", "dropout", "requires_grad_"),
+}
 
 
 @explainer("lrp", title="LRP", source="Bach et al., PLOS ONE 2015; zennit: arXiv 2106.13200")
@@ -81,7 +58,7 @@ def lrp(look: Look, rows: Float[Tensor, "b m C"], *, smooth: float = 0.03) -> Li
     Args:
         look: at the model.
         rows: of coefficients.
-        smooth: side of the box that smooths the map, as a share of the image's larger side; see ``pixels.box_smoothed``.
+        smooth: side of the box that smooths the map, as a share of the image's larger side (``box_smoothed``).
 
     Raises:
         FinercamError: zennit is not installed, ``smooth`` is out of range, or there is no rule for something that the

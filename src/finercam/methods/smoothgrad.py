@@ -35,7 +35,7 @@ def smoothgrad(
         noise: standard deviation, as a share of the image's range.
         seed: of the noise. It is the same for every image but for its scale, so an image's map does not depend on the
             others in its batch.
-        smooth: side of the box that smooths the map, as a share of the image's larger side; see ``pixels.box_smoothed``.
+        smooth: side of the box that smooths the map, as a share of the image's larger side (``box_smoothed``).
 
     Raises:
         FinercamError: a parameter is out of range.

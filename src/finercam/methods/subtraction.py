@@ -32,7 +32,7 @@ class SubtractionEvidence(Evidence):
     def maps(self, rows: Float[Tensor, "b r C"]) -> Float[Tensor, "b r h w"]:
         """Return the signed difference for each row; see ``subtraction``."""
         v = rows.to(self.rows)
-        (own, peak), (other, against) = self._finished(v.relu()), self._finished((-v).relu())
+        (own, peak), (other, _) = self._finished(v.relu()), self._finished((-v).relu())
         strength = (-v).relu().sum(2) / v.relu().sum(2).clamp(min=torch.finfo(v.dtype).tiny)
         # A row without a positive part has nothing to argue for.
         return peak * (own - strength[..., None, None] * other)
