@@ -43,7 +43,6 @@ EXPLAINERS = {
     "mask",
     "legrad",
     "gem",
-    "lrp",
     "smoothgrad",
     "subtraction",
     "occlusion",

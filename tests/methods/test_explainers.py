@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from pathlib import Path
 
@@ -38,10 +37,9 @@ SPECS = {
     "multiscale": "multiscale@sizes=1+2",
     "subtraction": "subtraction",
     "sharp": "sharp",
-    "lrp": "lrp",
 }
 #: Whose map is linear in the row.
-LINEAR = ("gradient-x-input", "smoothgrad", "integrated-gradients", "occlusion", "lrp")
+LINEAR = ("gradient-x-input", "smoothgrad", "integrated-gradients", "occlusion")
 #: Which run the model again, or a copy of it.
 SEVERAL = ("smoothgrad", "integrated-gradients", "occlusion", "multiscale")
 CONTRAST = Contrast([[4, 0, 6], [1, 2, 3]], gamma=0.7)
@@ -49,9 +47,7 @@ TARGETS = [2, 5]
 
 
 def can(name: str, kind: type[Net]) -> bool:
-    """Whether the method answers for such a net: no rules for norms and attention, no size but its own."""
-    if name == "lrp":
-        return kind is PooledNet and importlib.util.find_spec("zennit") is not None
+    """Whether the method answers for such a net: no size but its own."""
     return not (name == "multiscale" and kind is TinyViT)
 
 
@@ -148,8 +144,6 @@ def test_an_objective_is_a_row_too(name: str, kind: type[Net]) -> None:
 
 @every
 def test_the_model_is_untouched_also_when_it_raises(name: str, kind: type[Net]) -> None:
-    if name == "lrp":
-        pytest.skip("the net's user adds to its output: see test_lrp.py")
     net = disturbing_net(kind)
     model = model_of(kind, net)
     with untouched(net):
@@ -205,8 +199,6 @@ def test_half_precision_stays_near(name: str, kind: type[Net]) -> None:
 
 @pytest.mark.parametrize("name", SPECS)
 def test_saved_and_asked_again(name: str, tmp_path: Path) -> None:
-    if not can(name, PooledNet):
-        pytest.skip("needs zennit")
     model = model_of(PooledNet, dtype=torch.float32)
     found = explain(model, photos(dtype=torch.float32)[0], 0, against=[1], method=SPECS[name], keep=True)
     loaded = Explanation.load(found.save(tmp_path / "kept.safetensors"))
@@ -219,7 +211,7 @@ def test_saved_and_asked_again(name: str, tmp_path: Path) -> None:
     [
         (
             "gradient-x-input@smooth=0.6",
-            "gradient-x-input: smooth is 0.6; give a number from 0.0 to 0.5 of the image's",
+            "gradient-x-input: smooth is 0.6; give a number from 0.0 to 0.5 of the",
         ),
         ("gradient-x-input@smooth=-1", "smooth is -1.0"),
         ("gradient-x-input@smooth=nan", "smooth is nan"),
@@ -243,7 +235,6 @@ def test_saved_and_asked_again(name: str, tmp_path: Path) -> None:
         ("multiscale@join=max", "join is 'max'"),
         ("sharp@offset=-0.1", "sharp: offset is -0.1; give a number from 0.0 to 1.0"),
         ("sharp@offset=nan", "offset is nan"),
-        ("lrp@smooth=0.7", "lrp: smooth is 0.7"),
     ],
 )
 def test_parameters_out_of_range_are_refused_before_anything_is_run(spec: str, why: str) -> None:
@@ -264,8 +255,6 @@ def test_a_class_ruled_out_is_no_obstacle(name: str) -> None:
             ruled[3] = True
             return logits.masked_fill(ruled, -torch.inf)
 
-    if name == "lrp":
-        pytest.skip("masked_fill has no rule")
     model = Classifier.of(build(Ruled), "stem", image_size=SIZE)
     found = maps_of(model, photos(), SPECS[name], Contrast([4, 0]))
     assert bool(found.isfinite().all())

@@ -145,11 +145,9 @@ def _stabilized(value: Tensor) -> Tensor:
 def windows(given: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
     """Each output cell's input window, (h w) (K kernel kernel), zero beyond the border."""
     padded = nn.functional.pad(given, (padding,) * 4)
-    (_, height, width), found = padded.shape, []
-    for i in range(0, height - kernel + 1, stride):
-        across = range(0, width - kernel + 1, stride)
-        found += [padded[:, i : i + kernel, j : j + kernel].flatten() for j in across]
-    return torch.stack(found)
+    _, height, width = padded.shape
+    places = [(i, j) for i in range(0, height - kernel + 1, stride) for j in range(0, width - kernel + 1, stride)]
+    return torch.stack([padded[:, i : i + kernel, j : j + kernel].flatten() for i, j in places])
 
 
 def spread(shares: Tensor, like: Tensor, kernel: int, stride: int, padding: int) -> Tensor:

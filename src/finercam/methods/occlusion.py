@@ -105,7 +105,7 @@ def occlusion(
     return OcclusionEvidence(look.logits, look.image_size, grid, down, across, side)
 
 
-def window_starts(length: int, side: int, stride: float) -> Int[Tensor, " n"]:
+def window_starts(length: int, side: int, stride: float | int) -> Int[Tensor, " n"]:
     """Return where windows begin that cover a length, spread evenly and no more than a stride apart."""
     count = 1 + math.ceil((length - side) / max(stride, 1))
     return torch.linspace(0, length - side, count, dtype=torch.float64).round().long()
