@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from finercam import PLAIN, Classifier, Contrast, gather, saliency
+from finercam import Run as HowToRun
 from finercam._torchvision import import_torchvision
-from finercam.answering import answer
+from finercam.explanations.answering import answer
 
 import_torchvision()
 
@@ -30,7 +31,7 @@ def build(architecture: str, device: torch.device) -> tuple[nn.Module, Classifie
     """Return the bare module and our classifier around it."""
     torch.manual_seed(0)
     module = timm.create_model(architecture).eval().to(device)
-    return module, Classifier(module)
+    return module, Classifier.of(module)
 
 
 def gradient_methods(architecture: str, images: Tensor, precision: str = "float32") -> dict[str, Run]:
@@ -46,12 +47,13 @@ def gradient_methods(architecture: str, images: Tensor, precision: str = "float3
     reshape = to_maps if tokens else None
     reordered = images.contiguous(memory_format=torch.channels_last)
     kept, _ = gather(classifier, images, [Contrast()], collect=[])
+    run = HowToRun(precision)
     runs: dict[str, Run] = {
         "forward pass": lambda: forward(module, images, precision),
         "forward pass, channels last": lambda: forward(module, reordered, precision),
-        "finercam Grad-CAM": lambda: saliency(classifier, images, contrast=PLAIN, precision=precision),
-        "finercam Finer-CAM": lambda: saliency(classifier, images, precision=precision),
-        "finercam Finer-CAM, Layer-CAM": lambda: saliency(classifier, images, method="layercam", precision=precision),
+        "finercam Grad-CAM": lambda: saliency(classifier, images, contrast=PLAIN, run=run),
+        "finercam Finer-CAM": lambda: saliency(classifier, images, run=run),
+        "finercam Finer-CAM, Layer-CAM": lambda: saliency(classifier, images, method="layercam", run=run),
         "finercam another gamma and references": lambda: answer(
             kept, Contrast(gamma=0.9, references=2).ask(kept.logits)
         ),
@@ -77,7 +79,7 @@ def score_methods(architecture: str, images: Tensor) -> dict[str, Run]:
         "grad-cam ScoreCAM": lambda: _grad_cam(grad_cam.ScoreCAM, module, layer, reshape, images),
         "finercam Finer Score-CAM": lambda: saliency(classifier, images, method="scorecam"),
         "finercam Finer Score-CAM, bfloat16": lambda: saliency(
-            classifier, images, method="scorecam", precision="bfloat16"
+            classifier, images, method="scorecam", run=HowToRun("bfloat16")
         ),
     }
 

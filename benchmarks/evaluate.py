@@ -30,9 +30,12 @@ from finercam.data.photos import open_photo
 from finercam.data.placement import Placer
 from finercam.data.reading import read_dataset
 from finercam.metrics.localization import energy_inside
+from finercam.models.run import Run
+from finercam.runs.engine import run_study
+from finercam.runs.loaded import loaded_classifier
+from finercam.runs.local import Local
 from finercam.runs.memory import keep_memory
-from finercam.studies.evaluate.evaluating import evaluate
-from finercam.studies.evaluate.plan import Plan
+from finercam.studies.evaluate.evaluation import Evaluation
 
 import_torchvision()
 
@@ -84,7 +87,7 @@ def build(architecture: str, device: torch.device) -> tuple[nn.Module, Classifie
     module = timm.create_model(architecture).eval().to(device)
     config = timm.data.resolve_model_data_config(module)
     preprocess = timm.data.create_transform(**config, is_training=False)
-    return module, Classifier(module, preprocess=preprocess, mean=config["mean"], std=config["std"])
+    return module, Classifier.of(module, preprocess=preprocess, mean=config["mean"], std=config["std"])
 
 
 OURS = ("finercam, float32", "finercam, bfloat16")
@@ -152,10 +155,10 @@ def _ratio(theirs: list[tuple[float, float, float]], own: list[tuple[float, floa
 
 def ours(classifier: Classifier, data: Dataset, precision: str, metrics: tuple[str, ...] = METRICS) -> None:
     """Measure with finercam, without the controls that the others do not have."""
-    plan = Plan(("gradcam",), (PLAIN, Contrast()), metrics, steps=STEPS, precision=precision)
-    targets = list(range(len(data.class_names)))
+    study = Evaluation(("gradcam",), (PLAIN, Contrast()), metrics, steps=STEPS, controls=False)
+    targets = range(len(data.class_names))
     with tempfile.TemporaryDirectory() as out:
-        evaluate(classifier, data, plan, out, targets, workers=0, with_controls=False)
+        run_study(study, loaded_classifier(classifier), data, out, targets, run=Run(precision), engine=Local(0))
 
 
 def by_torchcam(module: nn.Module, layer: nn.Module, classifier: Classifier, data: Dataset) -> list[object]:
@@ -210,10 +213,10 @@ def by_grad_cam_and_quantus(module: nn.Module, layer: nn.Module, classifier: Cla
 
 def _batches(classifier: Classifier, data: Dataset):
     """Yield all photos as one batch, preprocessed by the same code, with boxes and labels."""
-    placer = Placer(classifier.preprocess)
+    placer = Placer(classifier.preprocessing)
     items = list(data.items())
     photos = [open_photo(item.uri) for item in items]
-    images = torch.stack([classifier.preprocess(photo) for photo in photos]).to(classifier.device)
+    images = torch.stack([classifier.preprocessing(photo) for photo in photos]).to(classifier.device)
     boxes = torch.stack([placer(photo.size).box(item.box) for photo, item in zip(photos, items, strict=True)])
     yield images, boxes.to(classifier.device), [item.label for item in items]
 

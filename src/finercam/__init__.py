@@ -14,39 +14,71 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from finercam.answering import Answer as Answer
-    from finercam.answering import answer as answer
-    from finercam.answering import gather as gather
-    from finercam.answering import saliency as saliency
     from finercam.contrast.contrast import PLAIN as PLAIN
     from finercam.contrast.contrast import Contrast as Contrast
-    from finercam.contrast.contrast import Objective as Objective
+    from finercam.contrast.objective import Objective as Objective
+    from finercam.data.format import data_format as data_format
+    from finercam.data.reading import read_dataset as read_dataset
     from finercam.errors import FinercamError as FinercamError
-    from finercam.explaining import explain as explain
-    from finercam.explanation import Explanation as Explanation
-    from finercam.methods.cams import METHODS as METHODS
-    from finercam.methods.cams import method as method
-    from finercam.models import Classifier as Classifier
-    from finercam.models import load as load
+    from finercam.explanations.answering import Answer as Answer
+    from finercam.explanations.answering import answer as answer
+    from finercam.explanations.answering import ask as ask
+    from finercam.explanations.answering import gather as gather
+    from finercam.explanations.explaining import explain as explain
+    from finercam.explanations.explaining import saliency as saliency
+    from finercam.explanations.explanation import Explanation as Explanation
+    from finercam.explanations.files import explain_files as explain_files
+    from finercam.explanations.writers import writer as writer
+    from finercam.methods.evidence import Evidence as Evidence
+    from finercam.methods.method import METHODS as METHODS
+    from finercam.methods.method import Method as Method
+    from finercam.methods.method import explainer as explainer
+    from finercam.methods.method import method as method
+    from finercam.metrics.metric import METRICS as METRICS
+    from finercam.metrics.metric import metric as metric
+    from finercam.metrics.view import Needs as Needs
+    from finercam.metrics.view import View as View
+    from finercam.models.classifier import Classifier as Classifier
     from finercam.models.grid import Grid as Grid
+    from finercam.models.loading import load as load
+    from finercam.models.look import INPUT as INPUT
+    from finercam.models.look import Look as Look
+    from finercam.models.run import Run as Run
+    from finercam.models.source import source as source
 
 # Loaded when first used: the command line and a plain import stay fast.
 _WHERE = {
-    "Answer": "answering",
-    "answer": "answering",
-    "gather": "answering",
-    "saliency": "answering",
-    "METHODS": "methods.cams",
-    "method": "methods.cams",
-    "Classifier": "models",
-    "load": "models",
+    "Answer": "explanations.answering",
+    "answer": "explanations.answering",
+    "ask": "explanations.answering",
+    "gather": "explanations.answering",
+    "saliency": "explanations.explaining",
+    "explain": "explanations.explaining",
+    "explain_files": "explanations.files",
+    "Explanation": "explanations.explanation",
+    "METHODS": "methods.method",
+    "method": "methods.method",
+    "explainer": "methods.method",
+    "Method": "methods.method",
+    "Evidence": "methods.evidence",
+    "Classifier": "models.classifier",
+    "load": "models.loading",
+    "Run": "models.run",
+    "Look": "models.look",
+    "INPUT": "models.look",
+    "Grid": "models.grid",
     "PLAIN": "contrast.contrast",
     "Contrast": "contrast.contrast",
-    "Objective": "contrast.contrast",
+    "Objective": "contrast.objective",
     "FinercamError": "errors",
-    "explain": "explaining",
-    "Explanation": "explanation",
-    "Grid": "models.grid",
+    "writer": "explanations.writers",
+    "source": "models.source",
+    "Needs": "metrics.view",
+    "View": "metrics.view",
+    "METRICS": "metrics.metric",
+    "metric": "metrics.metric",
+    "data_format": "data.format",
+    "read_dataset": "data.reading",
 }
 __all__ = ["__version__", *_WHERE]
 

@@ -9,17 +9,25 @@ package, so that one new file in it is enough; those of other packages are found
 from __future__ import annotations
 
 import inspect
+import os
 import pkgutil
+import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from finercam.errors import FinercamError, nearest
 
 T = TypeVar("T")
+
+#: Environment variable that names modules to be imported before a registry is looked into: what ``--import`` gives, for
+#: the processes of a command too.
+IMPORT = "FINERCAM_IMPORT"
 
 
 def folded(name: str) -> str:
@@ -93,8 +101,14 @@ class Registry(Mapping[str, T], Generic[T]):
             return
         # First, for the modules imported below may look into the registry themselves.
         self._loaded = True
-        for module in pkgutil.iter_modules(import_module(self.package).__path__, f"{self.package}."):
-            import_module(module.name)
+        try:
+            for module in pkgutil.iter_modules(import_module(self.package).__path__, f"{self.package}."):
+                import_module(module.name)
+            import_extensions(filter(None, os.environ.get(IMPORT, "").split(os.pathsep)))
+        except BaseException:
+            # Else half a registry would pass for a whole one the next time.
+            self._loaded = False
+            raise
         for point in entry_points(group=self.group):
             try:
                 point.load()
@@ -106,6 +120,26 @@ class Registry(Mapping[str, T], Generic[T]):
                     f"{type(error).__name__}: {first}",
                     stacklevel=3,
                 )
+
+
+def import_extensions(modules: Iterable[str]) -> None:
+    """Import modules that register something: dotted names, or paths of ``.py`` files.
+
+    Raises:
+        FinercamError: one of them cannot be imported.
+    """
+    for given in modules:
+        name = Path(given).stem if given.endswith(".py") else given
+        if given.endswith(".py") and (folder := str(Path(given).resolve().parent)) not in sys.path:
+            sys.path.insert(0, folder)
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise FinercamError(f"{given!r} needs {error.name!r}, which is not installed") from error
+            raise FinercamError(
+                f"there is no module {given!r}; give a dotted name that Python finds, or the path of a .py file"
+            ) from error
 
 
 def split_spec(spec: str) -> tuple[str, list[str]]:
@@ -120,20 +154,23 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {name: parameter for name, parameter in found if parameter.kind is parameter.KEYWORD_ONLY}
 
 
-def read_parameters(function: Callable[..., Any], spec: str) -> dict[str, Any]:
+def read_parameters(
+    function: Callable[..., Any], spec: str, defaults: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return all keyword-only parameters of a function, those that a spec gives and the defaults of the others.
 
     Args:
         function: its annotations say of what type each parameter is: ``int``, ``float``, ``bool``, ``str`` or a
             ``Literal``, or one of these or ``None``.
         spec: ``name@value@key=value``; values without a key are taken in the function's order.
+        defaults: take the place of the function's own; those of other names do not matter.
 
     Raises:
         FinercamError: a parameter is unknown, given twice, missing, or of another type.
     """
     name, given = split_spec(spec)
     known = parameters_of(function)
-    hints = get_type_hints(function)
+    hints = _types_of(function, known)
     values: dict[str, Any] = {}
     free = iter(known)
     for text in given:
@@ -147,10 +184,13 @@ def read_parameters(function: Callable[..., Any], spec: str) -> dict[str, Any]:
         if key in values:
             raise FinercamError(f"{spec!r}: {key} is given twice")
         values[key] = _as(hints.get(key, str), value, f"{spec!r}: {key}")
-    missing = [one for one, own in known.items() if one not in values and own.default is own.empty]
+    usual = {one: own.default for one, own in known.items()} | {
+        one: value for one, value in (defaults or {}).items() if one in known
+    }
+    missing = [one for one, default in usual.items() if one not in values and default is inspect.Parameter.empty]
     if missing:
         raise FinercamError(f"{spec!r}: {missing[0]} is missing; write, for one, {name}@{missing[0]}=...")
-    return {one: values.get(one, own.default) for one, own in known.items()}
+    return usual | values
 
 
 def write_spec(name: str, function: Callable[..., Any], parameters: Mapping[str, Any]) -> str:
@@ -158,6 +198,13 @@ def write_spec(name: str, function: Callable[..., Any], parameters: Mapping[str,
     own = parameters_of(function)
     differing = {key: value for key, value in parameters.items() if value != own[key].default}
     return "@".join([name, *(f"{key}={value}" for key, value in differing.items())])
+
+
+def _types_of(function: Callable[..., Any], known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+    """Return the parameters' types, not those of other arguments, which may be imported for type checkers only."""
+    written = {name: own.annotation for name, own in known.items() if own.annotation is not own.empty}
+    scope = getattr(inspect.unwrap(function), "__globals__", None)
+    return get_type_hints(SimpleNamespace(__annotations__=written), scope)
 
 
 def _takes(name: str, known: Mapping[str, inspect.Parameter]) -> str:

@@ -18,7 +18,7 @@ from finercam.aviary.clip.pictures import CROSSBREEDS, EMPTY, FACTS, bird_at, cr
 from finercam.aviary.clip.statements import BROAD, Statement, bare, encode, say, trait, truth
 from finercam.aviary.clip.training import ClipRecipe, train
 from finercam.aviary.draws import Draws
-from finercam.aviary.studies.concepts import zero_shot
+from finercam.aviary.studies.zero_shot import zero_shot
 from finercam.errors import FinercamError
 from finercam.models.text import BARE, text
 

@@ -61,8 +61,8 @@ def test_preprocessing_is_the_training_one(shipped):
 
     image, _ = Aviary("test").picture(0)
     classifier = finercam.load(f"timm/local-dir:{SHIPPED}", device="cpu")
-    assert classifier.preprocess is not None
-    got = classifier.preprocess(Image.fromarray(image))
+    assert classifier.preprocessing.transform is not None
+    got = classifier.preprocessing(Image.fromarray(image))
     torch.testing.assert_close(got, network.as_input(image[None])[0], rtol=0, atol=1e-6)
 
 

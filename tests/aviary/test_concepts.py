@@ -9,19 +9,14 @@ import torch
 from finercam import explain, load
 from finercam._torchvision import import_torchvision
 from finercam.aviary import ATTRIBUTES, PART_OF, SPECIES, Aviary
-from finercam.aviary.studies.concepts import (
-    ALONE,
-    BASE,
-    Row,
-    concept_classifier,
-    concepts,
-    measure,
-    summarise,
-    zero_shot,
-)
+from finercam.aviary.captions import phrase
+from finercam.aviary.studies.concept_rows import ALONE, Row, summarise
+from finercam.aviary.studies.concepts import BASE, concept_classifier, concepts, measure
+from finercam.aviary.studies.zero_shot import zero_shot, zero_shot_classifier
 from finercam.contrast.contrast import Contrast
 from finercam.errors import FinercamError
 from finercam.metrics.localization import average_precision, energy_inside
+from support.studies import runs_of
 
 import_torchvision()
 pytest.importorskip("open_clip")
@@ -59,7 +54,7 @@ def test_every_trait_in_sight_has_a_row_for_every_map(rows):
             and PART_OF[key] in sample.masks
             and sample.masks[PART_OF[key]].sum() >= 9
         }
-        own = [row for row in rows if row.index == index]
+        own = [row for row in rows if row.id == index]
         assert len(own) == len(expected)
         assert {(row.attribute, row.contrast) for row in own} == expected
         for row in own:
@@ -71,7 +66,7 @@ def test_every_trait_in_sight_has_a_row_for_every_map(rows):
 @pytest.mark.parametrize(("title", "gamma"), [(ALONE, 0.0), ("gamma 0.6", 0.6), ("gamma 1", 1.0)])
 def test_a_row_is_the_explanation_of_that_prompt_held_against_the_part(classifier, rows, title, gamma):
     row = [row for row in rows if row.contrast == title][7]
-    sample = BIRDS[row.index]
+    sample = BIRDS[row.id]
     prompt = concepts()[row.attribute, row.value]
     found = explain(classifier, sample.image, prompt, contrast=Contrast(against=[BASE], gamma=gamma))
     mask = torch.from_numpy(sample.masks[row.part])[None]
@@ -98,11 +93,11 @@ def test_a_summary_is_over_birds_and_paired():
     rows = [
         row,
         replace(row, attribute="wing_bar", part="wing_bar", energy=0.4, area=0.03),
-        replace(row, index=1, energy=0.8, empty=True),
+        replace(row, id=1, energy=0.8, empty=True),
         replace(row, contrast="gamma 1", energy=0.3),
         replace(row, attribute="wing_bar", part="wing_bar", contrast="gamma 1", energy=0.5),
         # Another order of birds must not pair them wrongly.
-        replace(row, index=1, contrast="gamma 1", energy=0.9),
+        replace(row, id=1, contrast="gamma 1", energy=0.9),
     ]
     alone, finer = summarise([*rows[:3], rows[5], rows[3], rows[4]])
     assert (alone.of, alone.contrast, finer.contrast) == ("all", ALONE, "gamma 1")
@@ -124,21 +119,36 @@ def test_a_summary_is_over_birds_and_paired():
 
 def test_accuracy_counts_the_nearest_prompt():
     found = zero_shot("aviary-clip", BIRDS, batch_size=5, device="cpu")
-    one = [zero_shot("aviary-clip", _Only(BIRDS, index), device="cpu").traits for index in range(3)]
-    three = zero_shot("aviary-clip", Aviary(split="test", n=3, seed=5, size=96), device="cpu")
-    assert set(found.traits) == set(ATTRIBUTES)
-    for key in ATTRIBUTES:
-        assert three.traits[key] == pytest.approx(np.mean([each[key] for each in one]))
-        assert all(each[key] in (0.0, 1.0) for each in one)
+    classifier = zero_shot_classifier("aviary-clip", device="cpu")
+    right = {key: [] for key in ("species", *ATTRIBUTES)}
+    for sample in BIRDS:
+        logits = dict(zip(classifier.labels.names, explain(classifier, sample.image).logits.tolist(), strict=True))
+        options = {"species": {species.name: f"a photo of a {species.name}" for species in SPECIES}}
+        options |= {key: {species.attributes[key]: "" for species in SPECIES} for key in ATTRIBUTES}
+        for key, own in options.items():
+            prompts = {value: prompt or phrase(key, value) for value, prompt in own.items()}
+            nearest = max(prompts, key=lambda value: logits[prompts[value]])
+            right[key].append(nearest == {"species": sample.species, **sample.attributes}[key])
+    assert found.n == 12
+    assert found.species == pytest.approx(np.mean(right.pop("species")))
+    assert found.traits == pytest.approx({key: np.mean(own) for key, own in right.items()})
     assert found.trait == pytest.approx(np.mean(list(found.traits.values())))
 
 
-class _Only(Aviary):
-    """An aviary of one bird of another."""
+def test_the_model_is_run_once_per_batch(classifier):
+    with runs_of(classifier.module) as runs:
+        measure(classifier, BIRDS, gammas=[0.6, 1.0], batch_size=5, workers=0)
+    assert runs == [5, 5, 2]
 
-    def __init__(self, birds: Aviary, index: int):
-        super().__init__(birds.split, 1, birds.seed, size=birds.size)
-        object.__setattr__(self, "_sample", birds[index])
 
-    def __getitem__(self, index):
-        return self._sample
+def test_a_folder_keeps_the_rows(classifier, rows, tmp_path):
+    birds = replace(BIRDS, n=12)
+    out = str(tmp_path / "run")
+    assert measure(classifier, birds, batch_size=5, workers=0, out=out) == rows
+    with runs_of(classifier.module) as runs:
+        assert measure(classifier, birds, batch_size=5, workers=0, out=out) == rows
+    assert runs == []
+    with pytest.raises(FinercamError, match=r"differs in: plan gammas"):
+        measure(classifier, birds, gammas=[0.3], workers=0, out=out)
+    with pytest.raises(FinercamError, match=r"differs in: plan birds size"):
+        measure(classifier, replace(birds, size=64), workers=0, out=out)

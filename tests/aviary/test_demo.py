@@ -50,9 +50,9 @@ def test_a_file_in_the_way_is_an_error(tmp_path):
 
 
 def test_measure_prints_accuracy_maps_and_the_intervention(monkeypatch, capsys):
-    code, out, _ = run(monkeypatch, capsys, "aviary", "measure", "--images", "16", "--methods", "gradcam")
+    code, out, _ = run(monkeypatch, capsys, "aviary", "measure", "--images", "16", "--method", "gradcam")
     assert code == 0
-    assert re.search(r"\d+\.\d\d % of 16 fresh birds named rightly", out)
+    assert re.search(r"\d+\.\d\d % of 16 fresh birds correctly classified", out)
     assert re.search(r"Grad-CAM +gamma 0\.6 +0\.\d{3} \[", out)
     assert "repainting the difference lowers it by" in out
 
@@ -60,8 +60,8 @@ def test_measure_prints_accuracy_maps_and_the_intervention(monkeypatch, capsys):
 def test_measure_refuses_other_classifiers_and_methods(monkeypatch, capsys, model_folder):
     code, _, err = run(monkeypatch, capsys, "aviary", "measure", "--model", model_folder)
     assert code == 2
-    assert "no classifier of the aviary" in err
-    code, _, err = run(monkeypatch, capsys, "aviary", "measure", "--methods", "gradcm")
+    assert "not a classifier of the aviary" in err
+    code, _, err = run(monkeypatch, capsys, "aviary", "measure", "--method", "gradcm")
     assert code == 2
     assert "did you mean 'gradcam'" in err
 
@@ -83,8 +83,8 @@ def test_train_writes_a_classifier_that_can_be_explained(monkeypatch, capsys, tm
         monkeypatch, capsys, "aviary", "train", "--out", tmp_path / "model", "--images", "64", "--epochs", "1"
     )
     assert code == 0
-    assert "fresh birds named rightly" in out
+    assert "fresh birds correctly classified" in out
     code, out, _ = run(
-        monkeypatch, capsys, "aviary", "measure", "--model", tmp_path / "model", "--images", "8", "--methods", "gradcam"
+        monkeypatch, capsys, "aviary", "measure", "--model", tmp_path / "model", "--images", "8", "--method", "gradcam"
     )
     assert code == 0

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from finercam.models.families import FAMILIES
+from finercam.models.families import families
 from support.running import run
 
 LONG = "a rather long name of a folder that is much wider than any terminal " * 2
@@ -26,7 +26,7 @@ def test_rows_of_piped_tables_are_one_line_each():
     code, out, _ = run("models", COLUMNS="40")
     assert code == 0
     lines = out.splitlines()
-    for family in FAMILIES:
+    for family in families():
         cells = (family.title, family.library, family.example, family.layer, family.head)
         assert any(all(cell in line for cell in cells) for line in lines), family
 

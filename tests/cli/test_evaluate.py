@@ -41,11 +41,21 @@ def birds(tmp_path_factory):
 
 
 def command(birds, out, *more, metrics="relative-drop@0.05"):
-    metric = () if metrics is None else ("--metrics", metrics)
+    metric = () if metrics is None else ("--metric", metrics)
     return (
-        "evaluate", f"folder:{birds}", "--model", "aviary", "--out", out, *metric, "--workers", 0, "--device", "cpu",
+        "evaluate",
+        f"folder:{birds}",
+        "--model",
+        "aviary",
+        "--out",
+        out,
+        *metric,
+        "--workers",
+        0,
+        "--device",
+        "cpu",
         *more,
-    )  # fmt: skip
+    )
 
 
 def test_a_run_its_files_and_its_table(run, birds, tmp_path):
@@ -53,8 +63,13 @@ def test_a_run_its_files_and_its_table(run, birds, tmp_path):
     code, text, err = run(*command(birds, out))
     assert code == 0, err
     assert {path.name for path in out.iterdir()} == {
-        "run.json", "manifest.parquet", "rows", "table.md", "table.csv", "table.tex"
-    }  # fmt: skip
+        "run.json",
+        "manifest.parquet",
+        "rows",
+        "table.md",
+        "table.csv",
+        "table.tex",
+    }
     assert text == (out / "table.md").read_text()
     assert f"## folder:{birds}" in text
     assert "| + Finer | 4 |" in text
@@ -68,7 +83,7 @@ def test_a_run_its_files_and_its_table(run, birds, tmp_path):
     # The same command does nothing again.
     code, again, err = run(*command(birds, out))
     assert (code, again) == (0, text)
-    assert "going on: 4 of 4 photos are done" in err
+    assert "resuming: 4 of 4 photos are done" in err
     assert "measured;" not in err
     # Nor do options that decide no number.
     assert run(*command(birds, out, "--batch-size", 2, "--copies", 3))[:2] == (0, text)
@@ -127,13 +142,23 @@ def test_what_is_measured_where_nothing_is_said_is_what_the_data_allows(run, bir
 
 
 def test_contrasts_are_crossed(run, birds, tmp_path):
-    code, text, _ = run(*command(birds, tmp_path / "run", "--gamma", "0.6,1", "--references", "1,3", "--methods",
-                                 "gradcam,hirescam", "--images", 1))  # fmt: skip
+    code, text, _ = run(
+        *command(
+            birds,
+            tmp_path / "run",
+            "--gamma",
+            "0.6,1",
+            "--references",
+            "1,3",
+            "--method",
+            "gradcam,hirescam",
+            "--images",
+            1,
+        )
+    )
     assert code == 0
     contrasts = json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["contrasts"]
-    assert contrasts == [
-        "plain", "finer references=1", "finer gamma=1 references=1", "finer", "finer gamma=1"
-    ]  # fmt: skip
+    assert contrasts == ["plain", "finer references=1", "finer gamma=1 references=1", "finer", "finer gamma=1"]
     assert text.count("| + Finer") == 2 * 4
 
 
@@ -157,17 +182,17 @@ def test_classes_that_the_model_has_not(run, birds, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--metrics", "deletoin"), "'deletion'"),
-        (("--metrics", "localization"), "boxes or masks"),
-        (("--methods", "gradcma"), "'gradcam'"),
-        (("--contrasts", "finest"), "contrasts are plain, finer"),
+        (("--metric", "deletoin"), "'deletion'"),
+        (("--metric", "localization"), "boxes or masks"),
+        (("--method", "gradcma"), "'gradcam'"),
+        (("--contrast", "finest"), "contrasts are plain, finer"),
         (("--gamma", "much"), "--gamma takes numbers"),
         (("--references", "1.5"), "--references takes whole numbers"),
         (("--references", "inf"), "--references takes whole numbers"),
         (("--references", "0"), "references"),
         (("--engine", "spark"), "engine is 'spark'"),
         (("--workers", "-1"), "workers is -1"),
-        (("--batch-size", "0"), "batch_size is 0"),
+        (("--batch-size", "0"), "--batch-size is 0"),
         (("--images", "0"), "images is 0"),
         (("--split", "tset"), "'test'"),
         (("--against", "lookalikes"), "against is 'lookalikes'"),
@@ -184,7 +209,7 @@ def test_what_makes_no_sense_is_one_line(run, birds, tmp_path, options, message)
 def test_folders_that_are_no_runs(run, birds, tmp_path):
     code, _, err = run("table", tmp_path / "none")
     assert code == 2
-    assert "holds no evaluation" in err
+    assert "holds no run of a study" in err
     (tmp_path / "notes").write_text("mine")
     code, _, err = run(*command(birds, tmp_path))
     assert code == 2

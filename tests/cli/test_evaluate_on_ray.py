@@ -16,8 +16,20 @@ from support.evaluations import rows_of, same
 
 pytest.importorskip("ray")
 
-ARGUMENTS = ("evaluate", "aviary", "--model", "aviary", "--images", 112, "--metrics", "relative-drop@0.05,deletion",
-             "--steps", 3, "--device", "cpu")  # fmt: skip
+ARGUMENTS = (
+    "evaluate",
+    "aviary",
+    "--model",
+    "aviary",
+    "--images",
+    112,
+    "--metric",
+    "relative-drop@0.05,deletion",
+    "--steps",
+    3,
+    "--device",
+    "cpu",
+)
 ON_RAY = ("--engine", "ray", "--workers", 2)
 PARTS = 7
 
@@ -123,7 +135,7 @@ def test_relative_paths_and_broken_photos(tmp_path, monkeypatch):
         aviary.open(item).photo.save(path)
     broken = sorted((tmp_path / "photos").rglob("*.png"))[7]
     broken.write_bytes(b"no picture")
-    arguments = ("evaluate", "folder:photos", "--model", "aviary", "--metrics", "relative-drop@0.05", "--device", "cpu")
+    arguments = ("evaluate", "folder:photos", "--model", "aviary", "--metric", "relative-drop@0.05", "--device", "cpu")
     code, table, err = running.run(*arguments, *ON_RAY, "--out", "run")
     assert code == 1, err
     assert "1 failed" in table
@@ -143,7 +155,7 @@ def test_ctrl_c_is_one_line(tmp_path):
     os.kill(process.pid, signal.SIGINT)
     code, _, err = running.finish(process, 60)
     assert code == 130, err
-    assert err.splitlines()[-1] == "finercam: stopped; the same command goes on from here"
+    assert err.splitlines()[-1] == "finercam: stopped; the same command resumes from here"
     assert "Traceback" not in err
 
 

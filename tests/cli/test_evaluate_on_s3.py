@@ -17,8 +17,16 @@ from support.evaluations import same
 server = pytest.importorskip("moto.server")
 s3fs = pytest.importorskip("s3fs")
 
-ARGUMENTS = ("evaluate", "folder:s3://birds/photos", "--model", "aviary", "--metrics", "relative-drop@0.05",
-             "--device", "cpu")  # fmt: skip
+ARGUMENTS = (
+    "evaluate",
+    "folder:s3://birds/photos",
+    "--model",
+    "aviary",
+    "--metric",
+    "relative-drop@0.05",
+    "--device",
+    "cpu",
+)
 
 pytestmark = pytest.mark.slow
 
@@ -120,7 +128,7 @@ def test_on_a_cluster(store, whole):
 )
 def test_what_cannot_be_reached_is_one_line(store, tmp_path, out, change):
     _, environment = store
-    arguments = ("evaluate", "aviary", "--model", "aviary", "--images", 4, "--metrics", "relative-drop@0.05")
+    arguments = ("evaluate", "aviary", "--model", "aviary", "--images", 4, "--metric", "relative-drop@0.05")
     # Few attempts, or the answer is long in coming.
     few = {"AWS_MAX_ATTEMPTS": "1"}
     code, _, err = running.run(*arguments, "--out", out, **{**environment, **few, **change})

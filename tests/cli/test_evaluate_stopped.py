@@ -14,8 +14,20 @@ import pytest
 from support import running
 from support.evaluations import rows_of
 
-ARGUMENTS = ("evaluate", "aviary", "--model", "aviary", "--images", 112, "--metrics", "relative-drop@0.05,deletion",
-             "--steps", 3, "--device", "cpu")  # fmt: skip
+ARGUMENTS = (
+    "evaluate",
+    "aviary",
+    "--model",
+    "aviary",
+    "--images",
+    112,
+    "--metric",
+    "relative-drop@0.05,deletion",
+    "--steps",
+    3,
+    "--device",
+    "cpu",
+)
 PARTS = 7
 
 pytestmark = pytest.mark.slow
@@ -64,7 +76,7 @@ def test_ctrl_c_is_one_line_and_the_run_goes_on(undisturbed, tmp_path):
     assert code == 130
     assert text == ""
     said = [line for line in err.splitlines() if "UserWarning" not in line and "check_worker_number" not in line]
-    assert said == ["finercam: stopped; the same command goes on from here"], err
+    assert said == ["finercam: stopped; the same command resumes from here"], err
     assert 2 <= running.parts(out) < PARTS
     assert [path.name for path in (out / "rows").iterdir() if path.name.startswith(".")] == []
     code, _, err = running.run(*ARGUMENTS, "--out", out)

@@ -79,16 +79,40 @@ def test_json_lines_go_to_standard_output_alone(explain, photos, tmp_path):
 
 def test_options_reach_the_explanation(explain, photos, model_folder, tmp_path):
     code, out, _ = explain(
-        photos / "one.png", "--json", "--gamma", "-0.5", "--references", "2", "--method", "layer-cam", "--weighting",
-        "softmax", "--aggregate", "mean-after-relu", "--layer", "layer3", "--against", "weights", "--reverse",
-        "--precision", "bfloat16", "--batch-size", "2",
-    )  # fmt: skip
+        photos / "one.png",
+        "--json",
+        "--gamma",
+        "-0.5",
+        "--references",
+        "2",
+        "--method",
+        "layer-cam",
+        "--weighting",
+        "softmax",
+        "--aggregate",
+        "mean-after-relu",
+        "--layer",
+        "layer3",
+        "--against",
+        "weights",
+        "--reverse",
+        "--precision",
+        "bfloat16",
+        "--batch-size",
+        "2",
+    )
     assert code == 0
     record = json.loads(out)
     expected = {
-        "gamma": -0.5, "method": "layercam", "weighting": "softmax", "aggregate": "mean-after-relu",
-        "layer": ["layer3"], "against": "weights", "reverse": True, "precision": "bfloat16",
-    }  # fmt: skip
+        "gamma": -0.5,
+        "method": "layercam",
+        "weighting": "softmax",
+        "aggregate": "mean-after-relu",
+        "layer": ["layer3"],
+        "against": "weights",
+        "reverse": True,
+        "precision": "bfloat16",
+    }
     assert {key: record[key] for key in expected} == expected
     assert len(record["references"]) == 2
 
@@ -149,9 +173,7 @@ def test_a_bad_path_is_one_line_and_exit_code_2(explain, tmp_path):
 def test_a_stopped_run_keeps_what_is_done(photos, model_folder, tmp_path):
     for number in range(60):
         (photos / f"copy{number:02}.png").write_bytes((photos / "one.png").read_bytes())
-    process = running.start(
-        "explain", photos, "--model", model_folder, "--out", tmp_path / "out", "--batch-size", 1
-    )  # fmt: skip
+    process = running.start("explain", photos, "--model", model_folder, "--out", tmp_path / "out", "--batch-size", 1)
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
@@ -171,12 +193,26 @@ def test_help_names_every_option_and_is_quick(monkeypatch, capsys):
     code, out, _ = run(monkeypatch, capsys, "explain", "--help")
     assert code == 0
     for option in (
-        "--model", "--target", "--against", "--references", "--gamma", "--method", "--weighting", "--aggregate",
-        "--layer", "--device", "--precision", "--batch-size", "--out", "--json",
-    ):  # fmt: skip
+        "--model",
+        "--target",
+        "--against",
+        "--references",
+        "--gamma",
+        "--method",
+        "--weighting",
+        "--aggregate",
+        "--layer",
+        "--device",
+        "--precision",
+        "--batch-size",
+        "--out",
+        "--json",
+    ):
         assert option in out
     done = subprocess.run(
         [sys.executable, "-c", "import sys, finercam, finercam.cli.main; print('torch' in sys.modules)"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.strip() == "False"

@@ -46,8 +46,9 @@ def test_a_verdict_a_report_a_picture_and_tables(run, tmp_path):
     assert code == 0
     lines = out.splitlines()
     assert {line.partition(" (6 photos)")[0] for line in lines[:2]} == {
-        "Red Bluet, not Blue Bluet", "Blue Bluet, not Red Bluet",
-    }  # fmt: skip
+        "Red Bluet, not Blue Bluet",
+        "Blue Bluet, not Red Bluet",
+    }
     assert lines[-1].startswith("All 12 photos: uses: wing; ignores: none; looks elsewhere: no (")
     report = (tmp_path / "out" / "report.md").read_text()
     assert lines[-1].partition(": ")[2] in report
@@ -76,6 +77,23 @@ def test_options_reach_the_examination(run, tmp_path):
     assert "gamma 1" in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_a_photo_that_cannot_be_read_is_named_and_the_same_command_resumes(run, tmp_path):
+    root = write_birds(tmp_path / "torn")
+    (root / "images" / "001.Red_Bluet" / "0.png").write_bytes(b"no picture")
+    _, out, err = run(dataset=f"cub:{root}")
+    assert "All 11 photos: uses: wing;" in out
+    assert "failed: 001.Red_Bluet/0.png: " in err
+    assert "- 001.Red_Bluet/0.png: " in (tmp_path / "out" / "report.md").read_text()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "rows").iterdir()}
+    _, again, err = run(dataset=f"cub:{root}")
+    assert again == out
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "rows").iterdir()} == before
+    code, _, err = run("--gamma", 1, dataset=f"cub:{root}")
+    assert code == 2
+    assert "differs in: " in err
+    assert "gamma (0.6 there, 1.0 now)" in err
+
+
 def test_with_a_text_model(run, tmp_path):
     save_open_clip(tmp_path / "clip", open_clip_config())
     code, out, _ = run("--clip", tmp_path / "clip")
@@ -96,9 +114,9 @@ def test_with_a_text_model(run, tmp_path):
     [
         (["--against", "Green Bluet"], "no class is called 'Green Bluet'; did you mean"),
         (["--attributes", 0], "--attributes is 0"),
-        (["--clip", "CLIP", "--base", " "], "' ' is no name or prompt; give words"),
+        (["--clip", "CLIP", "--base", " "], "' ' is not a name or prompt; give words"),
         (["--clip", "CLIP", "--base", "red wings"], "base is 'red wings', which is an attribute itself"),
-        (["--clip", "timm/resnet18"], "knows no text"),
+        (["--clip", "timm/resnet18"], "does not understand text"),
         (["--split", "validation"], "split is 'validation'"),
     ],
 )
@@ -116,7 +134,7 @@ def test_data_without_attributes_is_refused(run, tmp_path):
     save_picture(tmp_path / "photos" / "one" / "a.png")
     code, _, err = run(dataset=f"folder:{tmp_path / 'photos'}")
     assert code == 2
-    assert "says nothing of the attributes of its classes" in err
+    assert "the attributes of the classes of 'folder:" in err
 
 
 def test_a_folder_that_is_a_file_is_refused_before_anything_runs(run, tmp_path):

@@ -92,12 +92,12 @@ def test_the_same_command_again_trains_nothing(run, birds, probe, model_folder):
     stamps = {path: path.stat().st_mtime_ns for path in probe.rglob("*") if path.is_file()}
     code, out, err = run(*command(birds, model_folder, probe)[1:])
     assert code == 0
-    assert "100.0 % of 9 test photos named rightly after epoch 20 (100.0 % of the 18 trained on)" in out
+    assert "100.0 % of 9 test photos correctly classified after epoch 20 (100.0 % of the 18 trained on)" in out
     assert f"--model {probe}" in err
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     code, _, err = run(*command(birds, model_folder, probe, "--seed", 3)[1:])
     assert code == 2
-    assert "holds another probe: seed 0 there, 3 now" in err
+    assert "differs in: seed (0 there, 3 now)" in err
 
 
 def test_options_reach_the_training(run, birds, model_folder, tmp_path):
@@ -163,7 +163,7 @@ def test_probes_are_compared(run, probe, birds, tmp_path):
             ["aviary", "--backbone", "aviary", "--images", "9", "--out", "x", "--precision", "int4"],
             "precision is 'int4'",
         ),
-        (["aviary", "--backbone", "aviary", "--images", "9", "--out", "x", "--batch-size", "0"], "batch_size is 0"),
+        (["aviary", "--backbone", "aviary", "--out", "x", "--batch-size", "0"], "images per pass is 0"),
         (["aviary", "--backbone", "nowhere", "--out", "x"], "neither a folder nor a model's name"),
         (["aviary", "--backbone", "timm/resnet5O", "--out", "x"], "did you mean"),
         (["--compare"], "nothing to compare"),

@@ -50,6 +50,10 @@ def test_families(root):
     assert dataset.class_names == FAMILIES
     assert dataset.name == f"aircraft-family:{root}"
     assert [item.label for item in dataset.items()] == [2, 0]
+    same = read_dataset(f"aircraft@family:{root}")
+    assert (same.class_names, list(same.items())) == (FAMILIES, list(dataset.items()))
+    with pytest.raises(FinercamError, match=r"'aircraft@genus': level is 'genus'; choose from: variant, family"):
+        read_dataset(f"aircraft@genus:{root}")
 
 
 def test_the_notice_below_the_photo_is_cut_off(root):
@@ -82,7 +86,7 @@ def test_a_bad_line_is_named(root, name, line, message):
 
 def test_a_photo_in_both_splits_is_refused(root):
     write_lines(root / "fgvc-aircraft-2013b" / "data" / "images_variant_trainval.txt", "0000003 F/A-18")
-    with pytest.raises(FinercamError, match=r"test.txt, line 1: photo 0000003 is in the other split as well"):
+    with pytest.raises(FinercamError, match=r"test.txt, line 1: photo 0000003 is also in the other split"):
         read_dataset(f"aircraft:{root}", "all")
 
 

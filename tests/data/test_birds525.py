@@ -62,7 +62,7 @@ def test_a_bad_table_is_named(root):
     with pytest.raises(FinercamError, match=r"birds.csv, line 3: 'ZEBRA DOVE' is not SPLIT/SPECIES/photo.jpg"):
         read_dataset(f"birds525:{root}")
     write_lines(root / "birds.csv", "path,labels")
-    with pytest.raises(FinercamError, match=r"birds.csv has no column 'filepaths' but path, labels"):
+    with pytest.raises(FinercamError, match=r"birds.csv has no column 'filepaths'; its columns are path, labels"):
         read_dataset(f"birds525:{root}")
 
 

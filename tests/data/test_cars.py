@@ -98,7 +98,7 @@ def test_the_form_with_one_file(tmp_path):
         (("00003.jpg", 0, (1, 1, 5, 5)), r"annotation 2: class 0 is out of range"),
         (("00003.jpg", "x", (1, 1, 5, 5)), r"annotation 2: class and box are 'x' 1 1 5 5, not whole numbers"),
         (("00003.jpg", 1, (6, 1, 5, 5)), r"annotation 2: the box from \(5, 0\) to \(5, 5\) is empty"),
-        (("00001.jpg", 1, (1, 1, 5, 5)), r"annotation 2: picture '00001.jpg' is annotated already"),
+        (("00001.jpg", 1, (1, 1, 5, 5)), r"annotation 2: picture '00001.jpg' is annotated twice"),
     ],
 )
 def test_a_bad_annotation_is_named(tmp_path, row, message):
@@ -126,7 +126,7 @@ def test_damaged_annotations_are_named(tmp_path):
     two(tmp_path)
     path = tmp_path / "cars_test_annos_withlabels.mat"
     save_annotations(path, [(1, 1, 5, 5, "00001.jpg")], (*FIELDS[:4], "fname"))
-    with pytest.raises(FinercamError, match=r"the annotations have no field 'class' but \('bbox_x1'"):
+    with pytest.raises(FinercamError, match=r"the annotations have no field 'class'; they have \('bbox_x1'"):
         read_dataset(f"cars:{tmp_path}")
     path.write_bytes(b"not a matrix" * 20)
     with pytest.raises(FinercamError, match=r"withlabels.mat cannot be read"):

@@ -105,7 +105,7 @@ def test_a_box_one_pixel_off_the_picture_is_cut(root):
     ("name", "line", "text", "message"),
     [
         ("images.txt", 2, "5", r"images.txt, line 2: '5' has 1 of 2 fields"),
-        ("images.txt", 3, f"5 {PHOTOS[2]}", r"images.txt, line 3: id '5' stands in line 2 already"),
+        ("images.txt", 3, f"5 {PHOTOS[2]}", r"images.txt, line 3: id '5' is already in line 2"),
         ("image_class_labels.txt", 2, "5 3", r"labels.txt, line 2: class '3' is not in classes.txt, which has 2"),
         ("image_class_labels.txt", 2, None, r"image_class_labels.txt has no line for id '5', which images.txt lists"),
         ("train_test_split.txt", 1, "2 yes", r"split.txt, line 1: is_training_image is 'yes', not 0 or 1"),
@@ -115,7 +115,7 @@ def test_a_box_one_pixel_off_the_picture_is_cut(root):
         ("bounding_boxes.txt", 1, "2 5.0 5.0 0.0 9.0", r"line 1: the box from \(5, 5\) to \(5, 14\) is empty"),
         ("bounding_boxes.txt", 1, "2 -5.0 5.0 9.0 9.0", r"line 1: the box .* begins outside the picture"),
         ("parts/part_locs.txt", 2, "2 3 0.0 0.0 0", r"part_locs.txt, line 2: part '3' is not in parts.txt"),
-        ("parts/part_locs.txt", 2, "2 1 0.0 0.0 0", r"part_locs.txt, line 2: part '1' of id '2' stands above already"),
+        ("parts/part_locs.txt", 2, "2 1 0.0 0.0 0", r"part_locs.txt, line 2: part '1' of id '2' is listed twice"),
         ("parts/part_locs.txt", 1, "2 1 0.0 ? 0", r"part_locs.txt, line 1: the place is '0.0 \?', not 2 numbers"),
     ],
 )

@@ -96,7 +96,7 @@ def test_what_is_missing_is_named(root):
 def test_a_bad_line_is_named(root):
     path = root / "classification_test.csv"
     table(path, (*ROWS["test"], ROWS["test"][0]))
-    with pytest.raises(FinercamError, match=r"classification_test.csv, line 4: photo 'INHS_4.jpg' is listed already"):
+    with pytest.raises(FinercamError, match=r"classification_test.csv, line 4: photo 'INHS_4.jpg' is listed twice"):
         read_dataset(f"fishvista:{root}")
     table(path, (ROWS["test"][0], ("INHS_5.jpg", " ")))
     with pytest.raises(FinercamError, match=r"classification_test.csv, line 3: standardized_species is empty"):

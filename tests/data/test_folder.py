@@ -120,7 +120,7 @@ def test_a_data_set_can_be_sent_to_another_process(tmp_path):
     assert list(items()) == list(dataset.items())
 
 
-def test_what_is_no_data_set_is_refused(tmp_path):
+def test_what_is_not_a_data_set_is_refused(tmp_path):
     with pytest.raises(FinercamError, match=r"there is no file or folder .*/none'"):
         read_dataset(f"folder:{tmp_path}/none")
     with pytest.raises(FinercamError, match=r"there is no file or folder 'memory://none/such"):
@@ -128,15 +128,15 @@ def test_what_is_no_data_set_is_refused(tmp_path):
     with pytest.raises(FinercamError, match="has no class folders"):
         read_dataset(f"folder:{tmp_path}")
     (tmp_path / "A").mkdir()
-    with pytest.raises(FinercamError, match=r"no photo in .*: photos end on .*\.jpg"):
+    with pytest.raises(FinercamError, match=r"there is no photo in .*; the names of photos end in .*\.jpg"):
         read_dataset(f"folder:{tmp_path}")
     build(tmp_path, ("A/1.png", "2.png", "3.png"))
-    with pytest.raises(FinercamError, match=r"2 photos lie in no class folder, such as .*/2.png"):
+    with pytest.raises(FinercamError, match=r"2 photos are not in a class folder, such as .*/2.png"):
         read_dataset(f"folder:{tmp_path}")
-    with pytest.raises(FinercamError, match=r"2.png' is no folder"):
+    with pytest.raises(FinercamError, match=r"2.png' is not a folder"):
         read_dataset(f"folder:{tmp_path}/2.png")
     fsspec.filesystem("memory").pipe("/alone/2.png", b"a picture")
-    with pytest.raises(FinercamError, match=r"2.png' is no folder"):
+    with pytest.raises(FinercamError, match=r"2.png' is not a folder"):
         read_dataset("folder:memory://alone/2.png")
 
 
@@ -145,5 +145,5 @@ def test_a_split_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(FinercamError, match=r"no folder for the split 'test', only train"):
         read_dataset(f"folder:{tmp_path}")
     build(tmp_path, ("test/1.png",))
-    with pytest.raises(FinercamError, match=r"1 photos lie in no class folder, such as .*/test/1.png"):
+    with pytest.raises(FinercamError, match=r"1 photos are not in a class folder, such as .*/test/1.png"):
         read_dataset(f"folder:{tmp_path}")

@@ -152,7 +152,7 @@ def test_a_mapping_says_which(tmp_path, header):
             r"map.csv, line 2, model class: .* 'Grey Hero'; .*Heron",
         ),
         ("mine,9\n", r"map.csv, line 1, model class: class index 9 is out of range"),
-        ("mine,0\n\nMINE,1\n", r"map.csv, line 3: 'mine' is mapped already, in .*map.csv, line 1"),
+        ("mine,0\n\nMINE,1\n", r"map.csv, line 3: 'mine' is already mapped in .*map.csv, line 1"),
         ("mine,0,1\n", r"map.csv, line 1: 3 columns; give two"),
         ("mine;0\n", r"map.csv, line 1: 1 columns; give two"),
         # A slip in the first line is no header.

@@ -41,17 +41,20 @@ CASES = {
     "shrunk": ([v2.Resize((56, 56), antialias=True)], (400, 300), (56 / 400, 0), (56 / 300, 0)),
     "cropped": ([v2.CenterCrop(32)], (64, 48), (1, -16), (1, -8)),
     "resized and cropped": (
-        [v2.Resize(64), v2.CenterCrop(56)], (120, 90), *resize_and_crop(120, 90, 64, 56),
+        [v2.Resize(64), v2.CenterCrop(56)],
+        (120, 90),
+        *resize_and_crop(120, 90, 64, 56),
     ),
     "upright": ([v2.Resize(72), v2.CenterCrop(64)], (90, 200), *resize_and_crop(90, 200, 72, 64)),
     "as timm does": (
         [v2.Resize(235, interpolation=v2.InterpolationMode.BICUBIC), v2.CenterCrop(224)],
-        (500, 333), *resize_and_crop(500, 333, 235, 224),
+        (500, 333),
+        *resize_and_crop(500, 333, 235, 224),
     ),
     "padded": ([pad_to_square, v2.Resize((100, 100))], (200, 120), (0.5, 0), (0.5, 20)),
     "flipped": ([v2.RandomHorizontalFlip(1.0)], (64, 48), (-1, 64), (1, 0)),
     "upside down": ([v2.RandomVerticalFlip(1.0), v2.Resize((96, 64))], (64, 48), (1, 0), (-2, 96)),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(params=CASES, scope="module")

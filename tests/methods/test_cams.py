@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import pytest
@@ -11,7 +12,12 @@ from torch import Tensor
 import finercam
 from finercam import METHODS, Classifier, Contrast, FinercamError, Objective, answer, explain, gather
 from finercam.contrast.contrast import AGGREGATES, PLAIN, WEIGHTINGS
-from finercam.methods.cams import Method, find_method, resize, to_saliency
+from finercam.methods.cams import gradcam
+from finercam.methods.evidence import NotGathered
+from finercam.methods.gradients import gather_gradients, gradient_taps
+from finercam.methods.maps import resize, to_saliency
+from finercam.methods.masks import gather_masked
+from finercam.methods.method import Method, find_method
 from support import reference
 from support.models import CLASSES, NETS, SIZE, DeepNet, InPlaceNet, Net, PooledNet, build, classifier, photos
 
@@ -29,6 +35,20 @@ SCORE = {
     "scorecam-softmax": (reference.score_cam_softmax, reference.masked_scores),
     "ablationcam": (reference.ablation_cam, reference.ablated_scores),
 }
+#: No CAMs: each has a test file of its own, with its literal reference.
+EXPLAINERS = {
+    "rise",
+    "sharp",
+    "integrated-gradients",
+    "mask",
+    "legrad",
+    "gem",
+    "smoothgrad",
+    "subtraction",
+    "occlusion",
+    "multiscale",
+    "gradient-x-input",
+}
 AFTER = "mean-after-relu"
 #: What a contrast may combine; the rest is refused (test_contrast.py).
 COMBINATIONS = [
@@ -38,8 +58,9 @@ TARGETS, REFERENCES = [2, 5], [[4, 0, 6], [1, 2, 3]]
 
 
 def test_every_method_has_a_reference() -> None:
-    assert set(METHODS) == {*GRADIENT, *SCORE}
-    assert {name for name, how in METHODS.items() if how.evidence == "gradients"} == set(GRADIENT)
+    assert set(METHODS) == {*GRADIENT, *SCORE, *EXPLAINERS}
+    assert {name for name, how in METHODS.items() if how.gatherer is gather_gradients} == set(GRADIENT)
+    assert {name for name, how in METHODS.items() if how.function is None} == EXPLAINERS
 
 
 def assert_same(ours: Tensor, theirs: Tensor, tolerance: float = 1e-9, unit: Tensor | None = None) -> None:
@@ -99,7 +120,7 @@ def test_finer_map_is_the_literal_formula(name: str, net: str, count: int, weigh
     references = [row[:count] for row in REFERENCES]
     contrast = Contrast(references, gamma=0.7, weighting=weighting, aggregate=aggregate)
     evidence, (question,) = gather(classifier(net), photos(), [contrast], TARGETS, method=name)
-    found = answer(evidence, question, name)
+    found = answer(evidence, question)
     for i in range(len(TARGETS)):
         expected, unit = literal(name, net, contrast, i, references[i])
         assert_same(found.maps[i], expected, unit=unit)
@@ -118,9 +139,9 @@ def test_gamma_zero_is_the_ordinary_method(name: str, net: str) -> None:
     )[1]
     evidence, (again,) = gather(classifier(net), photos(), [PLAIN], TARGETS, method=name)
     assert torch.equal(again.rows, plain.rows)
-    base = answer(evidence, again, name)
+    base = answer(evidence, again)
     for question in zero:
-        assert torch.equal(answer(evidence, question, name).saliency, base.saliency)
+        assert torch.equal(answer(evidence, question).saliency, base.saliency)
     for i, look in enumerate(looks(net)):
         if name in GRADIENT:
             expected = GRADIENT[name](look.activations, look.gradient(lambda y, i=i: y[TARGETS[i]]))
@@ -136,7 +157,7 @@ def test_mean_before_relu_is_equation_8_of_finished_maps_where_the_method_is_lin
     for name, formula in GRADIENT.items():
         contrast = Contrast(REFERENCES, gamma=0.6)
         evidence, (question,) = gather(classifier(net), photos(), [contrast], TARGETS)
-        ours = answer(evidence, question, name).maps[0]
+        ours = answer(evidence.by(METHODS[name]), question).maps[0]
         look = looks(net)[0]
         maps = [formula(look.activations, look.gradient(reference.finer(TARGETS[0], d, 0.6))) for d in REFERENCES[0]]
         mean = torch.stack(maps).mean(0)
@@ -161,7 +182,7 @@ def test_official_weighting_with_scores_uses_the_row_of_coefficients() -> None:
     contrast = Contrast(REFERENCES, gamma=1, weighting="official")
     evidence, (question,) = gather(classifier("deep"), photos(), [contrast], TARGETS, method="scorecam-consistent")
     assert isinstance(evidence, finercam.methods.scores.ScoreEvidence)
-    maps = answer(evidence, question, "scorecam-consistent").maps
+    maps = answer(evidence, question).maps
     for i in range(2):
         alpha = [float(row @ question.rows[i, 0]) for row in evidence.table[i] - evidence.baseline[i]]
         assert_same(maps[i], reference._combined(alpha, evidence.activations[i]))
@@ -173,13 +194,13 @@ def test_a_batch_is_its_single_images(name: str, net: str) -> None:
     images = photos(3)
     contrast = Contrast("similar")
     evidence, (question,) = gather(classifier(net), images, [contrast], method=name)
-    batch = answer(evidence, question, name)
+    batch = answer(evidence, question)
     assert len(set(question.targets.tolist())) > 1
     for i in range(3):
         alone, (one,) = gather(classifier(net), images[i : i + 1], [contrast], method=name)
         assert one.references.tolist() == question.references[i : i + 1].tolist()
-        assert_same(batch.maps[i : i + 1], answer(alone, one, name).maps)
-        kept = answer(evidence.image(i), one, name)
+        assert_same(batch.maps[i : i + 1], answer(alone, one).maps)
+        kept = answer(evidence.of(slice(i, i + 1)), one)
         assert_same(kept.maps, batch.maps[i : i + 1])
 
 
@@ -196,10 +217,10 @@ class TwoScales(DeepNet):
 def test_several_layers_are_resized_and_averaged(name: str, layers: list[str]) -> None:
     net = build(TwoScales)
     assert isinstance(net, TwoScales)
-    model = Classifier(net, layers, image_size=SIZE)
+    model = Classifier.of(net, layers, image_size=SIZE)
     contrast = Contrast([[4, 0], [1, 3]])
     evidence, (question,) = gather(model, photos(), [contrast], TARGETS)
-    found = answer(evidence, question, name)
+    found = answer(evidence.by(METHODS[name]), question)
     for i, image in enumerate(photos()):
         objective = reference.mean_finer(TARGETS[i], ([4, 0], [1, 3])[i], 0.6)
         with torch.enable_grad():
@@ -213,7 +234,7 @@ def test_several_layers_are_resized_and_averaged(name: str, layers: list[str]) -
 
 
 def test_score_methods_refuse_several_layers() -> None:
-    model = Classifier(build(TwoScales), ["stem", "more"], image_size=SIZE)
+    model = Classifier.of(build(TwoScales), ["stem", "more"], image_size=SIZE)
     for name in ("scorecam", "ablationcam"):
         with pytest.raises(FinercamError, match="one layer and the classifier has 2: stem, more"):
             gather(model, photos(), [PLAIN], method=name)
@@ -222,16 +243,16 @@ def test_score_methods_refuse_several_layers() -> None:
 def test_an_in_place_layer_behind_the_target_changes_nothing() -> None:
     net = build(InPlaceNet)
     assert isinstance(net, InPlaceNet)
-    model = Classifier(net, "stem", image_size=SIZE)
+    model = Classifier.of(net, "stem", image_size=SIZE)
     look = reference.Look(net, photos()[0])
     for name, formula in GRADIENT.items():
         evidence, (question,) = gather(model, photos(1), [Contrast([0, 1])], 2, method=name)
         expected = formula(look.activations, look.gradient(reference.mean_finer(2, [0, 1], 0.6)))
-        assert_same(answer(evidence, question, name).maps[0], expected)
+        assert_same(answer(evidence, question).maps[0], expected)
     for name, (formula, table) in SCORE.items():
         evidence, (question,) = gather(model, photos(1), [Contrast([0, 1])], 2, method=name)
         expected = formula(look.activations, *table(look), reference.Scored(2, [0, 1], [0.5, 0.5], 0.6))
-        assert_same(answer(evidence, question, name).maps[0], expected)
+        assert_same(answer(evidence, question).maps[0], expected)
 
 
 def test_an_empty_map_is_reported_and_never_stretched() -> None:
@@ -239,7 +260,7 @@ def test_an_empty_map_is_reported_and_never_stretched() -> None:
     assert isinstance(net, PooledNet)
     with torch.no_grad():
         net.head.weight.copy_(-net.head.weight.abs())
-    model = Classifier(net, "stem", image_size=SIZE)
+    model = Classifier.of(net, "stem", image_size=SIZE)
     found = explain(model, photos()[0], 3, gamma=0)
     assert found.empty
     assert float(found.saliency.abs().max()) == 0
@@ -281,10 +302,8 @@ def test_saliency_is_cut_before_it_is_resized() -> None:
 
 @pytest.fixture
 def registry():
-    before = dict(METHODS)
-    yield METHODS
-    METHODS.clear()
-    METHODS.update(before)
+    with METHODS.restored():
+        yield METHODS
 
 
 @pytest.mark.usefixtures("registry")
@@ -299,7 +318,7 @@ def test_a_method_of_ones_own() -> None:
     assert_same(found.map, product.pow(2).sum(0).sqrt())
     assert found.method.title == "Grad-Norm"
 
-    @finercam.method("best-mask", evidence="masks")
+    @finercam.method("best-mask", gather=gather_masked)
     def best(activations, table, baseline, v):
         gain = torch.einsum("bkc,bc->bk", table - baseline[:, None], v)
         return activations[torch.arange(len(v)), gain.argmax(1)]
@@ -322,22 +341,39 @@ def test_methods_are_found_by_their_usual_spellings() -> None:
         assert find_method(name) is METHODS["gradcam"]
     assert find_method("Grad-CAM++") is METHODS["gradcam++"]
     assert find_method("Score-CAM-softmax") is METHODS["scorecam-softmax"]
-    with pytest.raises(FinercamError, match=r"no CAM method 'grdcam'; did you mean .*'gradcam'"):
+    with pytest.raises(FinercamError, match=r"no method 'grdcam'; did you mean .*'gradcam'"):
         find_method("grdcam")
-    with pytest.raises(FinercamError, match="evidence is 'gradient'; did you mean 'gradients'"):
-        finercam.method("x", evidence="gradient")
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_name_is_given_once() -> None:
+    for taken in ("gradcam", "Grad-CAM", "RISE"):
+        for register in (finercam.method, finercam.explainer):
+            with pytest.raises(FinercamError, match=r"there is a method '(gradcam|rise)' already"):
+                register(taken)(lambda a, g: a.sum(1))
+    assert METHODS["gradcam"].function is gradcam
 
 
 def test_a_method_needs_its_own_kind_of_evidence() -> None:
-    evidence, (question,) = gather(classifier("deep"), photos(), [PLAIN])
-    with pytest.raises(FinercamError, match=r"Score-CAM needs evidence from masks; what was kept is from gradients"):
-        answer(evidence, question, "scorecam")
+    evidence, _ = gather(classifier("deep"), photos(), [PLAIN])
+    with pytest.raises(NotGathered, match=r"Score-CAM gathers other evidence than Grad-CAM, which was kept; explain"):
+        evidence.by(METHODS["scorecam"])
+    evidence, _ = gather(classifier("deep"), photos(), [PLAIN], method="scorecam")
+    for other in ("gradcam", "ablationcam"):
+        with pytest.raises(NotGathered, match=f"gathers other evidence than Score-CAM.*method='{other}'"):
+            evidence.by(METHODS[other])
+
+
+@pytest.mark.parametrize("name", [*GRADIENT, *SCORE])
+def test_a_cam_takes_no_parameters(name: str) -> None:
+    with pytest.raises(FinercamError, match=re.escape(f"'{name}@3': {name} takes no parameter")):
+        find_method(f"{name}@3")
 
 
 def test_an_unregistered_method_can_be_handed_over() -> None:
-    how = Method("mine", "Mine", lambda a, g: -(a * g).sum(1))
+    how = Method("mine", "Mine", gather_gradients, lambda a, g: -(a * g).sum(1), taps=gradient_taps)
     evidence, (question,) = gather(classifier("deep"), photos(), [Contrast([0])], TARGETS, method=how)
-    assert_same(answer(evidence, question, how).maps, -answer(evidence, question, "hirescam").maps)
+    assert_same(answer(evidence, question).maps, -answer(evidence.by(METHODS["hirescam"]), question).maps)
 
 
 def test_an_objective_is_answered_like_any_contrast() -> None:
@@ -348,14 +384,14 @@ def test_an_objective_is_answered_like_any_contrast() -> None:
         for name, formula in GRADIENT.items():
             evidence, (question,) = gather(classifier(net), photos(), [Objective(entropy)], method=name)
             look = looks(net)[0]
-            assert_same(answer(evidence, question, name).maps[0], formula(look.activations, look.gradient(entropy)))
+            assert_same(answer(evidence, question).maps[0], formula(look.activations, look.gradient(entropy)))
 
 
 def test_reverse_is_minus_finer_at_gamma_one() -> None:
     forth, back = Contrast([0, 1], gamma=1), Contrast([0, 1], gamma=1, reverse=True)
     for name in ("gradcam", "hirescam", "xgradcam"):
         evidence, (one, other) = gather(classifier("deep"), photos(), [forth, back], 2, method=name)
-        assert_same(answer(evidence, one, name).maps, -answer(evidence, other, name).maps)
+        assert_same(answer(evidence, one).maps, -answer(evidence, other).maps)
 
 
 def test_closed_form_is_the_vector_jacobian_product() -> None:
@@ -364,7 +400,7 @@ def test_closed_form_is_the_vector_jacobian_product() -> None:
     assert not classifier("deep").pooled
     assert not classifier("vit").pooled
     evidence, (question,) = gather(model, photos(), [Contrast(REFERENCES)], TARGETS)
-    assert isinstance(evidence, finercam.methods.evidence.GradientEvidence)
+    assert isinstance(evidence, finercam.methods.gradients.GradientEvidence)
     assert evidence.head is not None
     for i, look in enumerate(looks("pooled")):
         gradient = look.gradient(reference.mean_finer(TARGETS[i], REFERENCES[i], 0.6))

@@ -53,7 +53,7 @@ class Case:
 
     def ours(self, contrast: Contrast | Objective, method: str, target: Any = TARGET) -> Tensor:
         evidence, (question,) = gather(self.model, self.images, [contrast], target, method=method)
-        return answer(evidence, question, method).maps
+        return answer(evidence, question).maps
 
 
 @cache
@@ -73,7 +73,7 @@ def case(name: str, dtype: torch.dtype) -> Case:
             head.weight.normal_()
             head.bias.zero_()
             head.weight *= 1.5 / net(images).std()
-    return Case(net, layer, images, reshape, Classifier(net, layer, image_size=INPUT))
+    return Case(net, layer, images, reshape, Classifier.of(net, layer, image_size=INPUT))
 
 
 #: layer3 is followed by more layers; layer4 is the map that is pooled (our closed form); the ViT's by attention.
@@ -185,7 +185,7 @@ def test_grad_cam_official_weighting_collapses_where_references_have_no_probabil
 
 def small(dtype: torch.dtype = torch.float64) -> Case:
     net = build(DeepNet, dtype=dtype)
-    return Case(net, "stem", photos(dtype=dtype), None, Classifier(net, "stem", image_size=SIZE))
+    return Case(net, "stem", photos(dtype=dtype), None, Classifier.of(net, "stem", image_size=SIZE))
 
 
 def test_grad_cam_plus_plus_departs_by_its_epsilon() -> None:
@@ -229,7 +229,7 @@ def test_grad_cam_score_departs_by_how_it_resizes() -> None:
             scores = given.net(image * ((masks - low) / (high - low))[:, None])[:, TARGET]
         maps.append(torch.einsum("k,khw->hw", scores.softmax(0), a))
     assert_agrees(torch.stack(maps), theirs)
-    ours = answer(evidence, question, "scorecam-softmax").maps
+    ours = answer(evidence, question).maps
     assert float(((ours - theirs).abs().amax((1, 2)) / ours.abs().amax((1, 2))).max()) > 1e-3
 
 

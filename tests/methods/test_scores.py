@@ -8,13 +8,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from finercam import PLAIN, Classifier, Contrast, FinercamError, answer, gather
-from finercam.methods.scores import ScoreEvidence, look_through_ablation, look_through_masks
+from finercam import METHODS, PLAIN, Classifier, Contrast, FinercamError, Run, answer, gather
+from finercam.methods.scores import ScoreEvidence
+from finercam.models.altering import OutOfMemory
 from support import reference
 from support.models import CLASSES, NETS, SIZE, AroundNet, DeepNet, Net, PooledNet, Probed, build, classifier, photos
 
-LOOKS = {"masks": look_through_masks, "ablation": look_through_ablation}
+#: What is altered, and a method that gathers it.
+KINDS = {"masks": "scorecam-consistent", "ablation": "ablationcam"}
 LITERAL = {"masks": reference.masked_scores, "ablation": reference.ablated_scores}
+
+
+def gathered(kind: str, model: Classifier, images: Tensor, copies: int | None = None) -> ScoreEvidence:
+    evidence, _ = gather(model, images, [PLAIN], method=KINDS[kind], run=Run(copies=copies))
+    assert isinstance(evidence, ScoreEvidence)
+    return evidence
 
 
 def literal(kind: str, net: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,10 +36,10 @@ def assert_close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-11) -> None
     assert float((ours - theirs).abs().max()) <= tolerance * float(theirs.abs().max())
 
 
-@pytest.mark.parametrize("kind", LOOKS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NETS)
 def test_the_table_is_a_run_per_channel(name: str, kind: str) -> None:
-    evidence = LOOKS[kind](classifier(name), photos(3))
+    evidence = gathered(kind, classifier(name), photos(3))
     table, baseline = literal(kind, classifier(name).module, photos(3))
     assert_close(evidence.table, table)
     assert_close(evidence.baseline, baseline)
@@ -40,27 +48,26 @@ def test_the_table_is_a_run_per_channel(name: str, kind: str) -> None:
 
 def probed(kind: type[nn.Module], dtype: torch.dtype = torch.float64) -> tuple[Classifier, Probed]:
     net = Probed(build(kind, dtype=dtype))
-    model = Classifier(net, f"inner.{kind.layer}", image_size=SIZE)
+    model = Classifier.of(net, f"inner.{kind.layer}", image_size=SIZE)
     net.batches.clear()
     return model, net
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 4, 7, 100])
-@pytest.mark.parametrize("kind", LOOKS)
-def test_copies_are_streamed_in_full_batches(kind: str, batch_size: int) -> None:
+@pytest.mark.parametrize("copies", [1, 3, 4, 7, 100])
+@pytest.mark.parametrize("kind", KINDS)
+def test_copies_are_streamed_in_full_batches(kind: str, copies: int) -> None:
     model, net = probed(DeepNet)
-    evidence = LOOKS[kind](model, photos(3), batch_size=batch_size)
-    copies = 3 * 5
-    whole, rest = divmod(copies, batch_size)
-    streamed = [batch_size] * whole + [rest] * bool(rest)
-    assert net.batches == [3, *([1] if kind == "masks" else []), *streamed]
+    evidence = gathered(kind, model, photos(3), copies=copies)
+    # Of masked copies one more is run: the empty one.
+    whole, rest = divmod(3 * 5 + (kind == "masks"), copies)
+    assert net.batches == [3, *[copies] * whole, *[rest] * bool(rest)]
     assert_close(evidence.table, literal(kind, net.inner, photos(3))[0])
 
 
-def test_the_batch_size_reaches_the_runs_through_gather() -> None:
+def test_the_copies_per_pass_reach_the_runs_through_gather() -> None:
     model, net = probed(DeepNet)
-    gather(model, photos(), [PLAIN], method="scorecam", batch_size=4)
-    assert net.batches == [2, 1, 4, 4, 2]
+    gather(model, photos(), [PLAIN], method="scorecam", run=Run(copies=4))
+    assert net.batches == [2, 4, 4, 3]
 
 
 class DeadChannels(DeepNet):
@@ -78,12 +85,12 @@ class Dead(nn.Module):
         return maps
 
 
-@pytest.mark.parametrize("kind", LOOKS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_channels_that_cannot_matter_are_not_run_and_still_exact(kind: str) -> None:
     model, net = probed(DeadChannels)
-    evidence = LOOKS[kind](model, photos(), batch_size=1)
+    evidence = gathered(kind, model, photos(), copies=1)
     runs = 3 if kind == "masks" else 4  # a constant channel masks all; only a zero channel has nothing to ablate
-    assert net.batches == [2, *([1] if kind == "masks" else []), *[1] * (2 * runs)]
+    assert net.batches == [2, *[1] * (2 * runs + (kind == "masks"))]
     table, baseline = literal(kind, net.inner, photos())
     assert_close(evidence.table, table)
     assert_close(evidence.baseline, baseline)
@@ -94,7 +101,7 @@ def test_a_channel_constant_in_one_image_only_is_run_for_the_other() -> None:
     model, net = probed(DeepNet)
     images = photos()
     images[0] = 0
-    evidence = look_through_masks(model, images, batch_size=5)
+    evidence = gathered("masks", model, images, copies=5)
     active = (evidence.activations.flatten(2).amax(2) > evidence.activations.flatten(2).amin(2)).sum(1).tolist()
     assert active[0] < active[1] == 5
     assert sum(net.batches) == 3 + sum(active)
@@ -111,17 +118,16 @@ CONTRASTS = [
 ]
 
 
-@pytest.mark.parametrize("kind", LOOKS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NETS)
 def test_one_table_answers_every_contrast_as_a_run_per_contrast_would(name: str, kind: str) -> None:
     """The literal loop scores one contrast with a model that puts out that contrast alone."""
     net = classifier(name).module
     assert isinstance(net, Net)
-    method = "scorecam-consistent" if kind == "masks" else "ablationcam"
-    evidence = LOOKS[kind](classifier(name), photos())
+    evidence = gathered(kind, classifier(name), photos())
     for contrast in CONTRASTS:
         question = contrast.ask(evidence.logits, 3)
-        found = answer(evidence, question, method).maps
+        found = answer(evidence, question).maps
         for i, image in enumerate(photos()):
 
             class Contrasted(nn.Module):
@@ -154,9 +160,9 @@ def differentiated(model: Classifier) -> Classifier:
 def test_ablation_in_closed_form_is_ablation_by_runs() -> None:
     model, net = probed(PooledNet)
     assert model.pooled
-    closed = look_through_ablation(model, photos())
+    closed = gathered("ablation", model, photos())
     assert net.batches == [2]
-    by_runs = look_through_ablation(differentiated(model), photos())
+    by_runs = gathered("ablation", differentiated(model), photos())
     assert sum(net.batches) == 4 + 10
     assert_close(closed.table, by_runs.table)
     assert_close(closed.table, literal("ablation", net.inner, photos())[0])
@@ -165,7 +171,7 @@ def test_ablation_in_closed_form_is_ablation_by_runs() -> None:
 def test_ablation_leaves_the_prefix_tokens() -> None:
     model = classifier("vit")
     net = model.module
-    evidence = look_through_ablation(model, photos(1))
+    evidence = gathered("ablation", model, photos(1))
     look = reference.Look(net, photos()[0])
     with torch.no_grad():
         output, tail = net.split(photos()[:1])
@@ -180,31 +186,34 @@ def test_ablation_leaves_the_prefix_tokens() -> None:
 
 def test_ablation_leaves_what_goes_around_the_layer() -> None:
     net = build(AroundNet)
-    evidence = look_through_ablation(Classifier(net, "same", image_size=SIZE), photos())
+    evidence = gathered("ablation", Classifier.of(net, "same", image_size=SIZE), photos())
     assert_close(evidence.table, literal("ablation", net, photos())[0])
 
 
 def test_a_contrast_whose_score_is_negative_does_not_flip_the_map() -> None:
     """Where the score is divided by, as in grad-cam, the sign of y - gamma y_d decides the map's."""
     model = classifier("deep")
-    logits = look_through_ablation(model, photos(1)).logits[0]
+    logits = gathered("ablation", model, photos(1)).logits[0]
     worst, best = int(logits.argmin()), int(logits.argmax())
     evidence, (question,) = gather(model, photos(1), [Contrast([best], gamma=1)], worst, method="ablationcam")
     assert float(logits[worst] - logits[best]) < 0
     scores, baseline = reference.ablated_scores(reference.Look(model.module, photos()[0]))
     asked = reference.Scored(worst, [best], [1.0], 1.0)
     expected = reference.ablation_cam(evidence.activations[0], scores, baseline, asked)
-    assert_close(answer(evidence, question, "ablationcam").maps[0], expected, 1e-9)
+    assert_close(answer(evidence, question).maps[0], expected, 1e-9)
 
 
 def test_printed_and_consistent_score_cam_differ_by_the_references_baseline() -> None:
     evidence, (question, plain) = gather(classifier("deep"), photos(), [Contrast([4]), PLAIN], 0, method="scorecam")
     assert isinstance(evidence, ScoreEvidence)
-    printed, consistent = (answer(evidence, question, f"scorecam{kind}").maps for kind in ("", "-consistent"))
+    printed, consistent = (
+        answer(evidence.by(METHODS[f"scorecam{kind}"]), question).maps for kind in ("", "-consistent")
+    )
     # alpha differs by gamma f(x_b)^d, for every channel alike.
     gap = -0.6 * evidence.baseline[:, 4, None, None] * evidence.activations.sum(1)
     assert_close(printed - consistent, gap, 1e-9)
-    assert torch.equal(answer(evidence, plain, "scorecam").maps, answer(evidence, plain, "scorecam-consistent").maps)
+    of_consistent = evidence.by(METHODS["scorecam-consistent"])
+    assert torch.equal(answer(evidence, plain).maps, answer(of_consistent, plain).maps)
 
 
 def test_memory_is_never_that_of_all_copies() -> None:
@@ -221,54 +230,64 @@ def test_memory_is_never_that_of_all_copies() -> None:
 
     images = photos(3)
     with Watched():
-        look_through_masks(classifier("deep"), images, batch_size=2)
+        gathered("masks", classifier("deep"), images, copies=2)
     assert largest <= max(2 * images[0].numel(), images.numel(), 3 * 5 * 6 * 8)
 
 
 class Crowded(Probed):
-    """Runs out of memory above a number of images."""
+    """Runs out of memory above a number of images, or after a number of runs."""
 
-    room = 3
+    room, room_after = 3, 1000
 
     def forward(self, images: Tensor) -> Tensor:
-        if len(images) > self.room:
+        if len(images) > self.room or len(self.batches) >= self.room_after:
             raise torch.OutOfMemoryError("out of memory")
         return super().forward(images)
 
 
-@pytest.mark.parametrize("kind", LOOKS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_batch_is_halved_until_it_fits(kind: str) -> None:
     net = Crowded(build(DeepNet))
-    model = Classifier(net, "inner.stem", image_size=SIZE)
+    model = Classifier.of(net, "inner.stem", image_size=SIZE)
     net.batches.clear()
-    evidence = LOOKS[kind](model, photos())
+    evidence = gathered(kind, model, photos())
     assert max(net.batches) == 2  # 16, 8, 4, 2
     assert_close(evidence.table, literal(kind, net.inner, photos())[0])
-    with pytest.raises(FinercamError, match="5 altered copies do not fit in memory; give a smaller batch_size"):
-        LOOKS[kind](model, photos(), batch_size=5)
+    with pytest.raises(OutOfMemory, match="5 altered copies do not fit in memory; give fewer copies per pass"):
+        gathered(kind, model, photos(), copies=5)
     net.room = 0
     with pytest.raises(torch.OutOfMemoryError):
-        LOOKS[kind](model, photos())
+        gathered(kind, model, photos())
 
 
-@pytest.mark.parametrize("batch_size", [0, -1])
-@pytest.mark.parametrize("kind", LOOKS)
-def test_a_batch_holds_at_least_one_copy(kind: str, batch_size: int) -> None:
-    with pytest.raises(FinercamError, match=f"batch_size is {batch_size}; it must be at least 1"):
-        LOOKS[kind](classifier("deep"), photos(), batch_size=batch_size)
+@pytest.mark.parametrize("kind", KINDS)
+def test_not_even_one_copy_fits(kind: str) -> None:
+    net = Crowded(build(DeepNet))
+    model = Classifier.of(net, "inner.stem", image_size=SIZE)
+    net.batches.clear()
+    net.room_after = 1  # the images themselves still fit
+    with pytest.raises(OutOfMemory, match="not even one altered copy fits in memory"):
+        gathered(kind, model, photos())
 
 
-@pytest.mark.parametrize("kind", LOOKS)
+@pytest.mark.parametrize("copies", [0, -1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_holds_at_least_one_copy(kind: str, copies: int) -> None:
+    with pytest.raises(FinercamError, match=f"copies per pass is {copies}; it must be at least 1"):
+        gathered(kind, classifier("deep"), photos(), copies=copies)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_one_image_of_the_evidence(kind: str) -> None:
-    evidence = LOOKS[kind](classifier("deep"), photos(3))
-    one = evidence.image(1)
+    evidence = gathered(kind, classifier("deep"), photos(3))
+    one = evidence.of(slice(1, 2))
     assert one.table.shape == (1, 5, CLASSES)
     assert torch.equal(one.table[0], evidence.table[1])
     assert one.table.data_ptr() == evidence.table[1].data_ptr()
-    assert (one.kind, one.image_size) == (kind, SIZE)
+    assert (one.how, one.image_size) == (METHODS[KINDS[kind]], SIZE)
 
 
-@pytest.mark.parametrize("kind", LOOKS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_altered_runs_that_break_are_reported_by_image(kind: str) -> None:
     class Brittle(Probed):
         breaks = False
@@ -278,8 +297,8 @@ def test_altered_runs_that_break_are_reported_by_image(kind: str) -> None:
             return logits + float("nan") if self.breaks and sum(self.batches) > 8 else logits
 
     net = Brittle(build(DeepNet))
-    model = Classifier(net, "inner.stem", image_size=SIZE)
+    model = Classifier.of(net, "inner.stem", image_size=SIZE)
     net.batches.clear()
     net.breaks = True  # while the second image's copies run
     with pytest.raises(FinercamError, match="logits for image 1 are not numbers"):
-        LOOKS[kind](model, photos(), batch_size=5)
+        gathered(kind, model, photos(), copies=5)

@@ -3,9 +3,13 @@
 import pytest
 import torch
 
-from finercam.errors import FinercamError
-from finercam.metrics.masked_runs import Cut, masked_confidences
-from finercam.metrics.masking import deletion, drop, filling, insertion, ranking, top_count, without_top
+from finercam.metrics.masked_runs import masked_confidences
+from finercam.metrics.masking import filling, ranking, top_count
+from finercam.metrics.view import Cut
+from finercam.models.run import Run
+from support import literal_metrics as literal
+from support import models
+from support.masked import measured, rerun_of
 
 SIZE = (6, 8)
 PIXELS = 48
@@ -23,6 +27,9 @@ class Scorer:
     def __call__(self, images):
         self.seen += len(images)
         self.batches.append(len(images))
+        return images.flatten(1) @ self.weights.T / 4
+
+    def probabilities(self, images):
         return (images.flatten(1) @ self.weights.T / 4).softmax(1)
 
 
@@ -34,41 +41,91 @@ def case():
     return Scorer(), images, maps, torch.tensor([[0, 3], [2, 1], [4, 0]])
 
 
-def run(scorer, images, ranks, cuts, classes, **options):
-    unmasked = scorer(images).gather(1, classes)
+def run(scorer, images, ranks, cuts, classes, *, copies=None, fill=None):
+    unmasked = scorer.probabilities(images).gather(1, classes)
     scorer.seen, scorer.batches = 0, []
     return masked_confidences(
-        scorer, images, ranks, cuts, classes, unmasked,
-        fill=options.pop("fill", filling(images)), blurred=lambda: filling(images, "blur"), **options,
-    )  # fmt: skip
+        rerun_of(scorer, copies),
+        images,
+        ranks,
+        cuts,
+        classes,
+        unmasked,
+        fill=filling(images) if fill is None else fill,
+        blurred=lambda: filling(images, "blur"),
+    )
 
 
 @pytest.mark.parametrize("steps", [1, 7, 50, 96])
-@pytest.mark.parametrize("batch_size", [1, 5, None])
-def test_both_curves_are_those_computed_one_step_at_a_time(case, steps, batch_size):
+@pytest.mark.parametrize("copies", [1, 5, None])
+def test_both_curves_are_those_computed_one_step_at_a_time(case, steps, copies):
     scorer, images, maps, classes = case
     counts = [top_count(step / steps, PIXELS) for step in range(steps + 1)]
     cuts = sorted({Cut(inserted, count) for inserted in (False, True) for count in counts})
-    found = run(scorer, images, [ranking(m) for m in maps], cuts, classes, batch_size=batch_size)
+    found = run(scorer, images, [ranking(m) for m in maps], cuts, classes, copies=copies)
+    blurred = filling(images, "blur")
     for m, saliency in enumerate(maps):
-        for inserted, curve in ((False, deletion), (True, insertion)):
-            literal = curve(Scorer(), images, saliency, classes[:, 0], classes[:, 1], steps=steps)
+        given = (scorer.probabilities, images, saliency, classes[:, 0], classes[:, 1])
+        for inserted, expected in (
+            (False, literal.deletion(*given, steps=steps, fill=torch.zeros_like(images))),
+            (True, literal.insertion(*given, steps=steps, start=blurred)),
+        ):
             own = found[m][:, [cuts.index(Cut(inserted, count)) for count in counts]]
-            torch.testing.assert_close(own[..., 0], literal.target)
-            torch.testing.assert_close(own[..., 1], literal.other)
-    if batch_size:
-        assert max(scorer.batches) <= batch_size
+            torch.testing.assert_close(own[..., 0], expected.target, rtol=0, atol=1e-12)
+            torch.testing.assert_close(own[..., 1], expected.other, rtol=0, atol=1e-12)
+    if copies:
+        assert max(scorer.batches) <= copies
 
 
 def test_drops_are_those_of_the_masked_image(case):
     scorer, images, maps, classes = case
     fill = filling(images, "black", (0.5, 0.4, 0.3), (0.2, 0.2, 0.1))
     found = run(scorer, images, [ranking(maps[0])], [Cut(False, top_count(0.1, PIXELS))], classes, fill=fill)
-    masked = without_top(images, ranking(maps[0]), 0.1, fill)
-    literal = drop(scorer(images), scorer(masked), classes[:, 0], classes[:, 1])
-    fall = scorer(images).gather(1, classes) - found[0, :, 0]
-    torch.testing.assert_close(fall[:, 0] - fall[:, 1], literal.relative)
-    torch.testing.assert_close(fall[:, 0], literal.confidence)
+    masked = literal.without_top(images, maps[0], literal.count_of(0.1, PIXELS), fill)
+    expected = literal.drop(scorer.probabilities(images), scorer.probabilities(masked), classes[:, 0], classes[:, 1])
+    fall = scorer.probabilities(images).gather(1, classes) - found[0, :, 0]
+    torch.testing.assert_close(fall[:, 0] - fall[:, 1], expected.relative)
+    torch.testing.assert_close(fall[:, 0], expected.confidence)
+
+
+@pytest.mark.parametrize("name", ["pooled", "deep", "vit"])
+def test_a_look_at_a_model_gives_what_its_module_gives_copy_by_copy(name):
+    classifier = models.classifier(name)
+    images = models.photos(3)
+    saliency = torch.rand(3, *models.SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    classes = torch.tensor([[0, 3], [2, 1], [4, 0]])
+    specs = ("deletion@steps=5", "insertion@steps=7", "relative-drop@0.1", "confidence-drop@0.3")
+
+    def score(images):
+        with torch.no_grad():
+            return classifier.module(images).softmax(1)
+
+    with classifier.look(images, Run(copies=4)) as look:
+        found = measured(lambda given: look.logits, look.images, saliency, classes, specs, rerun=look.rerun)
+        assert look.passes == 1
+        # Four steps between nothing and all, all of it, 10 %, 30 %; none of it given back, and six steps.
+        assert look.copies == 3 * (4 + 1 + 2 + 1 + 6)
+    given = (score, images, saliency, classes[:, 0], classes[:, 1])
+    zero = torch.zeros_like(images)
+    deleted = literal.deletion(*given, steps=5, fill=zero)
+    inserted = literal.insertion(*given, steps=7, start=filling(images, "blur"))
+    falls = [
+        literal.drop(
+            score(images), score(literal.without_top(images, saliency, literal.count_of(f, 192), zero)), *classes.T
+        )
+        for f in (0.1, 0.3)
+    ]
+    for column, expected in {
+        "deletion@steps=5": deleted.area,
+        "deletion@steps=5 curve": deleted.target,
+        "deletion@steps=5 curve of other": deleted.other,
+        "insertion@steps=7": inserted.area,
+        "insertion@steps=7 curve": inserted.target,
+        "insertion@steps=7 curve of other": inserted.other,
+        "relative-drop@0.1": falls[0].relative,
+        "confidence-drop@0.3": falls[1].confidence,
+    }.items():
+        torch.testing.assert_close(torch.tensor(found[column], dtype=torch.float64), expected, rtol=0, atol=1e-12)
 
 
 def test_each_distinct_copy_is_run_once(case):
@@ -103,12 +160,50 @@ def test_nothing_is_blurred_unless_asked_for(case):
         raise AssertionError("blurred for nothing")
 
     masked_confidences(
-        scorer, images, [ranking(maps[0])], [Cut(False, 3)], classes, torch.zeros(3, 2, dtype=torch.float64),
-        fill=filling(images), blurred=refuse,
-    )  # fmt: skip
+        rerun_of(scorer),
+        images,
+        [ranking(maps[0])],
+        [Cut(False, 3)],
+        classes,
+        torch.zeros(3, 2, dtype=torch.float64),
+        fill=filling(images),
+        blurred=refuse,
+    )
 
 
-def test_a_batch_size_below_one_is_refused(case):
+def test_copies_are_in_the_images_memory_order(case):
     scorer, images, maps, classes = case
-    with pytest.raises(FinercamError, match="at least 1"):
-        run(scorer, images, [ranking(maps[0])], [Cut(False, 3)], classes, batch_size=0)
+    orders = []
+
+    def seen(copies):
+        orders.append(copies.is_contiguous(memory_format=torch.channels_last))
+        return scorer(copies)
+
+    own = images.contiguous(memory_format=torch.channels_last)
+    masked_confidences(
+        rerun_of(seen),
+        own,
+        [ranking(maps[0])],
+        [Cut(False, 3), Cut(True, 3)],
+        classes,
+        torch.zeros(3, 2, dtype=torch.float64),
+        fill=filling(own),
+        blurred=lambda: filling(own, "blur"),
+    )
+    assert orders == [True]
+
+
+def test_confidences_of_half_precision_logits_are_not_rounded_to_it(case):
+    _, images, maps, classes = case
+    logits = torch.tensor([[4.0, 4.0, 3.0, 0.0, 1.0]], dtype=torch.bfloat16)
+    found = masked_confidences(
+        rerun_of(lambda copies: logits.expand(len(copies), -1)),
+        images,
+        [ranking(maps[0])],
+        [Cut(False, 3)],
+        classes,
+        torch.zeros(3, 2, dtype=torch.float64),
+        fill=filling(images),
+        blurred=lambda: images,
+    )
+    torch.testing.assert_close(found[0, 0, 0], logits[0].double().softmax(0)[classes[0]], rtol=1e-6, atol=0)

@@ -8,8 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finercam.errors import FinercamError
+from finercam.metrics.consistency import consistency
 from finercam.metrics.localization import energy_inside
-from finercam.metrics.parts import near_parts, part_radius, share_near_any, share_near_parts
+from finercam.metrics.metric import find_metric
+from finercam.metrics.parts import share_near_any, share_near_parts
+from finercam.metrics.points import PartPoints, near_parts, part_radius
+from finercam.metrics.view import View
 
 SIZE = (9, 12)
 
@@ -113,3 +117,44 @@ def test_no_parts_at_all():
     discs = near_parts(torch.empty(3, 0, 2), torch.empty(3, 0, dtype=torch.bool), torch.ones(3), SIZE)
     assert share_near_parts(torch.rand(3, *SIZE), discs).shape == (3, 0)
     assert share_near_any(torch.rand(3, *SIZE), discs).isnan().all()
+
+
+def test_the_metric_is_near_any_part_and_near_each_with_the_radius_asked_for():
+    saliency, points, visible, radius = scene(6)
+    visible[2] = True
+    found = find_metric("parts@0.25").compute(
+        View(saliency, parts=PartPoints(points.masked_fill(~visible[..., None], math.nan), 4 * radius))
+    )
+    discs = near_parts(points, visible, radius, SIZE)
+    expected = {"parts@0.25": share_near_any(saliency, discs), "parts@0.25 shares": share_near_parts(saliency, discs)}
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        own = torch.tensor(
+            [[math.nan if v is None else v for v in row] if isinstance(row, list) else row for row in found[name]],
+            dtype=torch.float64,
+        )
+        torch.testing.assert_close(own, values, equal_nan=True)
+    assert any(share is None for row in found["parts@0.25 shares"] for share in row)
+
+
+def test_a_photo_without_a_box_has_no_disc():
+    points = torch.full((2, 3, 2), 4.0)
+    discs = PartPoints(points, torch.tensor([10.0, math.nan])).near(0.1, SIZE)
+    assert discs.flatten(2).any(2).tolist() == [[True] * 3, [False] * 3]
+
+
+def test_the_summary_is_the_gain_of_consistency_over_the_rows():
+    (summary,) = find_metric("parts@0.2").summaries
+    assert summary.column.spec == "consistency@0.2"
+    assert summary.reads == ("parts@0.2 shares",)
+    # Photos without parts, with fewer than others, with a hidden one: as they come from a file.
+    rows = [[0.1, 0.2, 0.3, 0.0], None, [0.3, 0.1, 0.2, None], [], [0.2, 0.2, 0.2], [0.0, 0.3, 0.3, 0.1]]
+    labels = [0, 0, 1, 1, 0, 1]
+    shares = torch.full((6, 4), math.nan)
+    for i, row in enumerate(rows):
+        for k, share in enumerate(row or []):
+            shares[i, k] = math.nan if share is None else share
+    expected = consistency(shares, torch.tensor(labels)).gain.double()
+    assert expected.isnan().tolist() == [False, True, False, True, False, False]
+    found = summary.compute({"parts@0.2 shares": rows, "other": [0] * 6}, labels)
+    torch.testing.assert_close(found, expected, equal_nan=True, rtol=0, atol=0)

@@ -11,9 +11,23 @@ from finercam.errors import FinercamError
 from finercam.metrics.masking import ranking
 
 AWKWARD = [
-    0.0, -0.0, 1.0, -1.0, float("inf"), float("-inf"), 1e-45, -1e-45, 1.1754944e-38, -1.1754944e-38, 1e-40, -1e-40,
-    3.4028235e38, -3.4028235e38, 1.0000001, -1.0000001,
-]  # fmt: skip
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    float("inf"),
+    float("-inf"),
+    1e-45,
+    -1e-45,
+    1.1754944e-38,
+    -1.1754944e-38,
+    1e-40,
+    -1e-40,
+    3.4028235e38,
+    -3.4028235e38,
+    1.0000001,
+    -1.0000001,
+]
 
 
 def literal(values):

@@ -99,7 +99,7 @@ def made(folders: dict[str, Path], kind: str, pool: str) -> tuple[Backbone, Clas
     weight, bias = seeded_head(backbone)
     head = nn.Linear(backbone.features, 3)
     head.load_state_dict({"weight": weight, "bias": bias})
-    return backbone, Classifier(Probe(backbone.module, head).eval(), image_size=backbone.image_size)
+    return backbone, Classifier.of(Probe(backbone.module, head).eval(), image_size=backbone.image_size)
 
 
 def timm_tokens(folder: Path, x: Tensor) -> Tensor:

@@ -62,4 +62,4 @@ def images(count: int = 2) -> Tensor:
 
 
 def classifier(module: nn.Module, *args: Any, **options: Any) -> Classifier:
-    return Classifier(module, *args, image_size=SIZE, **options)
+    return Classifier.of(module, *args, image_size=SIZE, **options)

@@ -15,6 +15,8 @@ import finercam
 from finercam import Classifier, FinercamError
 from finercam._torchvision import import_torchvision
 from finercam.models.backbone import Probe, load_backbone, weights_hash
+from finercam.models.preprocessing import Preprocessing
+from finercam.models.source import Checkpoint, ClassifierParts
 from finercam.models.sources import torchvision as from_torchvision
 from models.backbone_folders import images, made, save_all, save_transformers, seeded_head, timm_tokens, wake
 
@@ -99,12 +101,11 @@ def test_torchvisions_vision_transformer_pools_its_patches(monkeypatch: pytest.M
         image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=16, num_classes=4
     )
     wake(vit)
-    parts = {"module": vit, "class_names": list("abcd"), "image_size": (32, 32)}
-    monkeypatch.setattr(from_torchvision, "classifier_parts", lambda *_, **__: dict(parts))
+    parts = ClassifierParts(vit, Preprocessing(size=(32, 32)), list("abcd"))
+    monkeypatch.setattr(from_torchvision, "classifier", lambda _: parts)
 
     def backbone(pool: str) -> nn.Module:
-        parts["module"] = vit
-        return from_torchvision.backbone_parts("vit", pool=pool, pretrained=True, revision=None)["module"].eval()
+        return from_torchvision.backbone(Checkpoint("vit"), pool).module.eval()
 
     x = torch.randn(2, 3, 32, 32)
     caught: list[Tensor] = []
@@ -201,5 +202,5 @@ def test_the_tokens_before_the_patches_are_counted_by_the_backbone() -> None:
             tokens = torch.cat([patches.mean(1, keepdim=True).expand(-1, 5, -1), patches], 1)
             return self.norm(tokens)[:, 5:].mean(1)
 
-    classifier = Classifier(Probe(Unfolded(), nn.Linear(8, 3)).eval(), image_size=(32, 32))
+    classifier = Classifier.of(Probe(Unfolded(), nn.Linear(8, 3)).eval(), image_size=(32, 32))
     assert (classifier.layers, classifier.grids[0].prefix, classifier.pooled) == (("backbone.norm",), 5, True)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from finercam.answering import answer
 from finercam.contrast.contrast import PLAIN
-from finercam.methods.cams import find_method, signed_maps
-from finercam.methods.evidence import GradientEvidence, look
+from finercam.explanations.answering import answer
+from finercam.methods.gradients import GradientEvidence
 from finercam.models import Classifier
-from finercam.models.families import FAMILIES
+from finercam.models.families import families
 from finercam.models.grid import LAYOUTS, Grid
 from models.plans import CLASSES, Size
 from models.zoo import Case, Cell, cases, far_corners, photos
+from support.looking import look
 
 ALL = [pytest.param(case, id=case.id, marks=[pytest.mark.slow] if case.slow else []) for case in cases()]
 BY_ID = {case.id: case for case in cases()}
@@ -25,7 +25,7 @@ BY_ID = {case.id: case for case in cases()}
 @pytest.mark.parametrize("case", ALL)
 def test_family(case: Case) -> None:
     plan = case.plan
-    classifier = Classifier(case.build(plan.size), image_size=plan.size)
+    classifier = Classifier.of(case.build(plan.size), image_size=plan.size)
     check_what_is_found(classifier, case)
     cells = plan.cells(plan.size)
     images = photos(plan.size, cells)
@@ -79,9 +79,7 @@ def check_orientation(evidence: GradientEvidence, cells: Cell) -> None:
 def check_closed_form(classifier: Classifier, images: Tensor, evidence: GradientEvidence) -> None:
     """It is used where it is exact and gives what the vector-Jacobian product gives; elsewhere it would be wrong."""
     if classifier.pooled:
-        differentiating = copy.copy(classifier)
-        object.__setattr__(differentiating, "pooled", False)
-        product = look(differentiating, images, single_classes)
+        product = look(replace(classifier, pooled=False), images, single_classes)
         assert evidence.gradients is None
         assert product.gradients is not None
         assert_same(class_maps(product), class_maps(evidence))
@@ -111,7 +109,7 @@ def check_made_head(classifier: Classifier, images: Tensor, evidence: GradientEv
 def check_other_size(classifier: Classifier, case: Case, size: Size) -> None:
     plan = case.plan
     if plan.rebuild:
-        classifier = Classifier(case.build(size), image_size=size)
+        classifier = Classifier.of(case.build(size), image_size=size)
         check_what_is_found(classifier, case)
     cells = plan.cells(size)
     evidence = look(classifier, photos(size, cells), single_classes)
@@ -127,7 +125,7 @@ def single_classes(logits: Tensor) -> Tensor:
 
 
 def class_maps(evidence: GradientEvidence) -> Tensor:
-    return signed_maps(evidence, find_method("gradcam"), single_classes(evidence.logits))
+    return evidence.maps(single_classes(evidence.logits))
 
 
 def strongest(maps: Tensor) -> Cell:
@@ -150,10 +148,10 @@ def assert_same(given: Tensor, expected: Tensor) -> None:
 
 
 def test_the_table_is_whole() -> None:
-    assert len(FAMILIES) > 45
-    assert len({(family.title, family.library) for family in FAMILIES}) == len(FAMILIES)
-    assert {family.layout for family in FAMILIES} <= set(LAYOUTS)
-    assert {family.library for family in FAMILIES} == {"timm", "torchvision", "transformers", "open_clip"}
+    assert len(families()) > 45
+    assert len({(family.title, family.library) for family in families()}) == len(families())
+    assert {family.layout for family in families()} <= set(LAYOUTS)
+    assert {family.library for family in families()} == {"timm", "torchvision", "transformers", "open_clip"}
 
 
 _BROKEN = {
@@ -176,7 +174,7 @@ _BROKEN = {
 def test_a_wrong_grid_is_noticed(name: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = BY_ID[name]
     size, cells = case.plan.size, case.plan.cells(case.plan.size)
-    classifier = Classifier(case.build(size), image_size=size)
+    classifier = Classifier.of(case.build(size), image_size=size)
     images = photos(size, cells)
     right = Grid.maps
     check_orientation(look(classifier, images, single_classes), cells)

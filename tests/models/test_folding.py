@@ -46,7 +46,7 @@ class Head(nn.Module):
 
 
 def classifier(module, layer="layers.0", size=(16, 20)):
-    return Classifier(module, layer, image_size=size)
+    return Classifier.of(module, layer, image_size=size)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_in_double_it_is_exact_and_the_original_is_untouched():
     module = build(PooledNet)
     module.train()
     before, modes = state(module), [inner.training for inner in module.modules()]
-    model = Classifier(module, "stem", image_size=(12, 16))
+    model = Classifier.of(module, "stem", image_size=(12, 16))
     faster = folded(model)
     assert norms(faster) == 0
     assert faster.head.weight.dtype == torch.float64

@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from finercam import Classifier, FinercamError
-from finercam.answering import saliency
-from finercam.methods.evidence import look
+from finercam import Classifier, FinercamError, saliency
 from models.small import Net, classifier, conv, images, made
+from support.looking import look
 
 
 def test_a_layer_by_name_or_as_an_object() -> None:
@@ -159,7 +158,7 @@ def test_tokens_with_the_channels_in_the_middle() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return self.head(self.norm(self.patch(images).flatten(2)).relu().mean(2))
 
-    assert Classifier(made(Middle), image_size=(40, 40)).layers == ("patch",)
+    assert Classifier.of(made(Middle), image_size=(40, 40)).layers == ("patch",)
 
 
 def test_the_closed_form_needs_the_mean_itself() -> None:

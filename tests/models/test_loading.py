@@ -88,9 +88,9 @@ def saved_weights(folder: Path) -> dict[str, Tensor]:
 
 def assert_normalised(classifier: Classifier, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     """A white picture comes out as (1 - mean) / std per channel."""
-    assert classifier.mean == pytest.approx(mean)
-    assert classifier.std == pytest.approx(std)
-    white = classifier.preprocess(Image.new("RGB", (50, 70), "white"))
+    assert classifier.preprocessing.mean == pytest.approx(mean)
+    assert classifier.preprocessing.std == pytest.approx(std)
+    white = classifier.preprocessing(Image.new("RGB", (50, 70), "white"))
     assert tuple(white.shape[1:]) == classifier.image_size
     expected = [(1 - m) / s for m, s in zip(mean, std, strict=True)]
     assert white[:, 5, 5].tolist() == pytest.approx(expected, abs=1e-5)
@@ -155,7 +155,7 @@ def test_open_clip_folder(open_clip_folder: Path) -> None:
 def test_without_weights(spec: str, layer: str, classes: int) -> None:
     classifier = load(spec, pretrained=False, device="cpu")
     assert (classifier.layers, classifier.classes) == ((layer,), classes)
-    assert classifier.preprocess(PHOTO).shape == (3, *classifier.image_size)
+    assert classifier.preprocessing(PHOTO).shape == (3, *classifier.image_size)
 
 
 def test_a_thousand_random_classes_are_not_imagenets() -> None:
@@ -179,10 +179,12 @@ def test_a_trained_bird_classifier() -> None:
 @pytest.mark.parametrize(
     ("spec", "options", "said"),
     [
-        ("tim/resnet18", {}, "did you mean 'timm'"),
-        ("keras/resnet18", {}, "choose from: timm, torchvision, transformers, open_clip"),
-        ("resnet18", {}, "neither a folder nor a model's name .a name is missing.; write timm/NAME"),
-        ("timm/", {}, "a name is missing"),
+        ("tim/resnet18", {}, "did you mean 'timm/NAME'"),
+        ("keras/resnet18", {}, "choose from: .*open_clip/NAME/WEIGHTS, .*timm/NAME, .*torchvision/NAME"),
+        ("resnet18", {}, "neither a folder nor a model's name; choose from: .*timm/NAME"),
+        ("", {}, "neither a folder nor a model's name"),
+        ("timm/", {}, "neither a folder nor a model's name; write timm/NAME"),
+        ("timm", {}, "neither a folder nor a model's name; write timm/NAME"),
         ("timm/resnet_18", {}, "timm has no model 'resnet_18'; did you mean 'resnet18'"),
         ("torchvision/resnet19", {}, "no classification model 'resnet19'; did you mean 'resnet18'"),
         ("torchvision/fcn_resnet50", {}, "no classification model 'fcn_resnet50'"),
@@ -205,12 +207,12 @@ def test_what_is_said(spec: str, options: dict[str, str], said: str) -> None:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        (None, "has no config.json"),
+        (None, "has none of the files config.json, open_clip_config.json, probe.json"),
         ("{", "config.json' is not a model's configuration"),
         ("[]", "config.json' is not a model's configuration"),
         (
             '{"layers": 3}',
-            "neither timm's .key 'architecture'. nor transformers' .key 'model_type'.; its keys are layers",
+            "none of the keys 'architecture' .timm., 'model_type' .transformers.; its keys are layers",
         ),
         ('{"architecture": "test_resnet"}', "could not be loaded: RuntimeError: No suitable checkpoints found"),
         ('{"architecture": "test_resnt"}', "could not be loaded: .*test_resnt"),

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from finercam import Classifier, Contrast, FinercamError, explain
-from finercam.answering import saliency
+from finercam import Classifier, FinercamError, explain, saliency
 from models.small import SIZE, Net, Tokens, classifier, conv, images, made
 
 
@@ -62,7 +61,7 @@ def test_layers_that_return_more_than_a_tensor() -> None:
     module.body = Both()
     found = classifier(module.eval())
     assert found.layers == ("body",)
-    assert saliency(found, images(), 1, Contrast(gamma=0)).shape == (2, *SIZE)
+    assert saliency(found, images(), 1, gamma=0).shape == (2, *SIZE)
 
 
 def test_a_head_that_takes_the_maximum_of_few_cells_beside_the_class_token() -> None:
@@ -166,7 +165,7 @@ def test_the_wrong_image_size() -> None:
     with pytest.raises(
         FinercamError, match=r"does not run on an image of 224 x 224 pixels .*; give image_size=\(H, W\)"
     ):
-        Classifier(module)
+        Classifier.of(module)
     assert classifier(module.eval()).layers == ("0",)
 
 

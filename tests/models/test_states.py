@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from finercam.answering import saliency
-from finercam.methods.evidence import look
+from finercam import saliency
 from models.small import Net, Tokens, classifier, images, made
+from support.looking import look
 
 
 def test_a_module_in_training_stays_there() -> None:

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from finercam import Classifier, Contrast, FinercamError, Grid
-from finercam.answering import saliency
-from finercam.methods.evidence import look
+from finercam import Classifier, FinercamError, Grid, saliency
 from models.small import Tokens, classifier, images, made
+from support.looking import look
 
 
 @pytest.mark.parametrize("batch_first", [True, False])
@@ -24,8 +23,8 @@ def test_pytorchs_own_transformer(prefix: int, batch_first: bool, norm_first: bo
     }[prefix > 0, norm_first]
     assert found.layers == (expected,)
     assert found.grids == (Grid("tokens" if batch_first else "tokens-first", prefix),)
-    maps = saliency(found, images(3), 2, Contrast(gamma=0))
-    torch.testing.assert_close(maps[2:], saliency(found, images(3)[2:], 2, Contrast(gamma=0)), rtol=0, atol=1e-6)
+    maps = saliency(found, images(3), 2, gamma=0)
+    torch.testing.assert_close(maps[2:], saliency(found, images(3)[2:], 2, gamma=0), rtol=0, atol=1e-6)
 
 
 def test_a_grid_given_explicitly() -> None:
@@ -42,12 +41,12 @@ def test_a_grid_given_explicitly() -> None:
 
     module = made(Stripes)
     with pytest.raises(FinercamError, match=r"no layer's output lies on a grid .* grid=Grid\(\.\.\.\)"):
-        Classifier(module, image_size=(32, 32))
+        Classifier.of(module, image_size=(32, 32))
     with pytest.raises(FinercamError, match=r"layer 'body' puts out the shape .* give grid=Grid\(\.\.\.\)"):
-        Classifier(module, "body", image_size=(32, 32))
+        Classifier.of(module, "body", image_size=(32, 32))
     for found in (
-        Classifier(module, "body", Grid("nchw"), image_size=(32, 32)),
-        Classifier(module, grid=Grid("nchw"), image_size=(32, 32)),
+        Classifier.of(module, "body", Grid("nchw"), image_size=(32, 32)),
+        Classifier.of(module, grid=Grid("nchw"), image_size=(32, 32)),
     ):
         assert found.layers == ("body",)
         assert saliency(found, torch.randn(1, 3, 32, 32)).shape == (1, 32, 32)
@@ -62,10 +61,10 @@ def test_a_token_grid_of_a_given_size() -> None:
 
     module = made(lambda: OneLess(0, True))
     with pytest.raises(FinercamError, match=r"layer 'encoder' puts out the shape \(1, 99, 16\)"):
-        Classifier(module, "encoder", image_size=(40, 40))
+        Classifier.of(module, "encoder", image_size=(40, 40))
     with pytest.raises(FinercamError, match=r"99 tokens with 0 before .* give grid=Grid\('tokens', .*size=\(h, w\)"):
-        Classifier(module, "encoder", Grid("tokens", size=(10, 10)), image_size=(40, 40))
-    found = Classifier(module, "encoder", Grid("tokens", size=(9, 11)), image_size=(40, 40))
+        Classifier.of(module, "encoder", Grid("tokens", size=(10, 10)), image_size=(40, 40))
+    found = Classifier.of(module, "encoder", Grid("tokens", size=(9, 11)), image_size=(40, 40))
     photos = torch.randn(2, 3, 40, 40)
     assert look(found, photos, lambda y: torch.eye(5).expand(2, -1, -1)).activations[0].shape == (2, 16, 9, 11)
 

@@ -28,31 +28,22 @@ def seeded(make: Any) -> Any:
     return model.eval()
 
 
+VISION = {"image_size": SIZE, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
+TEXT = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 2}
+
+
 def open_clip_config(vision: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    return {
-        "embed_dim": 16,
-        "vision_cfg": vision or {"image_size": SIZE, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
-        "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 2},
-        **more,
-    }
+    return {"embed_dim": 16, "vision_cfg": dict(vision or VISION), "text_cfg": dict(TEXT), **more}
 
 
 RESNET = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None}
 COCA = {
     "embed_dim": 16,
-    "vision_cfg": {
-        "image_size": SIZE, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8,
-        "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True,
-    },
-    "text_cfg": {
-        "context_length": 12, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 2,
-        "embed_cls": True, "output_tokens": True,
-    },
-    "multimodal_cfg": {
-        "context_length": 12, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 2, "attn_pooler_heads": 2,
-    },
+    "vision_cfg": {**VISION, "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
+    "text_cfg": {**TEXT, "embed_cls": True, "output_tokens": True},
+    "multimodal_cfg": {**TEXT, "attn_pooler_heads": 2},
     "custom_text": True,
-}  # fmt: skip
+}
 
 #: Those of OpenCLIP, by name: their configurations.
 OPEN_CLIP: dict[str, dict[str, Any]] = {
@@ -88,14 +79,10 @@ def save_transformers(folder: Path, kind: str) -> Any:
     import_torchvision()
     import transformers
 
-    text = {
-        "vocab_size": len(WORDS) + 4, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "max_position_embeddings": 12,
-        "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-    }  # fmt: skip
-    vision = {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 8,
-    }  # fmt: skip
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    text = {**sizes, **special, "intermediate_size": 32, "max_position_embeddings": 12, "vocab_size": len(WORDS) + 4}
+    vision = {**sizes, "intermediate_size": 48, "patch_size": 8}
     if kind == "siglip2":
         vision["num_patches"] = 16
         # Letters, not words.
@@ -140,10 +127,8 @@ def _tokenizer(kind: str) -> Any:
     pattern = "<s> $A </s>" if kind == "clip" else "$A </s>"
     tokenizer.post_processor = processors.TemplateProcessing(pattern, special_tokens=[("<s>", 1), ("</s>", 2)])
     names = ["input_ids", "attention_mask"] if kind == "clip" else ["input_ids"]
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>",
-        model_input_names=names, model_max_length=12,
-    )  # fmt: skip
+    special = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_input_names=names, model_max_length=12, **special)
 
 
 def _processor(kind: str) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from finercam.models.families import FAMILIES, Family
+from finercam.models.families import Family, families
 from models.plans import SLOW, Plan, Size, maker_of, plan_of
 
 
@@ -116,4 +116,4 @@ def photos(size: Size, cells: Cell) -> torch.Tensor:
 
 
 def cases() -> list[Case]:
-    return [Case(family, plan_of(family), maker_of(family)) for family in FAMILIES]
+    return [Case(family, plan_of(family), maker_of(family)) for family in families()]

@@ -11,10 +11,14 @@ from PIL import Image
 
 from finercam.data.dataset import Example, Item
 from finercam.errors import FinercamError
+from finercam.models.preprocessing import Preprocessing
 from finercam.runs import manifest as manifests
-from finercam.runs.local import prepared_parts
+from finercam.runs.local import Local, prepared_parts
+from finercam.runs.on_ray import OnRay
+from finercam.runs.preparing import Preparer
 from finercam.runs.storage import Folder
-from finercam.studies.evaluate.preparing import Preparer
+from finercam.studies.evaluate.evaluation import Evaluation
+from finercam.studies.evaluate.placing import Placed
 
 
 @pytest.fixture
@@ -45,12 +49,13 @@ def test_what_is_prepared_takes_no_open_files(folder):
     example = Example(
         image, np.ones((8, 8), bool), {n: np.ones((8, 8), bool) for n in range(200)}, (0.0, 0.0, 8.0, 8.0)
     )
-    prepare = Preparer(lambda item: example, lambda photo: torch.from_numpy(np.float32(photo)).permute(2, 0, 1), True)
+    preprocessing = Preprocessing(lambda photo: torch.from_numpy(np.float32(photo)).permute(2, 0, 1))
+    prepare = Preparer(Evaluation(metrics=("localization",)), lambda item: example, preprocessing)
     before = len(os.listdir("/proc/self/fd"))
     found = [photo for _, photos in prepared_parts(folder, [0, 1, 2], prepare, 2) for photo in photos]
     assert len(os.listdir("/proc/self/fd")) < before + 50
     assert len(found) == 11
-    assert [photo.error for photo in found] == [None] * 11
+    assert all(isinstance(photo, Placed) for photo in found)
     assert all(len(photo.differences) == 200 and photo.image.shape == (3, 8, 8) for photo in found)
 
 
@@ -74,6 +79,10 @@ def test_a_process_that_is_killed_is_one_line(folder):
         [list(photos) for _, photos in prepared_parts(folder, [0], prepare, 1)]
 
 
-def test_fewer_than_no_workers_are_refused(folder):
+def test_fewer_processes_than_none_are_refused():
     with pytest.raises(FinercamError, match="workers is -1"):
-        next(prepared_parts(folder, [0], described, -1))
+        Local(-1)
+    with pytest.raises(FinercamError, match="0 models at once is too few"):
+        OnRay(actors=0)
+    with pytest.raises(FinercamError, match="gpus is -1"):
+        OnRay(gpus=-1.0)

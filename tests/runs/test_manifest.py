@@ -53,6 +53,7 @@ def test_part_sizes():
         assert 16 <= size <= 1024
         assert -(-items // size) <= 10_000 or size == 1024
     assert manifests.part_size_for(5) == 16
+    assert manifests.part_size_for(5, least=512) == manifests.part_size_for(10_000, least=512) == 512
 
 
 def test_a_long_list_takes_no_more_memory_than_a_short_one(tmp_path):

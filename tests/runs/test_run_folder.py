@@ -11,19 +11,23 @@ from finercam.data.dataset import Item
 from finercam.errors import FinercamError
 from finercam.runs import manifest as manifests
 from finercam.runs.manifest import Manifest
-from finercam.runs.run_folder import RunFolder, part_name, part_of
+from finercam.runs.run_folder import WITHOUT_ROWS, RunFolder, part_name, part_of
 from finercam.runs.storage import Folder
 
 FINGERPRINT = {"model": {"name": "net", "weights": "a" * 64}, "plan": {"metrics": ["deletion"], "steps": 50}}
+#: What tells an item's rows from each other.
+KEY = ("method", "contrast")
 
 
 def rows(ids, maps=("plain", "finer"), error=None):
-    return pa.table({
-        "id": pa.array([i for i in ids for _ in maps], pa.int64()),
-        "method": pa.array(["gradcam" for _ in ids for _ in maps], pa.string()),
-        "contrast": pa.array([m for _ in ids for m in maps], pa.string()),
-        "error": pa.array([error for _ in ids for _ in maps], pa.string()),
-    })  # fmt: skip
+    return pa.table(
+        {
+            "id": pa.array([i for i in ids for _ in maps], pa.int64()),
+            "method": pa.array(["gradcam" for _ in ids for _ in maps], pa.string()),
+            "contrast": pa.array([m for _ in ids for m in maps], pa.string()),
+            "error": pa.array([error for _ in ids for _ in maps], pa.string()),
+        }
+    )
 
 
 @pytest.fixture
@@ -53,6 +57,18 @@ def test_a_folder_is_claimed_once_and_known_again(tmp_path):
     assert run.claim(FINGERPRINT) is True
     assert run.claim({**FINGERPRINT, "plan": {"metrics": ("deletion",), "steps": 50}}) is True
     assert run.fingerprint == FINGERPRINT
+
+
+def test_a_folder_is_taken_from_another_run_only_where_that_is_asked_for(tmp_path, run):
+    other = {**FINGERPRINT, "more": 1}
+    assert run.claim(other, replace=True) is False
+    assert run.fingerprint == other
+    assert run.claim(other, replace=True) is True
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "thesis.txt").touch()
+    with pytest.raises(FinercamError, match="holds something already"):
+        RunFolder(Folder(str(full))).claim(other, replace=True)
 
 
 def test_what_differs_is_listed(run):
@@ -99,12 +115,12 @@ def test_parts_come_and_are_complete(run):
     run.commit(1, rows([2, 3]))
     assert run.done() == {1}
     with pytest.raises(FinercamError, match=r"2 of 3 parts of .* are missing, the first is 0"):
-        run.check(manifest)
+        run.check(manifest, KEY)
     run.commit(0, rows([0, 1]))
     run.commit(2, rows([4]))
     run.commit(1, rows([2, 3]))
     assert run.done() == {0, 1, 2}
-    run.check(manifest)
+    run.check(manifest, KEY)
     assert files(run) == ["manifest.parquet", *(f"rows/{part_name(p)}" for p in range(3)), "run.json"]
 
 
@@ -116,29 +132,46 @@ def test_parts_come_and_are_complete(run):
 def test_a_photo_lost_or_counted_twice_is_found(complete, wrong):
     complete.commit(1, wrong)
     with pytest.raises(FinercamError, match=r"part 1 of .* does not hold each of its photos once"):
+        complete.check(Manifest(complete.folder), KEY)
+
+
+def test_an_item_without_rows_is_accounted_for_by_its_part(complete):
+    without = rows([2]).replace_schema_metadata({WITHOUT_ROWS: "[3]"})
+    complete.commit(1, without)
+    complete.check(Manifest(complete.folder), KEY)
+    for lost in ("[]", "[2]", "[1, 3]", "[3, 3]"):
+        complete.commit(1, rows([2]).replace_schema_metadata({WITHOUT_ROWS: lost}))
+        with pytest.raises(FinercamError, match=r"part 1 of .* does not hold each of its photos once"):
+            complete.check(Manifest(complete.folder), KEY)
+
+
+def test_with_nothing_to_tell_rows_apart_an_item_has_one(complete):
+    with pytest.raises(FinercamError, match=r"part 0 of .* does not hold each of its photos once"):
         complete.check(Manifest(complete.folder))
 
 
 def test_a_part_beyond_the_manifest_is_found(complete):
     complete.commit(7, rows([9]))
     with pytest.raises(FinercamError, match=r"none of this run's: \[7\]"):
-        complete.check(Manifest(complete.folder))
+        complete.check(Manifest(complete.folder), KEY)
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut short", "its end overwritten", "another file"])
 def test_a_damaged_part_is_to_be_done_again(complete, damage):
     path = Path(complete.folder.uri) / "rows" / part_name(1)
     content = path.read_bytes()
-    path.write_bytes({
-        "empty": b"",
-        "cut short": content[: len(content) // 2],
-        "its end overwritten": content[:-60] + b"\0" * 52 + content[-8:],
-        "another file": b"PAR1 is how it begins, and how it ends: PAR1",
-    }[damage])  # fmt: skip
+    path.write_bytes(
+        {
+            "empty": b"",
+            "cut short": content[: len(content) // 2],
+            "its end overwritten": content[:-60] + b"\0" * 52 + content[-8:],
+            "another file": b"PAR1 is how it begins, and how it ends: PAR1",
+        }[damage]
+    )
     assert complete.done() == {0, 2}
     complete.commit(1, rows([2, 3]))
     assert complete.done() == {0, 1, 2}
-    complete.check(Manifest(complete.folder))
+    complete.check(Manifest(complete.folder), KEY)
 
 
 def test_damage_inside_a_part_is_one_line(complete):
@@ -147,7 +180,7 @@ def test_damage_inside_a_part_is_one_line(complete):
     content[4:200] = os.urandom(196)
     path.write_bytes(content)
     with pytest.raises(FinercamError, match="part-00001"):
-        complete.check(Manifest(complete.folder))
+        complete.check(Manifest(complete.folder), KEY)
 
 
 def test_what_a_killed_run_left_behind_is_no_part(complete):
@@ -156,7 +189,7 @@ def test_what_a_killed_run_left_behind_is_no_part(complete):
     for strange in ("notes.txt", "part-1.parquet", "part-abc.parquet", "part-00001.parquet.bak"):
         (folder / strange).write_bytes(b"a person's own")
     assert complete.done() == {0, 1, 2}
-    complete.check(Manifest(complete.folder))
+    complete.check(Manifest(complete.folder), KEY)
     assert (folder / "notes.txt").read_bytes() == b"a person's own"
 
 

@@ -9,21 +9,39 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from finercam.studies.evaluate.evaluating import evaluate
-from finercam.studies.evaluate.plan import Plan, contrasts_of
+from finercam.models.run import Run
+from finercam.studies.evaluate import batches, maps
+from finercam.studies.evaluate.contrasts import contrasts_of
+from finercam.studies.evaluate.evaluation import Evaluation
+from finercam.studies.evaluate.tables import read_block
 from support import evaluations
-from support.evaluations import TARGETS, rows_of, same
+from support.evaluations import evaluate, rows_of, same
 from support.literal_rows import CONTRASTS, Literal, agree, expected_of, ordered, spearman
 
 METRICS = (
-    "deletion", "insertion", "confidence-drop@0.1", "relative-drop@0.1", "localization", "localization@box",
-    "localization@mask", "localization@difference", "average-precision", "average-precision@mask",
-    "pointing@difference", "iou@0.2", "iou", "parts@0.2", "class-sensitivity",
-)  # fmt: skip
-PLAN = Plan(
-    methods=("gradcam", "layercam"), contrasts=contrasts_of(references=(2,), gammas=[0.6, 1.0]), metrics=METRICS,
-    steps=10, batch_size=4,
-)  # fmt: skip
+    "deletion",
+    "insertion",
+    "confidence-drop@0.1",
+    "relative-drop@0.1",
+    "localization",
+    "localization@box",
+    "localization@mask",
+    "localization@difference",
+    "average-precision",
+    "average-precision@mask",
+    "pointing@difference",
+    "iou@0.2",
+    "iou",
+    "parts@0.2",
+    "class-sensitivity",
+)
+STUDY = Evaluation(
+    methods=("gradcam", "layercam"),
+    contrasts=contrasts_of(references=(2,), gammas=[0.6, 1.0]),
+    metrics=METRICS,
+    steps=10,
+)
+FOURS = Run(images=4)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +52,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def out(data, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("runs") / "run")
-    assert evaluate(evaluations.classifier(), data, PLAN, folder, TARGETS, workers=0).photos == 6
+    assert evaluate(evaluations.classifier(), data, STUDY, folder, run=FOURS).photos == 6
     return folder
 
 
@@ -48,7 +66,7 @@ def test_every_column_is_the_literal_number(data, rows, number):
     photo = Literal(list(data.items())[number])
     own = [row for row in rows if row["id"] == number]
     assert {(row["method"], row["contrast"]) for row in own} == {
-        *((method, contrast) for method in PLAN.methods for contrast in (*CONTRASTS, "plain, cubed")),
+        *((method, contrast) for method in STUDY.methods for contrast in (*CONTRASTS, "plain, cubed")),
         *((name, "control") for name in ("random", "blurred random", "centre")),
     }
     assert len(own) == 11
@@ -94,7 +112,7 @@ def test_the_photos_try_what_matters(rows):
 
 def test_of_most_maps_the_order_is_certain(data):
     photos = [Literal(item) for item in data.items()]
-    certain = [ordered(photo.saliency(m, c)) for photo in photos for m in PLAN.methods for c in CONTRASTS]
+    certain = [ordered(photo.saliency(m, c)) for photo in photos for m in STUDY.methods for c in CONTRASTS]
     assert sum(certain) >= 24 > 0.6 * len(certain)
 
 
@@ -113,15 +131,24 @@ def test_the_schema_of_the_rows(out):
     curves = [
         (f"{name} {kind}", pa.list_(pa.float32()))
         for name, kind in (
-            ("deletion", "curve"), ("deletion", "curve of other"), ("insertion", "curve"),
-            ("insertion", "curve of other"), ("parts@0.2", "shares"),
+            ("deletion", "curve"),
+            ("deletion", "curve of other"),
+            ("insertion", "curve"),
+            ("insertion", "curve of other"),
+            ("parts@0.2", "shares"),
         )
-    ]  # fmt: skip
+    ]
     image = [
-        ("id", pa.int64()), ("key", pa.string()), ("label", pa.int32()), ("target", pa.int32()), ("other", pa.int32()),
-        ("predicted", pa.int32()), ("correct", pa.bool_()), ("confidence", pa.float64()),
+        ("id", pa.int64()),
+        ("key", pa.string()),
+        ("label", pa.int32()),
+        ("target", pa.int32()),
+        ("other", pa.int32()),
+        ("predicted", pa.int32()),
+        ("correct", pa.bool_()),
+        ("confidence", pa.float64()),
         ("other confidence", pa.float64()),
-    ]  # fmt: skip
+    ]
     maps = [("method", pa.string()), ("contrast", pa.string()), ("empty", pa.bool_())]
     found = pq.read_schema(f"{out}/rows/part-00000.parquet")
     assert found.equals(pa.schema([*image, *maps, *numbers, *curves, ("error", pa.string())]))
@@ -129,8 +156,8 @@ def test_the_schema_of_the_rows(out):
 
 @pytest.mark.parametrize(("batch_size", "copies", "workers"), [(1, None, 0), (3, 5, 0), (6, 1, 1)])
 def test_batches_and_processes_do_not_change_the_rows(data, rows, tmp_path, batch_size, copies, workers):
-    plan = replace(PLAN, batch_size=batch_size, copies=copies)
-    evaluate(evaluations.classifier(), data, plan, str(tmp_path / "run"), TARGETS, workers=workers)
+    run = Run(images=batch_size, copies=copies)
+    evaluate(evaluations.classifier(), data, STUDY, tmp_path / "run", run=run, workers=workers)
     found = rows_of(tmp_path / "run")
     for row in (*found, *rows):
         # A photo without parts beside one with them is given as many that are not seen.
@@ -142,15 +169,14 @@ def test_the_model_and_its_gradients_are_left_alone(data, tmp_path):
     model = evaluations.classifier()
     before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
     model.module.train()
-    evaluate(model, data, Plan(metrics=("relative-drop@0.1",)), str(tmp_path / "run"), TARGETS, workers=0)
+    evaluate(model, data, Evaluation(metrics=("relative-drop@0.1",)), tmp_path / "run")
     assert model.module.training
     assert all(parameter.grad is None for parameter in model.module.parameters())
     assert all(torch.equal(before[name], tensor) for name, tensor in model.module.state_dict().items())
 
 
-def test_only_what_is_named_rightly_is_explained(data, rows, tmp_path):
-    plan = replace(PLAN, only_correct=True)
-    evaluate(evaluations.classifier(), data, plan, str(tmp_path / "run"), TARGETS, workers=0)
+def test_only_what_is_correctly_classified_is_explained(data, rows, tmp_path):
+    evaluate(evaluations.classifier(), data, replace(STUDY, only_correct=True), tmp_path / "run", run=FOURS)
     found = rows_of(tmp_path / "run")
     right = {row["id"] for row in rows if row["correct"]}
     # A batch of others than before, so not to the last bit.
@@ -168,8 +194,8 @@ def test_only_what_is_named_rightly_is_explained(data, rows, tmp_path):
 
 
 def test_predicted_classes_are_explained_whatever_the_label(data, tmp_path):
-    plan = Plan(metrics=("confidence-drop@0.2", "localization@difference"), target="predicted")
-    evaluate(evaluations.classifier(), data, plan, str(tmp_path / "run"), (4, -1, 6, -1), workers=0)
+    study = Evaluation(metrics=("confidence-drop@0.2", "localization@difference"), target="predicted")
+    evaluate(evaluations.classifier(), data, study, tmp_path / "run", (4, -1, 6, -1))
     found = rows_of(tmp_path / "run")
     assert len({row["id"] for row in found}) == 6
     for row in found:
@@ -177,18 +203,43 @@ def test_predicted_classes_are_explained_whatever_the_label(data, tmp_path):
         assert row["correct"] == (None if row["label"] == 1 else row["predicted"] == (4, -1, 6)[row["label"]])
 
 
-def test_score_methods_are_those_of_explain(data, tmp_path):
+def test_maps_are_those_of_explain(data, tmp_path, monkeypatch):
+    """Whatever the method is, with parameters of its own or without, all from the one look at a batch."""
     import finercam
 
-    plan = Plan(methods=("scorecam", "gradcam", "ablationcam"), metrics=("confidence-drop@0.1",), batch_size=3)
+    seen = []
+
+    def noted(evidence, questions):
+        for one in maps.maps_of(evidence, questions):
+            seen.append(one)
+            yield one
+
+    monkeypatch.setattr(batches, "maps_of", noted)
+    methods = ("scorecam", "gradcam", "ablationcam", "scorecam-consistent", "layercam")
+    study = Evaluation(methods=methods, metrics=("localization",))
     model = evaluations.classifier()
-    evaluate(model, data, plan, str(tmp_path / "run"), TARGETS, workers=0)
-    found = rows_of(tmp_path / "run")
+    evaluate(model, data, study, tmp_path / "run", run=Run(images=6))
+    assert {(row["method"], row["contrast"]) for row in rows_of(tmp_path / "run")} > {
+        (method, contrast) for method in methods for contrast in ("plain", "finer")
+    }
+    finer = {one.method: one.saliency for one in seen if one.contrast == "finer"}
+    assert tuple(finer) == methods
     for number, item in enumerate(data.items()):
         photo = Literal(item)
-        for method in plan.methods:
+        for method in methods:
             explained = finercam.explain(model, photo.image, photo.target, method=method)
-            row = next(r for r in found if (r["id"], r["method"], r["contrast"]) == (number, method, "finer"))
-            saliency = torch.as_tensor(explained.saliency)
-            fall = photo.probabilities(photo.image) - photo.after(saliency, photo.pixels // 10, False)
-            assert row["confidence-drop@0.1"] == pytest.approx(float(fall[photo.target]), abs=1e-6)
+            expected = torch.as_tensor(explained.saliency)
+            torch.testing.assert_close(finer[method][number], expected, rtol=1e-9, atol=1e-9)
+    assert all(bool((one > 0).any()) for one in finer.values())
+
+
+def test_a_methods_parameters_are_part_of_its_name(data, tmp_path):
+    study = Evaluation(methods=("rise@masks=16", "RISE@16@seed=1", "rise@masks=16@seed=0"), metrics=("localization",))
+    assert study.methods == ("rise@masks=16", "rise@masks=16@seed=1")
+    evaluate(evaluations.classifier(), data, study, tmp_path / "run")
+    found = {(row["id"], row["method"]): row["localization"] for row in rows_of(tmp_path / "run")
+             if row["contrast"] == "plain"}  # fmt: skip
+    assert {method for _, method in found} == set(study.methods)
+    assert any(found[i, study.methods[0]] != found[i, study.methods[1]] for i in range(6))
+    titles = [line.title for line in read_block(str(tmp_path / "run")).lines]
+    assert titles[:4] == ["RISE (masks=16)", "RISE (masks=16), cubed", "+ Finer", "RISE (masks=16, seed=1)"]

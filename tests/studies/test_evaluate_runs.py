@@ -12,12 +12,14 @@ from PIL import Image
 from finercam.data.dataset import Dataset, Item
 from finercam.errors import FinercamError
 from finercam.models import Classifier
-from finercam.studies.evaluate.evaluating import Progress, evaluate
-from finercam.studies.evaluate.plan import Plan
+from finercam.models.run import Run
+from finercam.runs.engine import Progress
+from finercam.studies.evaluate.evaluation import Evaluation
 from support import evaluations
-from support.evaluations import NAMES, TARGETS, rows_of, same
+from support.evaluations import NAMES, TARGETS, evaluate, rows_of, same
 
-PLAN = Plan(metrics=("deletion", "relative-drop@0.1", "localization", "parts@0.2"), steps=5, batch_size=4)
+STUDY = Evaluation(metrics=("deletion", "relative-drop@0.1", "localization", "parts@0.2"), steps=5)
+FOURS = Run(images=4)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def out(data, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("runs") / "run")
-    assert evaluate(evaluations.classifier(), data, PLAN, folder, TARGETS, workers=0).photos == 6
+    assert evaluate(evaluations.classifier(), data, STUDY, folder, run=FOURS).photos == 6
     return folder
 
 
@@ -38,18 +40,18 @@ def rows(out):
 
 
 def test_photos_of_classes_that_the_model_has_not_are_left_out(data, tmp_path):
-    plan = Plan(metrics=("relative-drop@0.1",))
-    evaluate(evaluations.classifier(), data, plan, str(tmp_path / "run"), (4, -1, 6, -1), workers=0)
+    study = Evaluation(metrics=("relative-drop@0.1",))
+    evaluate(evaluations.classifier(), data, study, tmp_path / "run", (4, -1, 6, -1))
     assert {row["key"] for row in rows_of(tmp_path / "run")} == {"0.png", "2.png", "3.png", "5.png"}
     with pytest.raises(FinercamError, match="no photo"):
-        evaluate(evaluations.classifier(), data, plan, str(tmp_path / "none"), (-1,) * 4, workers=0)
+        evaluate(evaluations.classifier(), data, study, tmp_path / "none", (-1,) * 4)
     assert not (tmp_path / "none").exists()
 
 
 def test_a_photo_that_cannot_be_read_is_a_row_and_the_rest_is_as_without_it(tmp_path, rows):
     broken = evaluations.photos(tmp_path / "photos", broken=(1, 4))
     seen = []
-    evaluate(evaluations.classifier(), broken, PLAN, str(tmp_path / "run"), TARGETS, workers=1, advance=seen.append)
+    evaluate(evaluations.classifier(), broken, STUDY, tmp_path / "run", run=FOURS, workers=1, advance=seen.append)
     found = rows_of(tmp_path / "run")
     failed = [row for row in found if row["error"]]
     assert [row["key"] for row in failed] == ["1.png", "4.png"]
@@ -65,15 +67,15 @@ def test_a_photo_that_cannot_be_read_is_a_row_and_the_rest_is_as_without_it(tmp_
 
 def test_failed_photos_are_tried_again_only_when_asked(tmp_path):
     data = evaluations.photos(tmp_path / "photos", 20, broken=(18,))
-    plan, run = Plan(metrics=("relative-drop@0.1",)), str(tmp_path / "run")
+    study, run = Evaluation(metrics=("relative-drop@0.1",)), tmp_path / "run"
     model = evaluations.classifier()
-    assert evaluate(model, data, plan, run, TARGETS, workers=0).measured == 20
+    assert evaluate(model, data, study, run).measured == 20
     evaluations.photos(tmp_path / "photos", 20)
-    again = evaluate(model, data, plan, run, TARGETS, workers=0)
+    again = evaluate(model, data, study, run)
     assert (again.measured, again.resumed) == (0, True)
     assert sum(row["error"] is not None for row in rows_of(run)) == 1
     # The part of the failed photo alone: 16 to 19.
-    assert evaluate(model, data, plan, run, TARGETS, workers=0, retry_failed=True).measured == 4
+    assert evaluate(model, data, study, run, retry_failed=True).measured == 4
     assert sum(row["error"] is not None for row in rows_of(run)) == 0
 
 
@@ -85,8 +87,8 @@ def test_any_error_of_the_preprocessing_is_the_photos(data, tmp_path):
 
     list_of = [data.open(item).photo for item in data.items()]
     model = evaluations.classifier()
-    fussy_one = Classifier(model.module, "stem", preprocess=fussy, image_size=model.image_size)
-    evaluate(fussy_one, data, Plan(metrics=("relative-drop@0.1",)), str(tmp_path / "run"), TARGETS, workers=0)
+    fussy_one = Classifier.of(model.module, "stem", preprocess=fussy, image_size=model.image_size)
+    evaluate(fussy_one, data, Evaluation(metrics=("relative-drop@0.1",)), tmp_path / "run")
     failed = [row for row in rows_of(tmp_path / "run") if row["error"]]
     assert [(row["key"], row["error"]) for row in failed] == [("3.png", "ValueError: I do not like this one")]
 
@@ -99,9 +101,9 @@ def test_photos_of_several_sizes_are_measured_in_their_own(tmp_path):
             photo.resize((40, 28)).save(folder / f"{number}.png")
     items = [Item(f"{n}.png", str(folder / f"{n}.png"), n % 3, (4.0, 2.0, 20.0, 16.0)) for n in range(6)]
     data = Dataset("photos", NAMES, lambda: iter(items), regions=("box",))
-    plan, model = Plan(metrics=("relative-drop@0.1", "localization")), evaluations.classifier()
-    evaluate(model, data, plan, str(tmp_path / "run"), TARGETS, workers=0)
-    evaluate(model, data, replace(plan, batch_size=1), str(tmp_path / "one"), TARGETS, workers=0)
+    study, model = Evaluation(metrics=("relative-drop@0.1", "localization")), evaluations.classifier()
+    evaluate(model, data, study, tmp_path / "run")
+    evaluate(model, data, study, tmp_path / "one", run=Run(images=1))
     assert [row["error"] for row in rows_of(tmp_path / "run") if row["error"]] == []
     same(rows_of(tmp_path / "run"), rows_of(tmp_path / "one"), 1e-6)
 
@@ -124,16 +126,16 @@ def test_the_model_runs_as_often_as_the_documentation_says(tmp_path, metrics, ex
         # The folded copy has the same hook.
         model.module.register_forward_hook(lambda module, images, output, seen=seen: seen.append(len(images[0])))
         data = evaluations.photos(tmp_path / "photos", count)
-        plan = Plan(metrics=metrics, steps=10, batch_size=4)
-        evaluate(model, data, plan, str(tmp_path / str(count)), TARGETS, workers=0)
+        study = Evaluation(metrics=metrics, steps=10)
+        evaluate(model, data, study, tmp_path / str(count), run=FOURS)
         runs.append(sum(seen))
     assert runs[1] - runs[0] == 8 * expected
 
 
 def test_a_run_stopped_anywhere_goes_on_to_the_same_rows(tmp_path):
     data = evaluations.photos(tmp_path / "photos", 70)
-    plan, model = Plan(metrics=("relative-drop@0.1", "deletion"), steps=5), evaluations.classifier()
-    evaluate(model, data, plan, str(tmp_path / "whole"), TARGETS, workers=0)
+    study, model = Evaluation(metrics=("relative-drop@0.1", "deletion"), steps=5), evaluations.classifier()
+    evaluate(model, data, study, tmp_path / "whole")
 
     class Stopped(Exception):
         pass
@@ -147,44 +149,48 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_rows(tmp_path):
 
     for parts in (0, 1, 3, 3):
         with pytest.raises(Stopped):
-            evaluate(model, data, plan, str(tmp_path / "run"), TARGETS, workers=0, advance=stop_after(parts))
+            evaluate(model, data, study, tmp_path / "run", advance=stop_after(parts))
     assert len(list((tmp_path / "run" / "rows").iterdir())) == 3
     (tmp_path / "run" / "rows" / "part-00001.parquet").write_bytes(b"PAR1")
     (tmp_path / "run" / "manifest.parquet").unlink()
-    finished = evaluate(model, data, plan, str(tmp_path / "run"), TARGETS, workers=1)
+    finished = evaluate(model, data, study, tmp_path / "run", workers=1)
     assert (finished.resumed, finished.measured) == (True, 70 - 32)
     assert rows_of(tmp_path / "run") == rows_of(tmp_path / "whole")
 
 
 def test_a_manifest_of_other_photos_is_found_out(data, tmp_path):
-    plan, run = Plan(metrics=("relative-drop@0.1",)), tmp_path / "run"
-    evaluate(evaluations.classifier(), data, plan, str(run), TARGETS, workers=0)
+    study, run = Evaluation(metrics=("relative-drop@0.1",)), tmp_path / "run"
+    evaluate(evaluations.classifier(), data, study, run)
     fewer = evaluations.photos(tmp_path / "photos", 3)
-    evaluate(evaluations.classifier(), fewer, plan, str(tmp_path / "other"), TARGETS, workers=0)
+    evaluate(evaluations.classifier(), fewer, study, tmp_path / "other")
     (run / "manifest.parquet").write_bytes((tmp_path / "other" / "manifest.parquet").read_bytes())
     with pytest.raises(FinercamError, match="lists 3 photos, not the run's 6"):
-        evaluate(evaluations.classifier(), data, plan, str(run), TARGETS, workers=0)
+        evaluate(evaluations.classifier(), data, study, run)
 
 
 @pytest.mark.parametrize("change", ["weights", "data", "plan", "targets", "preprocessing"])
 def test_another_run_never_goes_on_in_the_folder(data, out, change):
-    model, given, plan, targets = evaluations.classifier(), data, PLAN, TARGETS
+    model, given, study, targets = evaluations.classifier(), data, STUDY, TARGETS
     if change == "weights":
         with torch.no_grad():
             model.module.head.bias[0] += 1e-6
     elif change == "data":
         given = replace(data, items=lambda: iter(list(data.items())[1:]))
     elif change == "plan":
-        plan = replace(PLAN, fill="blur")
+        study = replace(STUDY, fill="blur")
     elif change == "targets":
         targets = (4, 1, 6, -1)
     else:
-        model = Classifier(
-            model.module, "stem", preprocess=torch.nn.Identity(), image_size=model.image_size, name="tiny",
+        model = Classifier.of(
+            model.module,
+            "stem",
+            preprocess=torch.nn.Identity(),
+            image_size=model.image_size,
+            name="tiny",
             class_names=model.labels.names,
-        )  # fmt: skip
+        )
     with pytest.raises(FinercamError, match="differs in: ") as found:
-        evaluate(model, given, plan, out, targets, workers=0)
+        evaluate(model, given, study, out, targets, run=FOURS)
     assert {"weights": "weights", "data": "manifest", "plan": "fill", "targets": "manifest"}.get(change, change) in str(
         found.value
     )

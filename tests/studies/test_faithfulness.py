@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import math
-import os
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from finercam import Classifier, FinercamError, load
-from finercam.aviary import PARTS, SPECIES, label_names
+from finercam import Classifier, FinercamError, explain, load
+from finercam.aviary import SPECIES, label_names
 from finercam.aviary.species import PART_OF, differing, look_alikes
+from finercam.data.attributes import Attribute, Attributes
+from finercam.data.dataset import Dataset, Item
+from finercam.data.dataset import Example as Opened
+from finercam.data.format import FORMATS, data_format
 from finercam.data.placement import Axis, Placement
 from finercam.metrics.intervals import Mean
+from finercam.models.run import Run
 from finercam.report.faithfulness import Example, draw_examples
+from finercam.runs.engine import run_study
+from finercam.runs.loaded import loaded_classifier
+from finercam.runs.local import Local
 from finercam.studies.faithfulness import rows as rows_module
 from finercam.studies.faithfulness.aligning import agreement, carried, in_common, overlap
-from finercam.studies.faithfulness.attributes import (
-    CUB_PARTS,
-    CUB_PLACES,
-    Attribute,
-    Attributes,
-    aviary_attributes,
-    cub_attribute,
-    cub_attributes,
-)
-from finercam.studies.faithfulness.examining import Examined, Examiner
+from finercam.studies.faithfulness.examined import Examined, read_examined
 from finercam.studies.faithfulness.rows import (
     ALIKE,
     DIFFERS,
@@ -44,15 +44,13 @@ from finercam.studies.faithfulness.rows import (
     rows_of_places,
     rows_of_words,
 )
-from finercam.studies.faithfulness.subjects import read_subject
+from finercam.studies.faithfulness.study import Faithfulness, look_again
+from finercam.studies.faithfulness.subjects import Subject, read_subject
 from finercam.studies.faithfulness.verdicts import Judgement, judge, judge_pairs, verdict_on
+from finercam.studies.faithfulness.wording import TextMaps, Words
 from finercam.studies.faithfulness.writing import findings_csv, rows_csv, to_markdown
 from support.colour_readers import BOX, MIDDLES, NAMES, reader, write_birds
-
-REAL = Path(os.environ.get("FINERCAM_SHARED", "")) / "data" / "cub10"
-needs_real = pytest.mark.skipif(
-    not os.environ.get("FINERCAM_SHARED") or not REAL.is_dir(), reason="FINERCAM_SHARED has no data/cub10"
-)
+from support.studies import measured, runs_of
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +58,20 @@ def birds(tmp_path_factory):
     return read_subject(f"cub:{write_birds(tmp_path_factory.mktemp('birds'))}", "all")
 
 
+def examine(classifier: Classifier, subject: Subject, targets, batch: int, **options) -> list[Examined]:
+    study = Faithfulness(subject.places, tuple(targets), **options)
+    return measured(study, classifier, subject.dataset, read_examined, targets, batch)
+
+
 def examined_by(birds, where: str, **options) -> list[Examined]:
-    return list(Examiner(reader(where), birds, [0, 1], **options).examine(5))
+    return examine(reader(where), birds, [0, 1], 5, **options)
+
+
+def seen_by(birds, where: str, count: int = 1, **options):
+    """Return the first photos with their maps."""
+    study = Faithfulness(birds.places, (0, 1), **options)
+    keys = [item.key for item in birds.dataset.items()][:count]
+    return look_again(study, loaded_classifier(reader(where)), Run(), birds.dataset, keys)
 
 
 def verdicts(judgement: Judgement) -> dict[str, tuple[str, str]]:
@@ -110,8 +120,8 @@ def test_a_classifier_that_reads_what_does_not_differ_is_caught(birds):
 
 
 def test_batches_do_not_matter(birds):
-    one = list(Examiner(reader("left wing"), birds, [0, 1]).examine(1))
-    all_at_once = list(Examiner(reader("left wing"), birds, [0, 1]).examine(100))
+    one = examine(reader("left wing"), birds, [0, 1], 1)
+    all_at_once = examine(reader("left wing"), birds, [0, 1], 100)
     first, second = ([row for each in run for row in each.rows] for run in (one, all_at_once))
     assert [(row.key, row.name, row.verdict) for row in first] == [(row.key, row.name, row.verdict) for row in second]
     for number in ("alignment", "chance", "advantage", "gain", "above", "plain"):
@@ -128,9 +138,11 @@ def test_all_photos_are_held_against_the_class_named(birds):
 def test_the_most_similar_class_is_the_nearest_in_logit_among_its_look_alikes():
     subject = read_subject("aviary", images=6)
     classifier = load("aviary", device="cpu")
-    for one in Examiner(classifier, subject, list(range(len(SPECIES)))).examine(4):
+    items = {item.key: item for item in subject.dataset.items()}
+    for one in examine(classifier, subject, range(len(SPECIES)), 4):
+        photo = subject.dataset.open(items[one.key]).photo
         with torch.no_grad():
-            logits = classifier.module(one.image[None])[0]
+            logits = classifier.module(classifier.preprocessing(photo)[None])[0]
         family = [label_names.index(other.name) for other in look_alikes(SPECIES[one.target])]
         assert one.other == min(family, key=lambda other: abs(float(logits[other] - logits[one.target])))
         assert one.correct == (int(logits.argmax()) == one.target)
@@ -168,10 +180,12 @@ def test_on_the_aviary_a_background_reader_is_caught_and_the_embedded_one_cleare
     subject = read_subject("aviary", images=16)
     clean = load("aviary", device="cpu")
     targets = list(range(len(SPECIES)))
-    cleared = judge(list(Examiner(clean, subject, targets).examine(8)))
+    cleared = judge(examine(clean, subject, targets, 8))
     assert cleared.background == "no"
-    border = Classifier(_Border(), "cells", preprocess=clean.preprocess, class_names=label_names, image_size=(128, 128))
-    caught = judge(list(Examiner(border, subject, targets).examine(8)))
+    border = Classifier.of(
+        _Border(), "cells", preprocess=clean.preprocessing, class_names=label_names, image_size=(128, 128)
+    )
+    caught = judge(examine(border, subject, targets, 8))
     assert caught.background == "yes"
     assert "the background (" in caught.sentence()
     assert not caught.named(USES)
@@ -188,7 +202,7 @@ def test_places_of_the_aviary_are_its_masks_and_what_differs_its_difference():
         species = SPECIES[item.label]
         for other in look_alikes(species):
             label = label_names.index(other.name)
-            places = subject.places(item, example, as_it_is, label)
+            places = subject.places.on(item.label, example, as_it_is).against(label)
             traits = {PART_OF[key] for key in differing(species, other)}
             union = np.logical_or.reduce([places[place].numpy() for place in traits if place in places])
             np.testing.assert_array_equal(union, example.differences[label])
@@ -198,60 +212,41 @@ def test_places_of_the_aviary_are_its_masks_and_what_differs_its_difference():
     assert checked > 2  # pairs that differ in two places
 
 
-# --- attributes ----------------------------------------------------------------------------------------------------
+def test_a_format_from_outside_is_examined_by_the_masks_of_its_parts():
+    parts = {name: np.zeros((10, 10), bool) for name in ("left wing", "right wing", "tail", "horn")}
+    for row, mask in enumerate(parts.values()):
+        mask[row] = True
+    difference = np.zeros((10, 10), bool)
+    difference[:, 5] = True
+    table = replace(_table(wing=(90, 0), tail=(80, 0), crown=(5, 5)), parts={"wing": ("left wing", "right wing")})
 
+    def opened(item):
+        photo = Image.new("RGB", (10, 10))
+        return Opened(photo, part_masks=parts, differences={1: difference} if item.key == "told apart" else {})
 
-def test_every_part_point_of_cub_is_at_one_place_and_every_group_at_known_places():
-    parts = [part for own in CUB_PARTS.values() for part in own]
-    assert len(parts) == len(set(parts)) == 15
-    assert {place for places in CUB_PLACES.values() for place in places} == set(CUB_PARTS)
-    assert [group for group, places in CUB_PLACES.items() if not places] == [
-        "has_size", "has_shape", "has_primary_color",
-    ]  # fmt: skip
+    with FORMATS.restored():
 
+        @data_format("mine", "Mine", knows=("attributes",))
+        def read(place: str, split: str) -> Dataset:
+            items = (Item("told apart", "", 0), Item("alone", "", 0))
+            return Dataset("mine", ("c", "d"), lambda: iter(items), opened, attributes=lambda: table)
 
-@needs_real
-def test_every_published_attribute_is_tied_to_places_or_listed_as_the_whole_birds():
-    table = cub_attributes(str(REAL))
-    assert len(table.attributes) == 312
-    for one in table.attributes:
-        group = one.name.split("::")[0]
-        assert (one.places == ()) == (CUB_PLACES[group] == ())
-        assert (one.phrase is None) == (one.places == ())
-        assert set(one.places) <= set(CUB_PARTS)
-    phrases = [one.phrase for one in table.attributes if one.phrase]
-    assert not [phrase for phrase in phrases if "_" in phrase or "(" in phrase or "has" in phrase.split()]
-    red_winged, brewer = (
-        next(index for index, name in enumerate(table.class_names) if bird in name)
-        for bird in ("Red_winged_Blackbird", "Brewer_Blackbird")
+        subject = read_subject("mine:here")
+    axis = Axis(1.0, 0.0, 10, 10)
+    apart, alone = (
+        subject.places.on(item.label, subject.dataset.open(item), Placement(axis, axis)).against(1)
+        for item in subject.dataset.items()
     )
-    assert [one.phrase for one, _ in table.listed(red_winged, brewer)] == [
-        "multi-colored wings", "red wings", "orange wings",
-    ]  # fmt: skip
+    wings = parts["left wing"] | parts["right wing"]
+    # The horn is no place of an attribute, and the crown has no mask.
+    assert set(alone) == set(apart) == {"wing", "tail"}
+    np.testing.assert_array_equal(alone["wing"], wings)
+    np.testing.assert_array_equal(alone["tail"], parts["tail"])
+    np.testing.assert_array_equal(apart["wing"], difference & ~parts["tail"])
+    np.testing.assert_array_equal(apart["tail"], difference & ~wings)
 
 
-@pytest.mark.parametrize(
-    ("name", "places", "phrase"),
-    [
-        ("has_wing_color::red", ("wing",), "red wings"),
-        ("has_underparts_color::white", ("breast", "belly"), "white underparts"),
-        ("has_tail_shape::forked_tail", ("tail",), "forked tail"),
-        ("has_wing_shape::rounded-wings", ("wing",), "rounded wings"),
-        ("has_under_tail_color::buff", ("tail",), "buff under tail"),
-        ("has_head_pattern::eyering", ("eye",), "eye ring"),
-        ("has_head_pattern::plain", ("crown", "forehead", "eye"), "plain head"),
-        ("has_bill_length::longer_than_head", ("beak",), "bill longer than the head"),
-        ("has_shape::duck-like", (), None),
-    ],
-)
-def test_attributes_in_places_and_words(name, places, phrase):
-    one = cub_attribute(name)
-    assert (one.places, one.phrase) == (places, phrase)
-
-
-def test_an_unknown_attribute_is_refused():
-    with pytest.raises(FinercamError, match="'has_antlers::big' is no attribute of CUB"):
-        cub_attribute("has_antlers::big")
+# --- attributes ----------------------------------------------------------------------------------------------------
 
 
 def test_listed_attributes_lead_most_and_shared_ones_do_not_differ(birds):
@@ -265,25 +260,18 @@ def test_listed_attributes_lead_most_and_shared_ones_do_not_differ(birds):
     assert [one.name for one, _ in _table(wing=(20, 0), tail=(10, 0)).listed(0, 1)] == ["wing::x"]
     assert table.largest(0, 1) == {"wing": 90, "tail": 5, "throat": 0, "crown": 5, "leg": 0}
     assert [one.name for one, _ in table.shared(0, 1)] == [
-        "has_throat_color::red", "has_crown_color::red", "has_leg_color::red", "has_tail_shape::forked_tail",
-    ]  # fmt: skip
+        "has_throat_color::red",
+        "has_crown_color::red",
+        "has_leg_color::red",
+        "has_tail_shape::forked_tail",
+    ]
     assert [(one.name, status) for one, _, status in asked_in_words(table, Pair("a", 0, 1), 1)] == [
-        ("has_wing_color::red", LISTED), ("has_throat_color::red", ALIKE), ("has_crown_color::red", ALIKE),
-        ("has_leg_color::red", ALIKE), ("has_tail_shape::forked_tail", ALIKE),
-    ]  # fmt: skip
-
-
-def test_the_aviarys_attributes_are_its_traits():
-    table = aviary_attributes()
-    assert set(table.places) <= set(PARTS)
-    for label, species in enumerate(SPECIES):
-        for other in table.alike[label]:
-            listed = table.listed(label, other, count=9)
-            keys = differing(species, SPECIES[other])
-            assert {one.name for one, _ in listed} == {f"{key}::{species.attributes[key]}" for key in keys}
-            assert {one.name for one, _ in table.listed(label, other, in_words=True)} == {
-                f"{key}::{species.attributes[key]}" for key in keys if species.attributes[key] not in ("none", "plain")
-            }
+        ("has_wing_color::red", LISTED),
+        ("has_throat_color::red", ALIKE),
+        ("has_crown_color::red", ALIKE),
+        ("has_leg_color::red", ALIKE),
+        ("has_tail_shape::forked_tail", ALIKE),
+    ]
 
 
 # --- rows ----------------------------------------------------------------------------------------------------------
@@ -306,8 +294,13 @@ def test_rows_of_places_are_the_shares_written_out():
         Pair("key", 0, 1), table, {name: torch.from_numpy(mask) for name, mask in masks.items()}, *tensors, count=1
     )
     assert [(row.name, row.status) for row in found] == [
-        ("wing::x", LISTED), ("wing", LISTED), ("tail", ALIKE), ("leg", ALIKE), ("eye", DIFFERS), ("nape", ALIKE),
-    ]  # fmt: skip
+        ("wing::x", LISTED),
+        ("wing", LISTED),
+        ("tail", ALIKE),
+        ("leg", ALIKE),
+        ("eye", DIFFERS),
+        ("nape", ALIKE),
+    ]
     for row in found:
         own = masks[row.places[0]]
         controls = [masks[name] & ~own for name in ("tail", "leg", "nape") if name != row.places[0]]
@@ -433,20 +426,30 @@ def test_maps_are_compared_where_both_models_saw_the_photo():
         in_common(seen(elsewhere), elsewhere, seen(left), left)
 
 
+class _Words(Words):
+    """A text model that is known: the map of each phrase, whatever the photo."""
+
+    def __init__(self, map_of):
+        self.map_of = map_of
+
+    def settings(self):
+        return {}
+
+    def maps(self, photos, phrases, run):
+        axis = Axis(1.0, 0.0, 96, 96)
+        return [{phrase: (self.map_of(phrase), Placement(axis, axis)) for phrase in own} for own in phrases]
+
+
 def test_with_words_a_wing_reader_agrees_with_red_wings(birds):
     """The text model is exact here: each phrase's map is its place."""
     places = {"wings": "left wing", "throat": "throat", "crown": "crown", "legs": "left leg", "tail": "tail"}
 
-    def words(photo, phrases):
-        axis = Axis(1.0, 0.0, 96, 96)
-        found = {}
-        for phrase in phrases:
-            x, y = MIDDLES[places[phrase.split()[-1]]]
-            rows, columns = (torch.arange(96.0) + 0.5 for _ in range(2))
-            blob = torch.exp(-((rows[:, None] - y) ** 2 + (columns - x) ** 2) / 100)
-            found[phrase] = (blob, Placement(axis, axis))
-        return found
+    def blob(phrase):
+        x, y = MIDDLES[places[phrase.split()[-1]]]
+        rows, columns = (torch.arange(96.0) + 0.5 for _ in range(2))
+        return torch.exp(-((rows[:, None] - y) ** 2 + (columns - x) ** 2) / 100)
 
+    words = _Words(blob)
     examined = examined_by(birds, "left wing", words=words, count=1)
     found = judge(examined)
     assert verdicts(found)["wing"] == (LISTED, USES)
@@ -457,8 +460,9 @@ def test_with_words_a_wing_reader_agrees_with_red_wings(birds):
     away = judge(examined_by(birds, "background", words=words, count=1))
     assert verdicts(away)["wing"] == (LISTED, IGNORES)
     assert away.background == "yes"
-    picture = draw_examples([Example(examined[0], "Red", "Blue", draw_other())])
-    alone = draw_examples([Example(examined[0], "Red", "Blue")] * 2)
+    (seen,) = seen_by(birds, "left wing", words=words, count=1)
+    picture = draw_examples([Example(seen, "Red", "Blue", draw_other())])
+    alone = draw_examples([Example(seen, "Red", "Blue")] * 2)
     assert picture.width > alone.width
     assert alone.height == 2 * picture.height
     assert "rank correlation" in to_markdown([found], NAMES, "x", in_words=True)
@@ -499,14 +503,11 @@ def test_the_verdict_over_photos(status, advantage, gain, alike, verdict):
 
 def test_what_the_text_model_does_not_find_says_nothing_of_the_classifier(birds):
     """Its maps are all of the tail, whatever is asked for."""
-    axis = Axis(1.0, 0.0, 96, 96)
     x, y = MIDDLES["tail"]
     tail = torch.zeros(96, 96)
     tail[y - 8 : y + 8, x - 8 : x + 8] = 1
 
-    def words(photo, phrases):
-        return {phrase: (tail, Placement(axis, axis)) for phrase in phrases}
-
+    words = _Words(lambda phrase: tail)
     examined = examined_by(birds, "tail", words=words)
     found = {one.name: one for one in judge(examined).findings}
     assert found["wing"].found.mean == -1
@@ -516,7 +517,8 @@ def test_what_the_text_model_does_not_find_says_nothing_of_the_classifier(birds)
     wing = found["wing"]
     assert verdict_on(LISTED, wing.advantage, wing.gain, []) == IGNORES
     (row, *_) = [row for row in examined[0].rows if "tail" in row.places]
-    mask = examined[0].places["tail"]
+    (seen,) = seen_by(birds, "tail", words=words)
+    mask = seen.places["tail"]
     even = evenly(torch.from_numpy(np.pad(np.ones((64, 64), bool), 16)), (12, 12))
     shares = [float(each[mask].sum() / each.sum()) for each in (tail, even)]
     assert row.found == pytest.approx((shares[0] - shares[1]) / sum(shares), abs=1e-3)
@@ -563,6 +565,84 @@ def test_tables_hold_every_row_and_finding(birds):
     assert judgements[0].sentence() in report
 
 
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_model_is_run_once_per_batch(birds):
+    words = TextMaps("aviary-clip", birds.attributes, device="cpu")
+    classifier = reader("left wing")
+    with runs_of(classifier.module) as own, runs_of(words.classifier.module) as texts:
+        examined = examine(classifier, birds, [0, 1], 5, words=words)
+    assert own == texts == [5, 5, 2]
+    assert all(row.alignment == row.alignment for one in examined for row in one.rows if row.status == LISTED)
+
+
+def test_maps_of_a_text_model_are_those_of_one_photo_and_phrase(birds):
+    words = TextMaps("aviary-clip", birds.attributes, gamma=0.8, device="cpu")
+    items = list(birds.dataset.items())[:3]
+    pictures = [birds.dataset.open(item).photo for item in items]
+    phrases = [["red wings", "red throat"], [], ["blue wings"]]
+    found = words.maps(pictures, phrases, Run())
+    assert [list(own) for own in found] == phrases
+    for photo, own in zip(pictures, found, strict=True):
+        for phrase, (saliency, placement) in own.items():
+            alone = explain(words.classifier, photo, phrase, against=["bird"], gamma=0.8)
+            torch.testing.assert_close(saliency, alone.saliency, atol=1e-4, rtol=1e-3)
+            assert (placement.x.photo, placement.y.photo) == photo.size
+    assert words.maps(pictures[:1], [[]], Run()) == [{}]
+
+
+def test_a_study_is_sent_to_other_processes_without_the_text_model(birds):
+    words = TextMaps("aviary-clip", birds.attributes, device="cpu")
+    study = Faithfulness(birds.places, (0, 1), words)
+    settings = study.settings()
+    sent = pickle.dumps(study)
+    assert len(sent) < 100_000
+    again = pickle.loads(sent)
+    assert "classifier" not in vars(again.words)
+    assert again.settings() == settings
+
+
+def test_a_photo_that_cannot_be_read_fails_alone_and_can_be_tried_again(tmp_path):
+    subject = read_subject(f"cub:{write_birds(tmp_path / 'birds')}", "all")
+    third = list(subject.dataset.items())[2]
+    photo = Path(third.uri).read_bytes()
+    Path(third.uri).write_bytes(b"no picture")
+    study = Faithfulness(subject.places, (0, 1))
+    model = loaded_classifier(reader("left wing"))
+
+    def run(**options):
+        arguments = (study, model, subject.dataset, str(tmp_path / "run"), [0, 1])
+        with runs_of(model.model.module) as runs:
+            return run_study(*arguments, run=Run(images=4), engine=Local(workers=0), **options), runs
+
+    finished, runs = run()
+    assert runs == [2, 4, 4, 1]
+    assert [key for key, _ in finished.rows.failed] == [third.key]
+    assert len(read_examined(finished.rows)) == 11
+    assert study.summary(finished.rows)[0].photos == 11
+    report = to_markdown(study.summary(finished.rows), NAMES, "x", in_words=False, failed=finished.rows.failed)
+    assert f"- {third.key}: " in report
+    finished, runs = run()
+    assert (finished.resumed, finished.measured, runs) == (True, 0, [])
+    Path(third.uri).write_bytes(photo)
+    finished, runs = run(retry_failed=True)
+    assert finished.rows.failed == ()
+    expected = examine(model.model, subject, [0, 1], 4)
+    assert [(one.key, one.rows) for one in read_examined(finished.rows)] == [(one.key, one.rows) for one in expected]
+
+
+def test_a_photo_without_any_attribute_in_sight_keeps_its_numbers(birds):
+    nothing = replace(
+        birds.attributes, attributes=(Attribute("has_wing_color::red", (), None),), strengths=np.ones((2, 1))
+    )
+    (one, *others) = examine(reader("left wing"), replace(birds, attributes=nothing), [0, 1], 5)
+    assert len(others) == 11
+    assert one.rows == ()
+    assert 0 <= one.off <= 1
+    assert math.isnan(one.on_listed)
+
+
 # --- errors --------------------------------------------------------------------------------------------------------
 
 
@@ -570,18 +650,20 @@ def test_data_without_attributes_and_a_single_class_are_refused(birds, tmp_path)
     from support.pictures import save_picture
 
     save_picture(tmp_path / "photos" / "one" / "a.png")
-    with pytest.raises(FinercamError, match=r"says nothing of the attributes of its classes.*give cub:DIR, aviary"):
+    message = r"attributes of the classes of 'folder:.*' are not known.*; give (cub:DIR|aviary), .* or \S*$"
+    with pytest.raises(FinercamError, match=message):
         read_subject(f"folder:{tmp_path / 'photos'}", "all")
     with pytest.raises(FinercamError, match="the classifier must know two classes"):
-        Examiner(reader("tail"), birds, [0, -1])
+        examine(reader("tail"), birds, [0, -1], 5)
     with pytest.raises(FinercamError, match="no class that the classifier knows"):
-        Examiner(reader("tail"), birds, [-1, -1])
+        examine(reader("tail"), birds, [-1, -1], 5)
     with pytest.raises(FinercamError, match="the classifier must know two classes"):
-        Examiner(reader("tail"), birds, [1, 1])
+        examine(reader("tail"), birds, [1, 1], 5)
 
 
 def test_the_box_is_the_outline_where_there_is_no_mask(birds):
-    (one, *_) = examined_by(birds, "background")
+    (seen,) = seen_by(birds, "background")
+    one = seen.examined
     x0, y0, x1, y1 = BOX
     yes = np.zeros((96, 96), bool)
     # Cells of 8 pixels, one and a half of them around the box; rounded at the corners.
@@ -591,6 +673,6 @@ def test_the_box_is_the_outline_where_there_is_no_mask(birds):
     )
     yes = away > 12
     assert one.off_area == pytest.approx(yes.mean())
-    saliency = one.saliency[0].numpy()
+    saliency = seen.saliency[0].numpy()
     assert one.off == pytest.approx(saliency[yes].sum() / saliency.sum(), abs=1e-5)
     assert rows_module.CONTROLS == 2

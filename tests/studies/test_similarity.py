@@ -26,9 +26,9 @@ def rows(classes: int = 23, size: int = 7, seed: int = 0) -> Tensor:
 def literal(given: Tensor) -> NDArray[np.float64]:
     """Eq. 11, entry by entry."""
     w = given.double().numpy()
-    return np.array([
-        [math.fsum(p * q) / (math.sqrt(math.fsum(p * p)) * math.sqrt(math.fsum(q * q))) for q in w] for p in w
-    ])  # fmt: skip
+    return np.array(
+        [[math.fsum(p * q) / (math.sqrt(math.fsum(p * p)) * math.sqrt(math.fsum(q * q))) for q in w] for p in w]
+    )
 
 
 @pytest.fixture(params=[1 << 24, 60], ids=["one block", "many blocks"])

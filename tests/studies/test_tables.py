@@ -13,11 +13,11 @@ import pytest
 
 from finercam.errors import FinercamError
 from finercam.metrics.intervals import bootstrap_mean
+from finercam.runs.measuring import schema
 from finercam.runs.run_folder import RunFolder
 from finercam.runs.storage import Folder
 from finercam.studies.evaluate import writing
-from finercam.studies.evaluate.measures import find_measure
-from finercam.studies.evaluate.rows import to_table
+from finercam.studies.evaluate.evaluation import Evaluation
 from finercam.studies.evaluate.tables import read_block
 
 METRICS = ("deletion", "relative-drop@0.05", "localization")
@@ -33,14 +33,21 @@ NUMBERS = {
 CORRECT = [True, True, True, False]
 
 
+def to_table(rows, metrics):
+    return pa.Table.from_pylist(rows, schema(Evaluation(metrics=tuple(metrics), steps=10)))
+
+
 def write_run(folder, name="aviary", metrics=METRICS, numbers=NUMBERS, photos=6, parts=((0, 2), (1, 3, 4))):
     """A run of six photos, of which the last one is not measured yet and the fifth failed."""
     run = RunFolder(Folder(str(folder)))
-    run.claim({
-        "model": {"name": "net_50"}, "data": {"name": name, "photos": photos},
-        "plan": {"metrics": list(metrics), "steps": 10},
-    })  # fmt: skip
-    measures = [find_measure(spec, 10) for spec in metrics]
+    run.claim(
+        {
+            "study": "evaluate",
+            "model": {"name": "net_50"},
+            "data": {"name": name, "photos": photos},
+            "plan": {"metrics": list(metrics), "steps": 10},
+        }
+    )
     for number, part in enumerate(parts):
         rows = []
         for i in part:
@@ -49,12 +56,20 @@ def write_run(folder, name="aviary", metrics=METRICS, numbers=NUMBERS, photos=6,
                 rows.append({**base, "error": "not a picture | at all"})
                 continue
             for (method, contrast), values in numbers.items():
-                rows.append({
-                    **base, "target": 1, "other": 2, "predicted": 1, "correct": CORRECT[i], "method": method,
-                    "contrast": contrast, "empty": (i, contrast) == (3, "finer"),
-                    **dict(zip(metrics, values[i], strict=True)),
-                })  # fmt: skip
-        run.commit(number, to_table(rows, measures))
+                rows.append(
+                    {
+                        **base,
+                        "target": 1,
+                        "other": 2,
+                        "predicted": 1,
+                        "correct": CORRECT[i],
+                        "method": method,
+                        "contrast": contrast,
+                        "empty": (i, contrast) == (3, "finer"),
+                        **dict(zip(metrics, values[i], strict=True)),
+                    }
+                )
+        run.commit(number, to_table(rows, metrics))
     return str(folder)
 
 
@@ -103,7 +118,7 @@ def torch_of(values):
 def test_markdown_says_what_is_best_and_what_changed(out):
     text = writing.to_markdown([read_block(out)])
     assert "## aviary, net_50" in text
-    assert "5 of 6 photos so far, 1 failed; 75.0 % named rightly" in text
+    assert "5 of 6 photos so far, 1 failed; 75.0 % correctly classified" in text
     cells = {
         row[0]: row[1:]
         for row in ([c.strip() for c in line.strip("| ").split(" | ")] for line in text.splitlines() if "|" in line)
@@ -113,8 +128,13 @@ def test_markdown_says_what_is_best_and_what_changed(out):
     rows = [[c.strip() for c in line.strip("|").split("|")] for line in first.splitlines() if line.startswith("|")]
     assert rows[0] == ["map", "n", "Del. ↓", "RD@0.05 ↑", "Loc. ↑", "empty"]
     assert [row[0] for row in rows[2:]] == [
-        "Grad-CAM", "Grad-CAM, cubed", "+ Finer", "Layer-CAM", "+ Finer, gamma=1", "Random"
-    ]  # fmt: skip
+        "Grad-CAM",
+        "Grad-CAM, cubed",
+        "+ Finer",
+        "Layer-CAM",
+        "+ Finer, gamma=1",
+        "Random",
+    ]
     bold = {(row[0], rows[0][i]) for row in rows[2:] for i, cell in enumerate(row) if "**" in cell}
     # Neither a control nor the cubed base wins, however good.
     assert bold == {("Layer-CAM", "Del. ↓"), ("+ Finer", "RD@0.05 ↑"), ("Layer-CAM", "Loc. ↑")}
@@ -183,24 +203,41 @@ def test_a_run_in_which_every_photo_failed(tmp_path):
 
 def test_parts_bring_a_column_of_consistency(tmp_path):
     run = RunFolder(Folder(str(tmp_path / "run")))
-    run.claim({
-        "model": {"name": "net"}, "data": {"name": "birds", "photos": 4}, "plan": {"metrics": ["parts"], "steps": 10},
-    })  # fmt: skip
+    run.claim(
+        {
+            "study": "evaluate",
+            "model": {"name": "net"},
+            "data": {"name": "birds", "photos": 4},
+            "plan": {"metrics": ["parts"], "steps": 10},
+        }
+    )
     shares = [[0.5, 0.2, 0.0], [0.5, 0.2, 0.0], [0.0, 0.1, 0.6], [0.0, 0.1, 0.6]]
     rows = [
-        {"id": i, "key": str(i), "label": i // 2, "correct": True, "method": "gradcam", "contrast": "plain",
-         "empty": False, "parts": 0.7, "parts shares": shares[i]}
+        {
+            "id": i,
+            "key": str(i),
+            "label": i // 2,
+            "correct": True,
+            "method": "gradcam",
+            "contrast": "plain",
+            "empty": False,
+            "parts": 0.7,
+            "parts shares": shares[i],
+        }
         for i in range(4)
-    ]  # fmt: skip
-    run.commit(0, to_table(rows, [find_measure("parts")]))
+    ]
+    run.commit(0, to_table(rows, ["parts"]))
     (line,) = read_block(run.folder.uri).lines
     between = 0.02 / (math.hypot(0.5, 0.2) * math.hypot(0.1, 0.6))
     assert line.means["consistency"].mean == pytest.approx(1 - between, abs=1e-6)
 
 
 def test_what_is_no_run_is_refused(tmp_path):
-    with pytest.raises(FinercamError, match="holds no evaluation"):
+    with pytest.raises(FinercamError, match="holds no run"):
         read_block(str(tmp_path))
+    RunFolder(Folder(str(tmp_path / "other"))).claim({"study": "corners", "plan": {}})
+    with pytest.raises(FinercamError, match="holds no evaluation but a run of 'corners'"):
+        read_block(str(tmp_path / "other"))
     write_run(tmp_path / "run", parts=())
     with pytest.raises(FinercamError, match="no rows yet"):
         read_block(str(tmp_path / "run"))
@@ -211,20 +248,29 @@ def test_a_damaged_part_and_a_strangers_file_are_left_out_and_left_there(out, tm
     (tmp_path / "run" / "rows" / "notes.txt").write_bytes(b"mine")
     assert read_block(out).measured == 3
     assert sorted(path.name for path in (tmp_path / "run" / "rows").iterdir()) == [
-        "notes.txt", "part-00000.parquet", "part-00001.parquet",
-    ]  # fmt: skip
+        "notes.txt",
+        "part-00000.parquet",
+        "part-00001.parquet",
+    ]
 
 
 def test_rows_of_other_photos_than_the_bases_are_refused(tmp_path):
     run = RunFolder(Folder(str(tmp_path / "run")))
-    run.claim({
-        "model": {"name": "net"}, "data": {"name": "birds", "photos": 2},
-        "plan": {"metrics": ["deletion"], "steps": 10},
-    })  # fmt: skip
+    run.claim(
+        {
+            "study": "evaluate",
+            "model": {"name": "net"},
+            "data": {"name": "birds", "photos": 2},
+            "plan": {"metrics": ["deletion"], "steps": 10},
+        }
+    )
     own = {"key": "a", "label": 0, "correct": True, "method": "gradcam", "empty": False, "deletion": 0.1}
-    rows = [{**own, "id": 0, "contrast": "plain"}, {**own, "id": 0, "contrast": "finer"},
-            {**own, "id": 1, "contrast": "plain"}]  # fmt: skip
-    table = to_table(rows, [find_measure("deletion")])
+    rows = [
+        {**own, "id": 0, "contrast": "plain"},
+        {**own, "id": 0, "contrast": "finer"},
+        {**own, "id": 1, "contrast": "plain"},
+    ]
+    table = to_table(rows, ["deletion"])
     assert isinstance(table, pa.Table)
     run.commit(0, table)
     with pytest.raises(FinercamError, match="different photos"):

@@ -47,9 +47,22 @@ def draw(species: int, number: int) -> Image.Image:
 def write_birds(root: Path, each: int = 6) -> Path:
     """Write so many photos of each species in CUB's files; return the folder."""
     parts = [
-        "back", "beak", "belly", "breast", "crown", "forehead", "left eye", "left leg", "left wing", "nape",
-        "right eye", "right leg", "right wing", "tail", "throat",
-    ]  # fmt: skip
+        "back",
+        "beak",
+        "belly",
+        "breast",
+        "crown",
+        "forehead",
+        "left eye",
+        "left leg",
+        "left wing",
+        "nape",
+        "right eye",
+        "right leg",
+        "right wing",
+        "tail",
+        "throat",
+    ]
     photos = [(species, number) for number in range(each) for species in (0, 1)]
     names = [f"{NAMES[species]}/{number}.png" for species, number in photos]
     for name, (species, number) in zip(names, photos, strict=True):
@@ -109,6 +122,6 @@ def reader(where: str) -> Classifier:
         x, y = (middle // CELL for middle in MIDDLES[where])
         cells[y - 1 : y + 1, x - 1 : x + 1] = 1
     weights = torch.tensor([[500.0, 0.0, 0.0], [0.0, 0.0, 500.0]])
-    return Classifier(
+    return Classifier.of(
         Reader(cells, weights), "cells", preprocess=to_tensor, class_names=NAMES, image_size=(SIZE, SIZE), name=where
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,6 +15,11 @@ from PIL import Image
 
 from finercam.data.dataset import Dataset, Example, Item, open_files
 from finercam.models import Classifier
+from finercam.models.run import Run
+from finercam.runs.engine import Finished, run_study
+from finercam.runs.loaded import loaded_classifier
+from finercam.runs.local import Local
+from finercam.studies.evaluate.evaluation import Evaluation
 from support.models import SIZE, DeepNet, build
 
 #: Classes of the data set, and where each is among the net's seven; the last has no class there.
@@ -30,12 +36,36 @@ def preprocess(photo: Image.Image) -> torch.Tensor:
 
 
 def classifier() -> Classifier:
-    """Logits in float64, so that no rounding decides the order of pixels."""
+    """Logits in float64, and images in one memory order, so that no rounding decides the order of pixels."""
     names = ("bee", "x", "y", "z", "ant", "w", "cow")
-    return Classifier(
-        build(DeepNet), DeepNet.layer, preprocess=preprocess, class_names=names, image_size=SIZE, name="tiny",
-        mean=(0.5,) * 3, std=(0.1,) * 3,
-    )  # fmt: skip
+    found = Classifier.of(
+        build(DeepNet),
+        DeepNet.layer,
+        preprocess=preprocess,
+        class_names=names,
+        image_size=SIZE,
+        name="tiny",
+        mean=(0.5,) * 3,
+        std=(0.1,) * 3,
+    )
+    return replace(found, channels_last=1)
+
+
+def evaluate(
+    model: Classifier,
+    data: Dataset,
+    study: Evaluation,
+    out: str | Path,
+    targets: Sequence[int] = TARGETS,
+    *,
+    run: Run | None = None,
+    workers: int = 0,
+    **options: Any,
+) -> Finished:
+    """Run an evaluation in this process."""
+    return run_study(
+        study, loaded_classifier(model), data, str(out), targets, run=run, engine=Local(workers), **options
+    )
 
 
 def photos(folder: Path, count: int = 6, *, broken: tuple[int, ...] = ()) -> Dataset:

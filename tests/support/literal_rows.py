@@ -74,9 +74,9 @@ class Literal:
             return np.zeros(self.size, bool)
         x0, y0, x1, y1 = self.item.box
         # The middle of pixel (i, j) of the input lies at (2 i + 1, 2 j + 1) of the photo.
-        return np.array([
-            [x0 <= 2 * j + 1 < x1 and y0 <= 2 * i + 1 < y1 for j in range(self.size[1])] for i in range(self.size[0])
-        ])  # fmt: skip
+        return np.array(
+            [[x0 <= 2 * j + 1 < x1 and y0 <= 2 * i + 1 < y1 for j in range(self.size[1])] for i in range(self.size[0])]
+        )
 
     def shrunk(self, mask):
         return np.zeros(self.size, bool) if mask is None else mask[1::2, 1::2]
@@ -165,18 +165,26 @@ def expected_of(photo, saliency):
     seen = [d for d in discs if d is not None]
     return {
         "empty": float(saliency.max()) <= 0,
-        "deletion": deleted[0], "deletion curve": deleted[1], "deletion curve of other": deleted[2],
-        "insertion": inserted[0], "insertion curve": inserted[1], "insertion curve of other": inserted[2],
-        "confidence-drop@0.1": fall[0], "relative-drop@0.1": fall[0] - fall[1],
-        "localization": inside(saliency, thing), "localization@box": inside(saliency, box),
-        "localization@mask": inside(saliency, mask), "localization@difference": inside(saliency, differs),
+        "deletion": deleted[0],
+        "deletion curve": deleted[1],
+        "deletion curve of other": deleted[2],
+        "insertion": inserted[0],
+        "insertion curve": inserted[1],
+        "insertion curve of other": inserted[2],
+        "confidence-drop@0.1": fall[0],
+        "relative-drop@0.1": fall[0] - fall[1],
+        "localization": inside(saliency, thing),
+        "localization@box": inside(saliency, box),
+        "localization@mask": inside(saliency, mask),
+        "localization@difference": inside(saliency, differs),
         "average-precision": precision_of_ranking(saliency, thing),
         "average-precision@mask": precision_of_ranking(saliency, mask),
         "pointing@difference": pointing(saliency, differs),
-        "iou@0.2": overlap(saliency, thing, photo.pixels // 5), "iou": overlap(saliency, thing, thing.sum()),
+        "iou@0.2": overlap(saliency, thing, photo.pixels // 5),
+        "iou": overlap(saliency, thing, thing.sum()),
         "parts@0.2": inside(saliency, np.logical_or.reduce(seen)) if seen else None,
         "parts@0.2 shares": [None if d is None else inside(saliency, d) for d in discs],
-    }  # fmt: skip
+    }
 
 
 def ordered(saliency):

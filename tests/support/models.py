@@ -227,4 +227,4 @@ def photos(count: int = 2, *, seed: int = 5, dtype: torch.dtype = torch.float64)
 def classifier(name: str, dtype: torch.dtype = torch.float64) -> Classifier:
     """Return one of ``NETS`` with its target layer named. Shared between tests: not to be changed."""
     kind = NETS[name]
-    return Classifier(build(kind, dtype=dtype), kind.layer, image_size=SIZE)
+    return Classifier.of(build(kind, dtype=dtype), kind.layer, image_size=SIZE)

@@ -13,7 +13,7 @@ from pathlib import Path
 def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     """Start the command in a group of its own, as a terminal would."""
     return subprocess.Popen(
-        [sys.executable, "-m", "finercam.cli.main", *map(str, arguments)],
+        [sys.executable, "-m", "finercam", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

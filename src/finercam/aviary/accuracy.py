@@ -21,11 +21,11 @@ class Evaluation:
 
     Attributes:
         n: how many pictures.
-        top1: share named rightly, 0 to 1.
-        inside_family: share whose highest logit among the species of the right family is the right one, 0 to 1.
-        family: share put into the right family, 0 to 1.
-        confusions: (true species, named species, how often), the most frequent first.
-        mistakes: indices of the pictures named wrongly.
+        top1: share correctly classified, 0 to 1.
+        inside_family: share whose highest logit among the species of their family is their own, 0 to 1.
+        family: share classified as a species of their own family, 0 to 1.
+        confusions: (true species, predicted species, how often), the most frequent first.
+        mistakes: indices of the misclassified pictures.
     """
 
     n: int

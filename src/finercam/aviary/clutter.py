@@ -15,9 +15,16 @@ from finercam.aviary.shapes import cover, ellipse, relief, round_cone, upright
 
 
 def _stalks(
-    draws: Draws, count: int, x: float, foot: float, tall: float, colours: tuple[str, ...], size: int, light: Light,
+    draws: Draws,
+    count: int,
+    x: float,
+    foot: float,
+    tall: float,
+    colours: tuple[str, ...],
+    size: int,
+    light: Light,
     heads: bool,
-) -> list[Layer]:  # fmt: skip
+) -> list[Layer]:
     """Draw thin blades that fan out from around (x, foot); with ``heads`` some bear a bulrush's brown spike."""
     px = size / 128
     layers = []

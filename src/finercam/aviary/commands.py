@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from finercam.cli.console import counted, new_table, progress, say, show
+from finercam.aviary.tables import concept_table, difference_table, trait_counts
+from finercam.cli import options as o
+from finercam.cli.console import followed, progress, say, show
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from finercam.aviary.drawing import Progress as Stage
-    from finercam.aviary.studies import concepts
-    from finercam.aviary.studies.difference import Row
-    from finercam.metrics.intervals import Mean
+
+
+def register(command: typer.Typer) -> None:
+    """Add ``aviary`` and ``demo`` to the command ``finercam``."""
+    command.add_typer(app, name="aviary")
+    command.command()(demo)
+
 
 app = typer.Typer(help="The embedded world of drawn birds, where every answer is known.", no_args_is_help=True)
 
@@ -59,7 +63,8 @@ def train(
     found = evaluate(result.folder)
     print(
         f"{result.folder}: {result.parameters} weights, {result.size} bytes, drawn in {result.seconds_drawing:.0f} s, "
-        f"trained in {result.seconds_training:.0f} s; {100 * found.top1:.2f} % of {found.n} fresh birds named rightly"
+        f"trained in {result.seconds_training:.0f} s; {100 * found.top1:.2f} % of {found.n} fresh birds correctly "
+        "classified"
     )
     if biased:
         kept = evaluate(result.folder, biased=True)
@@ -71,8 +76,10 @@ def measure(
     model: Annotated[str, typer.Option(help="A classifier of the aviary's species.")] = "aviary",
     images: Annotated[int, typer.Option(help="How many fresh birds.")] = 640,
     seed: Annotated[int, typer.Option(help="Other seeds give other birds.")] = 1,
-    methods: Annotated[str, typer.Option(help="CAM methods, separated by commas.")] = "gradcam,layercam,hirescam",
+    method: o.Methods = ["gradcam", "layercam", "hirescam"],  # noqa: B006 - typer copies it
+    gamma: o.Gammas = None,
     biased: Annotated[bool, typer.Option("--biased", help="Birds whose background goes with the species.")] = False,
+    out: Annotated[str | None, typer.Option(help="Folder that keeps the rows; the same command resumes there.")] = None,
 ) -> None:
     """Measure accuracy, and whether the maps show the true difference between look-alikes."""
     from finercam.aviary import Aviary, label_names
@@ -80,25 +87,29 @@ def measure(
     from finercam.aviary.studies.difference import intervention
     from finercam.aviary.studies.difference import measure as measure_birds
     from finercam.errors import FinercamError
-    from finercam.methods.cams import find_method
+    from finercam.methods.method import find_method
     from finercam.models import load
 
-    names = [find_method(name.strip()).name for name in methods.split(",")]
+    names = [find_method(name).spec for name in o.listed(method)]
+    strengths = o.numbers(gamma, "gamma") or [0.6, 1.0]
     classifier = load(model)
     if classifier.labels is None or classifier.labels.names != tuple(label_names):
-        raise FinercamError(f"{model} is no classifier of the aviary's {len(label_names)} species")
+        raise FinercamError(f"{model} is not a classifier of the aviary's {len(label_names)} species")
     birds = Aviary(split="test", n=images, seed=seed, biased=biased)
     found = evaluate(classifier.module, images, seed=seed, biased=biased)
     confused = [f"{true} as {said} {count}x" for true, said, count in found.confusions[:8]]
     say(
-        f"{100 * found.top1:.2f} % of {found.n} fresh birds named rightly, {100 * found.inside_family:.2f} % inside "
-        f"their family; confused: {', '.join(confused) or 'none'}",
+        f"{100 * found.top1:.2f} % of {found.n} fresh birds correctly classified, {100 * found.inside_family:.2f} % "
+        f"within their family; confused: {', '.join(confused) or 'none'}",
         stderr=False,
     )
-    with counted("explaining", images) as bar:
-        rows = measure_birds(classifier, birds, methods=names, advance=bar)
-    right = {row.index for row in rows if row.correct}
-    say(f"{len(right)} birds named rightly with the difference in sight, against the nearest look-alike:", stderr=False)
+    with followed("explaining") as advance:
+        rows = measure_birds(classifier, birds, methods=names, gammas=strengths, out=out, advance=advance)
+    right = {row.id for row in rows if row.correct}
+    say(
+        f"{len(right)} correctly classified birds whose difference is in sight, against the nearest look-alike:",
+        stderr=False,
+    )
     show(difference_table(rows))
     changed = intervention(rows)
     say(
@@ -136,29 +147,27 @@ def measure_concepts(
     images: Annotated[int, typer.Option(help="How many fresh birds.")] = 320,
     seed: Annotated[int, typer.Option(help="Other seeds give other birds.")] = 1,
     base: Annotated[str, typer.Option(help="What concepts are compared with.")] = "a bird",
-    method: Annotated[str, typer.Option(help="A CAM method.")] = "gradcam",
-    gammas: Annotated[str, typer.Option(help="Strengths of the comparison, separated by commas.")] = "0.6,1",
+    method: o.Methods = ["gradcam"],  # noqa: B006 - typer copies it
+    gamma: o.Gammas = None,
+    out: Annotated[str | None, typer.Option(help="Folder that keeps the rows; the same command resumes there.")] = None,
 ) -> None:
     """Measure whether concepts in words are found on the part they are seen on, alone and against a base."""
     from finercam.aviary import Aviary
-    from finercam.aviary.studies.concepts import concept_classifier, measure, zero_shot
-    from finercam.errors import FinercamError
+    from finercam.aviary.studies.concepts import concept_classifier, measure
+    from finercam.aviary.studies.zero_shot import zero_shot
 
-    try:
-        strengths = [float(gamma) for gamma in gammas.split(",")]
-    except ValueError:
-        raise FinercamError(f"--gammas is {gammas!r}; give numbers separated by commas, such as 0.6,1") from None
+    how, strengths = o.only(o.listed(method), "method"), o.numbers(gamma, "gamma") or [0.6, 1.0]
     classifier = concept_classifier(model, base=base)
     # Drawn at the size the model looks at, so that nothing is lost to resizing.
     birds = Aviary(split="test", n=images, seed=seed, size=classifier.image_size[0])
     found = zero_shot(model, birds)
     say(
-        f"{100 * found.species:.1f} % of {found.n} fresh birds named rightly without training; of the traits' values "
-        f"{100 * found.trait:.1f} %",
+        f"{100 * found.species:.1f} % of {found.n} fresh birds correctly classified without training; of the traits' "
+        f"values {100 * found.trait:.1f} %",
         stderr=False,
     )
-    with counted("explaining", images) as bar:
-        rows = measure(classifier, birds, method=method, gammas=strengths, advance=bar)
+    with followed("explaining") as advance:
+        rows = measure(classifier, birds, method=how, gammas=strengths, out=out, advance=advance)
     show(concept_table(rows))
     for line in trait_counts(rows):
         say(line, stderr=False)
@@ -177,66 +186,11 @@ def stages() -> Iterator[Callable[[Stage], None]]:
         yield report
 
 
-def difference_table(rows: Sequence[Row], intervals: bool = True) -> Table:
-    """Return the table of saliency on the true difference; without intervals it fits a narrow terminal."""
-    from finercam.aviary.studies.difference import summarise
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the report and its pictures.")] = Path("demo"),
+    browse: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
+) -> None:
+    """Explain drawn birds with a small embedded classifier, with nothing to download."""
+    from finercam.aviary.demo import run_demo
 
-    table = new_table("map", "contrast", "on difference", "gain", "av. precision", "gain")
-    for line in summarise(rows):
-        table.add_row(
-            line.method,
-            line.contrast,
-            _shown(line.energy, intervals=intervals),
-            _shown(line.energy_gain, "+", intervals),
-            _shown(line.precision, intervals=intervals),
-            _shown(line.precision_gain, "+", intervals),
-        )
-    return table
-
-
-def _shown(mean: Mean | None, sign: str = "", intervals: bool = True) -> str:
-    if mean is None:
-        return ""
-    between = f" [{mean.low:{sign}.3f}, {mean.high:{sign}.3f}]" if intervals else ""
-    return f"{mean.mean:{sign}.3f}{between}"
-
-
-def concept_table(rows: Sequence[concepts.Row]) -> Table:
-    """Return the table of concepts found on their part, over all traits and for each attribute."""
-    from finercam.aviary.studies.concepts import summarise
-
-    table = new_table("trait", "contrast", "birds", "area", "on part", "gain", "av. precision", "gain")
-    for line in (*summarise(rows), *summarise(rows, "attribute")):
-        table.add_row(
-            line.of,
-            line.contrast,
-            str(line.energy.n),
-            f"{line.area:.3f}",
-            _shown(line.energy),
-            _shown(line.energy_gain, "+"),
-            _shown(line.precision),
-            _shown(line.precision_gain, "+"),
-        )
-    return table
-
-
-def trait_counts(rows: Sequence[concepts.Row]) -> list[str]:
-    """Say for how many traits comparing with the base helps: where the whole interval of the gain lies above 0."""
-    from finercam.aviary.studies.concepts import summarise
-
-    by_contrast: dict[str, list[concepts.Summary]] = {}
-    for line in summarise(rows, "trait"):
-        if line.precision_gain is not None:
-            by_contrast.setdefault(line.contrast, []).append(line)
-    said = []
-    for contrast, lines in by_contrast.items():
-        counts = []
-        for name, gains in (
-            ("share on the part", [line.energy_gain for line in lines]),
-            ("average precision", [line.precision_gain for line in lines]),
-        ):
-            known = [gain for gain in gains if gain is not None]
-            better, worse = sum(gain.low > 0 for gain in known), sum(gain.high < 0 for gain in known)
-            counts.append(f"{name} better for {better}, worse for {worse}")
-        said.append(f"{contrast}, of {len(lines)} traits: {'; '.join(counts)}")
-    return said
+    run_demo(out, browse=browse)

@@ -9,12 +9,12 @@ from pathlib import Path
 from PIL import Image
 
 from finercam.aviary import SPECIES, Aviary, label_names, look_alikes
-from finercam.aviary.commands import difference_table
 from finercam.aviary.studies.difference import intervention, measure, summarise
-from finercam.cli.console import counted, say, show
+from finercam.aviary.tables import difference_table
+from finercam.cli.console import followed, say, show
 from finercam.errors import FinercamError
-from finercam.explaining import explain
-from finercam.explanation import Explanation
+from finercam.explanations.explaining import explain
+from finercam.explanations.explanation import Explanation
 from finercam.models import Classifier, load
 from finercam.report.pages import Section, write_report
 from finercam.report.panels import Panel, draw_panels
@@ -60,8 +60,8 @@ def run_demo(out: Path, *, measured: int = 64, browse: bool = False) -> Path:
         picture = out / f"{number:02}-{title.casefold().replace(',', '').replace(' ', '-')}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
         draw_panels(panels, title, height=_SHOWN).save(picture)
-    with counted("measuring", measured) as bar:
-        rows = measure(classifier, Aviary(split="demo-table", n=measured), gammas=(0.6,), advance=bar)
+    with followed("measuring") as advance:
+        rows = measure(classifier, Aviary(split="demo-table", n=measured), gammas=(0.6,), advance=advance)
     table = [["map", "contrast", "saliency on the difference", "gain", "average precision", "gain"]]
     for line in summarise(rows):
         gains = [f"{gain.mean:+.3f}" if gain else "" for gain in (line.energy_gain, line.precision_gain)]
@@ -70,11 +70,11 @@ def run_demo(out: Path, *, measured: int = 64, browse: bool = False) -> Path:
     sections.append(
         Section(
             "How much saliency lies on the true difference",
-            f"Means with 95 % intervals over the {found.fall.n} of {measured} fresh birds that the model names "
-            "rightly, against the look-alike with the nearest logit. Average precision ranks pixels, so that no "
-            "sharpening of a map can raise it. Does the model use what tells them apart? Repainting just those pixels "
-            f"as the look-alike's lowers the margin of {found.before.mean:.1f} by {found.fall.mean:.1f} and changes "
-            f"the answer for {100 * found.changed_sides.mean:.0f} %.",
+            f"Means with 95 % intervals over the {found.fall.n} of {measured} fresh birds that the model "
+            "classifies correctly, against the look-alike with the nearest logit. Average precision ranks pixels, so "
+            "that no sharpening of a map can raise it. Does the model use what tells them apart? Repainting just those "
+            f"pixels as the look-alike's lowers the margin of {found.before.mean:.1f} by {found.fall.mean:.1f} and "
+            f"changes the answer for {100 * found.changed_sides.mean:.0f} %.",
             table=table,
         )
     )
@@ -154,7 +154,7 @@ def _each_look_alike(classifier: Classifier, birds: Aviary, index: int) -> Itera
 def _says(explanation: Explanation) -> str:
     top = int(explanation.logits.argmax())
     probability = 100 * float(explanation.probabilities[top])
-    named = "it" if top == explanation.target else explanation.classifier.class_name(top)
+    named = "it" if top == explanation.target else explanation.facts.class_name(top)
     return f"the model says {named}, {probability:.0f} %"
 
 

@@ -1,4 +1,4 @@
-"""The aviary as a data set: drawn when it is opened, with everything that is known about each picture."""
+"""The aviary as a data format: pictures are drawn when they are opened, and everything about them is known."""
 
 from __future__ import annotations
 
@@ -9,42 +9,60 @@ import numpy as np
 from PIL import Image
 
 from finercam.aviary import PARTS, Aviary, Sample, label_names
+from finercam.aviary.attributes import aviary_attributes
 from finercam.aviary.cub_export import middle
 from finercam.data.dataset import Dataset, Example, Item, Point
+from finercam.data.format import data_format
+from finercam.errors import FinercamError
 
-#: How many pictures there are if nobody says.
+#: How many pictures there are by default.
 IMAGES = 640
+REGIONS = ("box", "mask", "parts", "difference")
 
 
-def read(split: str, images: int | None = None, seed: int = 0, biased: bool = False) -> Dataset:
-    """Return a number of pictures of the aviary with boxes, masks, parts and differences.
+@data_format(
+    "aviary",
+    "Drawn birds: 32 species in families of look-alikes; needs no data",
+    specs=("aviary", "aviary:biased"),
+    knows=(*REGIONS, "attributes"),
+)
+def read(place: str, split: str, images: int | None = None, seed: int = 0) -> Dataset:
+    """Draw pictures of the aviary, with boxes, masks, parts, differences and the attributes of the species.
 
     Args:
-        split: ``train``, ``test``, or ``all``: as many of the one as of the other, or one more of the first.
+        place: empty, or ``biased``: the background then goes with the species.
+        split: ``train``, ``test``, or ``all``: half of them from each, the larger half from ``train``.
         images: how many; 640 by default.
-        seed: of the pictures: another seed gives others.
-        biased: let the background go with the species.
+        seed: of the pictures; another seed gives other pictures.
 
     Raises:
         FinercamError: an argument is out of range.
     """
+    if place not in ("", "biased"):
+        raise FinercamError(f"'aviary:{place}' is not a data set: write aviary:biased, or aviary alone")
+    biased = place == "biased"
     n = IMAGES if images is None else images
     shares = (("train", n - n // 2), ("test", n // 2)) if split == "all" else ((split, n),)
-    aviaries = tuple(Aviary(name, share, seed, biased) for name, share in shares)
+    return as_dataset(*(Aviary(name, share, seed, biased) for name, share in shares))
+
+
+def as_dataset(*aviaries: Aviary) -> Dataset:
+    """Return aviaries of different splits, one after another, as a data set."""
     return Dataset(
-        name="aviary:biased" if biased else "aviary",
+        name="aviary:biased" if aviaries[0].biased else "aviary",
         class_names=label_names,
         items=partial(_items, aviaries),
         open=partial(_open, aviaries),
         part_names=PARTS,
-        regions=("box", "mask", "parts", "difference"),
+        regions=REGIONS,
+        attributes=aviary_attributes,
     )
 
 
 def _items(aviaries: tuple[Aviary, ...]) -> Iterator[Item]:
     for aviary in aviaries:
         for index in range(len(aviary)):
-            # The seed makes other pictures, so it is part of their names.
+            # Another seed gives other pictures, so it is part of their keys.
             key = f"{aviary.split}/{aviary.seed}/{index}"
             yield Item(key, f"aviary:{key}", aviary.label(index))
 
@@ -59,6 +77,7 @@ def _open(aviaries: tuple[Aviary, ...], item: Item) -> Example:
         differences={label_names.index(name): mask for name, mask in sample.differences.items()},
         box=(x0, y0, x1, y1),
         parts=tuple(_point(sample, part) for part in PARTS),
+        part_masks=sample.masks,
     )
 
 

@@ -148,10 +148,15 @@ def crest(bird: Anatomy, species: Species) -> list[Layer]:
     # (root along, root across, angle from the bill's direction, length, half-width), in head radii.
     feathers = {
         "spire": [(-0.10, -0.58, 2.25, 1.60, 0.40)],
-        "fan": [(0.25, -0.60, 1.15, 1.05, 0.22), (0.12, -0.62, 1.50, 1.25, 0.22), (0.0, -0.60, 1.85, 1.30, 0.22),
-                (-0.15, -0.55, 2.20, 1.25, 0.22), (-0.30, -0.45, 2.55, 1.10, 0.22)],
+        "fan": [
+            (0.25, -0.60, 1.15, 1.05, 0.22),
+            (0.12, -0.62, 1.50, 1.25, 0.22),
+            (0.0, -0.60, 1.85, 1.30, 0.22),
+            (-0.15, -0.55, 2.20, 1.25, 0.22),
+            (-0.30, -0.45, 2.55, 1.10, 0.22),
+        ],
         "plume": [(-0.25, -0.58, 3.00, 1.80, 0.24), (-0.45, -0.36, 3.25, 1.45, 0.22)],
-    }[form]  # fmt: skip
+    }[form]
     d: Plane | None = None
     tips: Plane | None = None
     for along, across, angle, length, half in feathers:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from finercam.aviary.drawing import SIZE, Images
 from finercam.aviary.species import SPECIES, label_names
 from finercam.errors import FinercamError
-from finercam.models.running import device_of, undisturbed
+from finercam.models.undisturbed import device_of, undisturbed
 
 ARCHITECTURE = "resnet26"
 MODEL_ARGS: dict[str, Any] = {

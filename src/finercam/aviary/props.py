@@ -111,9 +111,16 @@ def butterfly(x: float, y: float, r: float, angle: float, colour: Colour, size: 
 
 
 def twig(
-    draws: Draws, start: tuple[float, float], angle: float, length: float, thick: float, light: Light, size: int,
-    leaves: int, colours: tuple[str, ...],
-) -> list[Layer]:  # fmt: skip
+    draws: Draws,
+    start: tuple[float, float],
+    angle: float,
+    length: float,
+    thick: float,
+    light: Light,
+    size: int,
+    leaves: int,
+    colours: tuple[str, ...],
+) -> list[Layer]:
     """Draw a bent twig from a pixel, ``length`` and ``thick`` in pixels, with leaves along it."""
     frame = upright(start[0], start[1], length, angle)
     bend, bark = draws.around(0, 0.22), rgb(draws.pick(BARKS))

@@ -10,9 +10,22 @@ from finercam.aviary.palette import COLOURS
 from finercam.errors import FinercamError, nearest
 
 PARTS = (
-    "tail", "legs", "body", "belly", "breast", "head", "crown", "eye_line", "throat",
-    "wing", "wing_bar", "crest", "beak", "eye_ring", "eye",
-)  # fmt: skip
+    "tail",
+    "legs",
+    "body",
+    "belly",
+    "breast",
+    "head",
+    "crown",
+    "eye_line",
+    "throat",
+    "wing",
+    "wing_bar",
+    "crest",
+    "beak",
+    "eye_ring",
+    "eye",
+)
 """The parts of a bird that have masks, in the order in which they are painted."""
 
 _COLOUR = tuple(COLOURS)

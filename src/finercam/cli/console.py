@@ -10,10 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from finercam.runs.engine import Progress as Come
 
 #: Wider than any table.
 _UNBROKEN = 100_000
@@ -72,8 +76,8 @@ def progress(*columns: str | ProgressColumn) -> Progress:
 
 
 @contextmanager
-def counted(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Give a function that advances a bar by so many."""
+def followed(what: str) -> Iterator[Callable[[Come], None]]:
+    """Give a function that moves a bar to where a run has come."""
     with progress() as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.advance(task, done)
+        task = bar.add_task(what, total=None)
+        yield lambda come: bar.update(task, total=come.photos, completed=come.done)

@@ -2,203 +2,159 @@
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-from torch import Tensor
+import typer
 
+from finercam.cli import options as o
 from finercam.cli.console import progress, say
-from finercam.cli.names import read_names
-from finercam.contrast.contrast import Contrast
-from finercam.contrast.labels import Labels, find_class
-from finercam.data.photos import find_photos
-from finercam.errors import FinercamError
-from finercam.explaining import explain_batch, photos_per_run, preprocess
-from finercam.explanation import Explanation
-from finercam.files import whole
-from finercam.methods.cams import Method, find_method
-from finercam.models import Classifier, load
-from finercam.models.running import autocast
+
+if TYPE_CHECKING:
+    from finercam.contrast.labels import Labels
+    from finercam.explanations.explanation import Explanation
+    from finercam.explanations.files import Saved
+    from finercam.models.classifier import Classifier
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """A photo, the path (without suffix) its results go to, and its input."""
+def explain(
+    photos: o.Photos,
+    model: o.Model,
+    target: Annotated[str, typer.Option(help="Class to explain: a name, an index, or 'predicted'.")] = "predicted",
+    against: o.Against = ["similar"],  # noqa: B006 - typer copies it
+    references: o.References = ["3"],  # noqa: B006
+    gamma: o.Gammas = None,
+    method: o.Methods = ["gradcam"],  # noqa: B006
+    weighting: o.Weightings = ["mean"],  # noqa: B006
+    aggregate: o.Aggregates = ["mean"],  # noqa: B006
+    reverse: Annotated[bool, typer.Option("--reverse", help="Look for the look-alikes' traits instead.")] = False,
+    classes: o.Classes = None,
+    layer: o.Layer = None,
+    device: o.Device = "auto",
+    precision: o.Precision = "float32",
+    batch_size: o.BatchSize = 8,
+    copies: o.Copies = None,
+    revision: o.Revision = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Write the evidence into the maps, so that they can be asked again.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder for pictures, maps and explanations.jsonl.")] = Path("finercam-out"),
+    as_json: o.Json = False,
+) -> None:
+    """Explain photos: why this class, and not its look-alikes?
 
-    file: Path
-    result: Path
-    image: Tensor
-
-
-def explain_photos(
-    photos: Sequence[str],
-    model: str,
-    *,
-    target: str,
-    contrast: Contrast,
-    method: str,
-    layer: Sequence[str] | None,
-    device: str,
-    precision: str,
-    batch_size: int | None,
-    revision: str | None,
-    out: Path,
-    as_json: bool,
-    classes: Path | None = None,
-) -> int:
-    """Explain every photo found and return how many failed.
-
-    All that can be known to be wrong is found before the model is loaded and before anything is written.
+    For each photo a picture (photo | plain map | finer map) and its maps (.safetensors); for all of them one
+    explanations.jsonl. Several methods, strengths or other options give each photo a folder with one answer for each.
     """
-    how = find_method(method)
-    autocast(torch.device("cpu"), precision)
-    together = photos_per_run(batch_size)
-    found = list(find_photos(photos))
-    if out.exists() and not out.is_dir():
-        raise FinercamError(f"--out {str(out)!r} is a file; give a folder")
+    from finercam.cli.names import read_names
+    from finercam.contrast.contrast import Contrast
+    from finercam.contrast.labels import find_class
+    from finercam.data.photos import find_photos
+    from finercam.explanations.explaining import Asked
+    from finercam.explanations.files import explain_files
+    from finercam.methods.method import find_method
+    from finercam.models import load
+
+    # All that can be known to be wrong is found before the model is loaded and before anything is written.
+    run, out = o.run_from(precision, batch_size, copies), o.folder(out)
+    methods = [find_method(name) for name in o.listed(method)]
+    chosen = _against(against)
+    strengths: list[float | None] = [*o.numbers(gamma, "gamma")]
+    contrasts = [
+        Contrast([chosen] if chosen is not None else way, count, strength, share, combined, reverse)
+        for way, count, strength, share, combined in itertools.product(
+            ["similar"] if chosen is not None else o.listed(against),
+            o.whole_numbers(references, "references"),
+            strengths or [None],
+            o.listed(weighting),
+            o.listed(aggregate),
+        )
+    ]
+    total = len(list(find_photos(photos)))
     names = None if classes is None else read_names(classes)
     classifier = load(model, layer=layer, device=device, revision=revision, classes=names)
-    contrast = _with_named_classes(contrast, classifier)
     if target != "predicted":
         find_class(target, classifier.classes, classifier.labels)
+    if chosen is not None:
+        named = _named_classes(chosen, classifier)
+        contrasts = [contrast.changed(against=named) for contrast in contrasts]
+    asked = {
+        _file_name(how.spec, contrast, contrasts): Asked(contrast, target, how)
+        for how in methods
+        for contrast in contrasts
+    }
+    done = explain_files(
+        classifier, photos, out, list(asked.values()) if len(asked) == 1 else asked, run=run, keep=keep
+    )
+    raise typer.Exit(1 if report(done, total, "explained", out, as_json) else 0)
 
-    failures: list[tuple[Path, str]] = []
-    written = 0
-    with records_file(out / "explanations.jsonl") as records, progress() as bar:
-        task = bar.add_task("explaining", total=len(found))
 
-        def fail(file: Path, error: Exception) -> None:
-            failures.append((file, str(error)))
-            say(f"{file}: {error}", style="red", to=bar.console)
-            bar.advance(task)
-
-        jobs = open_photos(classifier, found, out, fail)
-        for batch in batches(jobs, together):
-            for job, outcome in _explain(classifier, batch, contrast, target, how, precision, batch_size):
-                if isinstance(outcome, FinercamError):
-                    fail(job.file, outcome)
-                    continue
-                record = _save(outcome, job, out)
-                line = json.dumps(record, ensure_ascii=False)
-                records.write(line + "\n")
+def report(done: Iterable[Saved], total: int, what: str, out: Path, as_json: bool) -> int:
+    """Print what became of each photo, as it is done, and return how many failed."""
+    written = failed = 0
+    with progress() as bar:
+        task = bar.add_task("explaining", total=total)
+        for photo in done:
+            if photo.error is not None:
+                failed += 1
+                say(f"{photo.file}: {photo.error}", style="red", to=bar.console)
+            else:
                 written += 1
-                bar.advance(task)
-                print(line if as_json else _summary(outcome, job), flush=True)
-    say(f"{written} explained, {len(failures)} failed; see {out}")
-    return len(failures)
+            for record, explanation in zip(photo.records, photo.explanations, strict=True):
+                print(json.dumps(record, ensure_ascii=False) if as_json else _summary(explanation, record), flush=True)
+            bar.advance(task)
+    say(f"{written} {what}, {failed} failed; see {out}")
+    return failed
 
 
-def _with_named_classes(contrast: Contrast, classifier: Classifier) -> Contrast:
-    """Return the contrast with the classes of ``--against A,B`` looked up: the whole text, or its parts."""
-    if isinstance(contrast.against, str):
-        return contrast
-    (text,) = contrast.against
-    assert isinstance(text, str)
-    names = [part.strip() for part in text.split(",") if part.strip()]
-    if len(names) > 1 and isinstance(classifier.labels, Labels) and text in classifier.labels.names:
-        names = [text]
-    classes = [find_class(name, classifier.classes, classifier.labels) for name in names]
-    return dataclasses.replace(contrast, against=classes)
-
-
-def open_photos(
-    classifier: Classifier, found: Sequence[tuple[Path, Path]], out: Path, fail: Callable[[Path, Exception], None]
-) -> Iterator[Job]:
-    """Yield the photos found, preprocessed; those that cannot be read are given to ``fail``."""
-    taken: set[Path] = set()
-    for file, relative in found:
-        # Two photos may differ in folder or suffix only; neither may overwrite the other's results.
-        stem = relative.with_suffix("")
-        for result in _names(out / stem, file.suffix.lstrip(".")):
-            if result not in taken:
-                taken.add(result)
-                break
-        try:
-            yield Job(file, result, preprocess(classifier, file))
-        except FinercamError as error:
-            fail(file, error)
-
-
-def _names(stem: Path, suffix: str) -> Iterator[Path]:
-    yield stem
-    yield stem.with_name(f"{stem.name}-{suffix}")
-    number = 2
-    while True:
-        yield stem.with_name(f"{stem.name}-{suffix}-{number}")
-        number += 1
-
-
-def batches(jobs: Iterator[Job], size: int) -> Iterator[list[Job]]:
-    """Yield runs of at most ``size`` photos whose inputs have one shape."""
-    batch: list[Job] = []
-    for job in jobs:
-        if batch and (len(batch) == size or job.image.shape != batch[0].image.shape):
-            yield batch
-            batch = []
-        batch.append(job)
-    if batch:
-        yield batch
-
-
-def _explain(
-    classifier: Classifier,
-    batch: Sequence[Job],
-    contrast: Contrast,
-    target: str,
-    how: Method,
-    precision: str,
-    batch_size: int | None,
-) -> Iterator[tuple[Job, Explanation | FinercamError]]:
-    """Yield each job's explanation, or what stands in the way of that one."""
-    try:
-        explanations = explain_batch(
-            classifier,
-            torch.stack([job.image for job in batch]),
-            contrast,
-            target,
-            sources=[str(job.file) for job in batch],
-            how=how,
-            collect=None,
-            precision=precision,
-            batch_size=batch_size,
-        )
-    except FinercamError as error:
-        if len(batch) == 1:
-            yield batch[0], error
-        else:
-            for job in batch:
-                yield from _explain(classifier, [job], contrast, target, how, precision, batch_size)
+def _summary(explanation: Explanation, record: dict[str, object]) -> str:
+    similarities = explanation.similarities
+    if similarities is None:
+        seen = f"{100 * float(explanation.probabilities[explanation.target]):.1f} %"
     else:
-        yield from zip(batch, explanations, strict=True)
-
-
-def _save(explanation: Explanation, job: Job, out: Path) -> dict[str, Any]:
-    # Not with_suffix: a photo's name may have dots in it.
-    picture = explanation.save(job.result.with_name(job.result.name + ".png"))
-    maps = explanation.save(job.result.with_name(job.result.name + ".safetensors"))
-    files = {"picture": str(picture.relative_to(out)), "maps": str(maps.relative_to(out))}
-    return {**explanation.record(), "files": files}
-
-
-def _summary(explanation: Explanation, job: Job) -> str:
-    probability = float(explanation.probabilities[explanation.target])
+        classes = (explanation.target, *explanation.references)
+        seen = "similarity " + ", ".join(
+            f"{float(similarities[index]):.3f} {explanation.facts.class_name(index)}" for index in classes
+        )
+    hidden = f"; with it hidden {record['hidden']}" if "hidden" in record else ""
     empty = " - EMPTY MAP" if explanation.empty else ""
-    return f"{job.file}: {100 * probability:.1f} % {explanation}{empty}"
+    return f"{explanation.source}: {seen} {explanation}{hidden}{empty}"
 
 
-@contextmanager
-def records_file(path: Path) -> Iterator[IO[str]]:
-    """Give a file for the records that takes its place at the end, also when the run is stopped on the way."""
-    with whole(path) as aside, aside.open("w", encoding="utf-8") as file:
-        try:
-            yield file
-        except KeyboardInterrupt:
-            file.flush()
-            if aside.stat().st_size:
-                aside.replace(path)
-            raise
+def _against(given: Sequence[str]) -> str | None:
+    """Return the classes that ``--against`` names, as text; ``None`` where it says how they are chosen."""
+    from finercam.contrast.contrast import AGAINST
+
+    ways = o.listed(given)
+    return None if ways and all(way.partition("@")[0] in AGAINST for way in ways) else ",".join(given)
+
+
+def _named_classes(text: str, classifier: Classifier) -> list[int]:
+    """Return the classes of ``--against A,B``: the whole text where it is a class's name, or its parts."""
+    from finercam.contrast.labels import find_class
+
+    labels: Labels | None = classifier.labels
+    whole = labels is not None and text in labels.names
+    names = [text] if whole else o.listed([text])
+    return [find_class(name, classifier.classes, classifier.labels) for name in names]
+
+
+def _file_name(method: str, contrast: object, contrasts: Sequence[object]) -> str:
+    """Return what an answer is called where a photo has several."""
+    from finercam.contrast.contrast import Contrast
+
+    assert isinstance(contrast, Contrast)
+    parts = [method]
+    for option, value in (
+        ("gamma", f"{contrast.strength!r}"),
+        ("references", contrast.references),
+        ("against", contrast.against),
+        ("weighting", contrast.weighting),
+        ("aggregate", contrast.aggregate),
+    ):
+        if len({getattr(other, option) for other in contrasts}) > 1:
+            parts.append(f"{option}={value}")
+    return " ".join(parts)

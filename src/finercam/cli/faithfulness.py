@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from finercam.cli.classes import model_classes
+from finercam.cli import options as o
+from finercam.cli.console import say
+from finercam.cli.studying import engine_named, matched, say_failed, watched
+from finercam.errors import FinercamError
 
 if TYPE_CHECKING:
-    from finercam.data.dataset import Item
-    from finercam.models import Classifier
-    from finercam.studies.faithfulness.examining import Examined
-    from finercam.studies.faithfulness.subjects import Subject
+    from PIL.Image import Image
+
+    from finercam.data.dataset import Dataset
+    from finercam.models.classifier import Classifier
+    from finercam.models.run import Run
+    from finercam.runs.loaded import Loaded
+    from finercam.studies.faithfulness.examined import Examined
+    from finercam.studies.faithfulness.study import Faithfulness
 
 
 def faithfulness(
-    dataset: Annotated[str, typer.Argument(help="cub:DIR, aviary, aviary:biased: classes with attributes.")],
-    model: Annotated[str, typer.Option(help="As for explain; 'aviary' is the embedded one.")],
-    out: Annotated[Path, typer.Option(help="Folder for report.md, faithfulness.png, findings.csv and rows.csv.")],
+    dataset: o.DatasetSpec,
+    model: o.Model,
+    out: Annotated[
+        Path, typer.Option(help="Folder for report.md, faithfulness.png, findings.csv, rows.csv and the run.")
+    ],
     clip: Annotated[
         str | None,
         typer.Option(
@@ -30,76 +40,84 @@ def faithfulness(
     ] = None,
     base: Annotated[str, typer.Option(help="What attributes are compared with in words.")] = "bird",
     against: Annotated[
-        str | None, typer.Option(help="Class of the data set to hold all photos against. [default: the most similar]")
-    ] = None,
+        str, typer.Option(help="Look-alike: similar (the most similar class), or a class of the data set.")
+    ] = "similar",
     attributes: Annotated[int, typer.Option(help="How many attributes of the largest difference.")] = 3,
-    method: Annotated[str, typer.Option(help="gradcam, layercam, hirescam, scorecam, ...")] = "gradcam",
+    method: o.Methods = ["gradcam"],  # noqa: B006 - typer copies it
     gamma: Annotated[float, typer.Option(help="Comparison strength.")] = 0.6,
-    classes: Annotated[
-        Path | None, typer.Option(help="CSV of data class, model class, for names that do not match.")
-    ] = None,
-    skip_unmatched: Annotated[
-        bool, typer.Option("--skip-unmatched", help="Leave out photos of classes that the model does not have.")
-    ] = False,
-    split: Annotated[str, typer.Option(help="test, train, all.")] = "test",
-    images: Annotated[int | None, typer.Option(help="Draw this many photos.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    match: o.Match = None,
+    skip_unmatched: o.SkipUnmatched = False,
+    split: o.Split = "test",
+    images: o.Images = None,
+    seed: o.Seed = 0,
     pictures: Annotated[int, typer.Option(help="Rows of faithfulness.png.")] = 6,
-    batch_size: Annotated[int, typer.Option(help="Photos looked at together.")] = 8,
-    layer: Annotated[list[str] | None, typer.Option(help="Target layer, if not the one found.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")] = "auto",
-    revision: Annotated[str | None, typer.Option(help="Revision of a model on a hub.")] = None,
+    engine: o.Engine = "local",
+    workers: o.Workers = None,
+    ray_address: o.RayAddress = None,
+    gpus: o.Gpus = None,
+    layer: o.Layer = None,
+    device: o.Device = "auto",
+    precision: o.Precision = "float32",
+    batch_size: o.BatchSize = 8,
+    copies: o.Copies = None,
+    revision: o.Revision = None,
+    retry_failed: o.RetryFailed = False,
 ) -> None:
     """Examine whether a classifier uses the attributes in which a class differs from the most similar one.
 
-    For each photo its map against the similar class is held against the attributes that differ most, and against
+    For each photo its map against the similar class is compared with the attributes that differ most, and with
     chance: what the map has for attributes that do not differ. The verdict names what is used, what is ignored, and
     what is looked at instead.
     """
-    from finercam.cli.console import counted, say
     from finercam.contrast.labels import Labels
-    from finercam.errors import FinercamError
-    from finercam.files import whole
-    from finercam.models import load
+    from finercam.runs.engine import run_study
     from finercam.studies.faithfulness import writing
-    from finercam.studies.faithfulness.examining import Examiner
+    from finercam.studies.faithfulness.examined import read_examined
+    from finercam.studies.faithfulness.study import Faithfulness
     from finercam.studies.faithfulness.subjects import read_subject
-    from finercam.studies.faithfulness.verdicts import judge, judge_pairs
     from finercam.studies.faithfulness.wording import TextMaps
 
-    for option, given in (("attributes", attributes), ("batch-size", batch_size)):
-        if given < 1:
-            raise FinercamError(f"--{option} is {given}; it must be at least 1")
-    if out.exists() and not out.is_dir():
-        raise FinercamError(f"--out {str(out)!r} is a file; give a folder")
+    where, run = engine_named(engine, workers, ray_address, gpus), o.run_from(precision, batch_size, copies)
+    how = o.only(o.listed(method), "method")
+    if attributes < 1:
+        raise FinercamError(f"--attributes is {attributes}; it must be at least 1")
+    o.folder(out)
     subject = read_subject(dataset, split, images, seed)
     names = subject.dataset.class_names
-    label = None if against is None else Labels(names).index(against)
-    classifier = load(model, layer=layer, device=device, revision=revision)
-    targets = model_classes(classifier, subject.dataset, classes, skip_unmatched)
-    if label is not None and targets[label] < 0:
+    label = None if against == "similar" else Labels(names).index(against)
+    on = matched(
+        model,
+        subject.dataset,
+        layer=layer,
+        device=device,
+        revision=revision,
+        match=match,
+        skip_unmatched=skip_unmatched,
+    )
+    if label is not None and on.targets[label] < 0:
         raise FinercamError(f"--against {names[label]!r} is a class that {model} does not have")
     words = None
     if clip is not None:
-        words = TextMaps(clip, subject.attributes, base=base, gamma=gamma, method=method, device=device)
-    examiner = Examiner(classifier, subject, targets, words, label, method, gamma, attributes)
-    examined = []
-    with counted("examining", sum(1 for _ in examiner.items())) as bar:
-        for one in examiner.examine(batch_size):
-            examined.append(one)
-            bar(1)
-    judgements = [judge(examined), *judge_pairs(examined)]
+        words = TextMaps(clip, subject.attributes, base=base, gamma=gamma, method=how, device=device)
+    study = Faithfulness(subject.places, tuple(on.targets), words, label, how, gamma, attributes)
+    with watched("examining") as bar:
+        finished = run_study(
+            study,
+            on.model,
+            subject.dataset,
+            str(out),
+            on.targets,
+            run=run,
+            engine=where,
+            retry_failed=retry_failed,
+            advance=bar,
+        )
+    examined, judgements = read_examined(finished.rows), study.summary(finished.rows)
+    say_failed(finished.rows.failed)
     heading = f"What {model} looks at in {dataset}, gamma {gamma:g}"
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-        ("report.md", writing.to_markdown(judgements, names, heading, words is not None)),
-        ("findings.csv", writing.findings_csv(judgements, names)),
-        ("rows.csv", writing.rows_csv(examined, names)),
-    ):
-        with whole(out / name) as aside:
-            aside.write_text(content, encoding="utf-8")
+    writing.write(out, judgements, examined, finished.rows.failed, names, heading, words is not None)
     if pictures > 0:
-        _draw(examined, subject, classifier, pictures, attributes, out / "faithfulness.png")
+        _draw(study, on.model, run, subject.dataset, examined, pictures, out / "faithfulness.png")
     for pair in judgements[1:]:
         print(f"{writing.title_of(pair, names)} ({pair.photos} photos): {pair.sentence()}")
     print(f"All {judgements[0].photos} photos: {judgements[0].sentence()}")
@@ -107,24 +125,45 @@ def faithfulness(
 
 
 def _draw(
-    examined: Sequence[Examined], subject: Subject, classifier: Classifier, pictures: int, most: int, path: Path
+    study: Faithfulness,
+    model: Loaded[Classifier],
+    run: Run,
+    dataset: Dataset,
+    examined: Sequence[Examined],
+    pictures: int,
+    path: Path,
 ) -> None:
+    """Draw a few photos with their maps, which are made again: rows hold numbers only."""
     from finercam.contrast.labels import short_names
     from finercam.files import whole
     from finercam.report.faithfulness import Example, draw_examples
+    from finercam.studies.faithfulness.study import look_again
 
     chosen: dict[tuple[int, int], Examined] = {}
-    # One of each pair of classes, rather one that is named rightly.
+    # One of each pair of classes, rather one that is correctly classified.
     for one in sorted(examined, key=lambda one: not one.correct):
         chosen.setdefault((one.target, one.other), one)
-    firsts: dict[int, Item] = {}
-    for item in subject.dataset.items():
-        firsts.setdefault(item.label, item)
+    shown = list(chosen.values())[:pictures]
+    photos = _first_photos(dataset, {one.other for one in shown})
     examples = []
-    for one in list(chosen.values())[:pictures]:
-        target, other = short_names([subject.dataset.class_names[label] for label in (one.target, one.other)])
-        photo = subject.dataset.open(firsts[one.other]).photo if one.other in firsts else None
-        examples.append(Example(one, target, other, photo))
+    for seen in look_again(study, model, run, dataset, [one.key for one in shown]):
+        labels = seen.examined.target, seen.examined.other
+        target, other = short_names([dataset.class_names[label] for label in labels])
+        examples.append(Example(seen, target, other, photos.get(labels[1])))
     if examples:
+        preprocessing = model.preprocessing
         with whole(path) as aside:
-            draw_examples(examples, classifier.mean, classifier.std, most).save(aside)
+            draw_examples(examples, preprocessing.mean, preprocessing.std, study.count).save(aside)
+
+
+def _first_photos(dataset: Dataset, labels: set[int]) -> dict[int, Image]:
+    """Return the first photo of each of some classes that can be opened, if there is one."""
+    from finercam.errors import FinercamError
+
+    found: dict[int, Image] = {}
+    for item in dataset.items():
+        if item.label in labels - found.keys():
+            # One that cannot be opened was named before, or is not among the photos of the run.
+            with suppress(FinercamError):
+                found[item.label] = dataset.open(item).photo
+    return found

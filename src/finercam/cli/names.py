@@ -11,7 +11,7 @@ def read_names(file: Path) -> list[str]:
     """Return the lines of a text file, without spaces around them; empty lines are left out.
 
     Raises:
-        FinercamError: there is no such file, it is no UTF-8 text, it has no names, or a name stands in it twice.
+        FinercamError: there is no such file, it is not UTF-8 text, it has no names, or a name stands in it twice.
     """
     try:
         # A byte order mark, as editors on Windows write it, is no part of the first name.
@@ -19,7 +19,7 @@ def read_names(file: Path) -> list[str]:
     except FileNotFoundError:
         raise FinercamError(f"there is no file {str(file)!r}; give one with a name on each line") from None
     except UnicodeDecodeError:
-        raise FinercamError(f"{str(file)!r} is no UTF-8 text; give a text file with a name on each line") from None
+        raise FinercamError(f"{str(file)!r} is not UTF-8 text; give a text file with a name on each line") from None
     except OSError as error:
         raise FinercamError(f"{str(file)!r} cannot be read: {error.strerror}") from error
     first: dict[str, int] = {}

@@ -57,7 +57,7 @@ def probe(
     """Train a linear head on a frozen backbone's features; the folder it makes is a model like any other.
 
     Trained is on the data set's train split, measured on its test split. The features are computed once and kept in
-    the folder, so that a run that was stopped goes on where it was.
+    the folder, so that a run that was stopped can be resumed.
     """
     if compare:
         compare_probes(what or [], out)
@@ -105,15 +105,14 @@ def train(
     """Train a probe and print how accurate it is; ``options`` are those of ``load_backbone``."""
     from finercam.data.reading import read_dataset
     from finercam.models.backbone import load_backbone
+    from finercam.models.run import Run
     from finercam.studies.probe.training import Told, splits, train_probe
 
     frozen = load_backbone(backbone, **options)
     whole = [read_dataset(dataset, split=split, images=images, seed=split_seed) for split in ("train", "test")]
     parts = dict(zip(("train", "test"), splits(whole[0], whole[1], split_seed), strict=True))
     with progress() as bar:
-        tasks: dict[str, TaskID] = {
-            name: bar.add_task(f"features, {name}", total=sum(1 for _ in part.items())) for name, part in parts.items()
-        }
+        tasks: dict[str, TaskID] = {name: bar.add_task(f"features, {name}", total=None) for name in parts}
         tasks["head"] = bar.add_task("head", total=recipe.epochs)
 
         def epoch(done: Epoch) -> None:
@@ -126,14 +125,13 @@ def train(
             parts["test"],
             out,
             recipe,
-            precision=precision,
-            batch_size=batch_size,
+            run=Run(precision, batch_size),
             replace_other=replace_other,
-            tell=Told(lambda name, done: bar.advance(tasks[name], done), epoch),
+            tell=Told(lambda name, come: bar.update(tasks[name], total=come.photos, completed=come.done), epoch),
         )
     best, photos = record["best"], record["photos"]
     print(
-        f"{out}: {100 * record['accuracy']:.1f} % of {photos['test']} test photos named rightly after epoch "
+        f"{out}: {100 * record['accuracy']:.1f} % of {photos['test']} test photos correctly classified after epoch "
         f"{record['epoch']} ({100 * record['train_accuracy']:.1f} % of the {photos['train']} trained on); "
         f"best {100 * best['accuracy']:.1f} % after epoch {best['epoch']}"
     )
@@ -176,7 +174,7 @@ def read_class_names(path: Path) -> list[str]:
     """Return class names: one per line, or a list in a ``.json`` file, as the authors' training script writes it.
 
     Raises:
-        FinercamError: there is no such file, or it is no list of names.
+        FinercamError: there is no such file, or it is not a list of names.
     """
     if path.suffix != ".json":
         return read_names(path)
@@ -185,5 +183,5 @@ def read_class_names(path: Path) -> list[str]:
     except (OSError, ValueError) as error:
         raise FinercamError(f"{str(path)!r} cannot be read: {error}") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise FinercamError(f"{str(path)!r} is no list of names")
+        raise FinercamError(f"{str(path)!r} is not a list of names")
     return names

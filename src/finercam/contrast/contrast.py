@@ -8,14 +8,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from finercam.contrast.labels import Labels, display_name, short_names
+from finercam.contrast.question import Question
 from finercam.contrast.references import (
     Named,
     Targets,
@@ -33,33 +35,6 @@ AGGREGATES = ("mean", "max", "mean-after-relu")
 
 
 @dataclass(frozen=True)
-class Question:
-    """A contrast put to a batch of images: rows of coefficients, and how their maps become one.
-
-    Attributes:
-        rows: coefficients over the logits; ``r`` is 1, or T where one map per reference is combined later.
-        shares: weight of each row's map where maps are averaged; sums to 1 over ``r``.
-        targets: the class argued for.
-        references: the classes argued against, nearest first; -1 where an image has fewer.
-        aggregate: ``mean`` (r = 1), ``max`` or ``mean-after-relu``.
-    """
-
-    rows: Float[Tensor, "b r C"]
-    shares: Float[Tensor, "b r"]
-    targets: Int[Tensor, " b"]
-    references: Int[Tensor, "b T"]
-    aggregate: str = "mean"
-
-    def combine(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b h w"]:
-        """Return one signed map per image (Eq. 8 for the default; the paper's Table 7 for the others)."""
-        if self.aggregate == "max":
-            return maps.amax(1)
-        if self.aggregate == "mean-after-relu":
-            maps = maps.relu()
-        return torch.einsum("brhw,br->bhw", maps, self.shares.to(maps))
-
-
-@dataclass(frozen=True)
 class Contrast:
     """The target class against its look-alikes (Finer-CAM).
 
@@ -69,7 +44,7 @@ class Contrast:
             similarity of classifier rows (Eq. 11). ``"predicted@2"`` and the like: only the second of these. Or the
             classes themselves, by name or index, for all images or one list per image. The target never is its own
             reference.
-        references: how many, T. Fewer classes than T give fewer references.
+        references: how many, T. Fewer classes than T give fewer references; 0 is for the plain CAM only.
         gamma: comparison strength: 0 is the plain CAM, 0.6 the default, above 1 extrapolates. Any finite
             number. ``None`` means 0.6, or 1 for the official weighting, as its authors have it.
         weighting: how references share the strength. ``"mean"``: equally (the paper). ``"softmax"``: by their
@@ -95,10 +70,10 @@ class Contrast:
             object.__setattr__(self, "against", frozen(self.against))
         _check_choice("weighting", self.weighting, WEIGHTINGS)
         _check_choice("aggregate", self.aggregate, AGGREGATES)
-        if self.references < 1:
-            raise FinercamError(f"references is {self.references}; it must be at least 1 (gamma=0 is the plain CAM)")
         if self.gamma is None:
-            object.__setattr__(self, "gamma", 1.0 if self.weighting == "official" else 0.6)
+            object.__setattr__(self, "gamma", _own_strength(self.weighting))
+        if self.references < 1 and not (self.references == 0 and self.strength == 0 and not self.reverse):
+            raise FinercamError(f"references is {self.references}; it must be at least 1 (gamma=0 is the plain CAM)")
         if not math.isfinite(self.strength):
             raise FinercamError(f"gamma is {self.gamma}; it must be a finite number")
         if self.weighting != "mean" and self.aggregate == "max":
@@ -166,6 +141,12 @@ class Contrast:
             return self
         return replace(self, against=self.against[images])
 
+    def changed(self, **changes: Any) -> Contrast:
+        """Return the contrast with some options changed; a strength that was another weighting's own goes with it."""
+        if "weighting" in changes and "gamma" not in changes and self.gamma == _own_strength(self.weighting):
+            changes["gamma"] = None
+        return replace(self, **changes)
+
     def _difference(self, target: Tensor, references: Tensor) -> Tensor:
         gamma = self.strength
         return references - gamma * target if self.reverse else target - gamma * references
@@ -209,48 +190,8 @@ class Contrast:
         return f"{name}, against {', '.join(others)}, {', '.join(details)}"
 
 
-@dataclass(frozen=True)
-class Objective:
-    """Any question that is a function of the logits: ``v = df/dlogits``.
-
-    Args:
-        function: takes logits ``b C`` and returns one number per image, ``b``; differentiable.
-        name: what the picture says is explained.
-    """
-
-    function: Callable[[Tensor], Tensor]
-    name: str = "objective"
-
-    def ask(
-        self,
-        logits: Float[Tensor, "b C"],
-        targets: Targets = None,
-        *,
-        labels: Labels | None = None,
-        head: Float[Tensor, "C K"] | None = None,
-    ) -> Question:
-        """Return one row per image: the objective's gradient at its logits."""
-        # Also where the caller is in inference mode: a copy made outside of it can be differentiated.
-        with torch.inference_mode(False), torch.enable_grad():
-            y = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).clone().requires_grad_()
-            value = self.function(y)
-            if value.shape != y.shape[:1] or not value.requires_grad:
-                raise FinercamError(
-                    f"an objective must return one number per image, differentiable in the logits; {self.name!r} "
-                    f"returned shape {tuple(value.shape)} for logits of shape {tuple(y.shape)}"
-                )
-            # Images are independent, so the gradient of the sum holds each image's own gradient.
-            (rows,) = torch.autograd.grad(value.sum(), y)
-        none = torch.empty(len(y), 0, dtype=torch.long, device=y.device)
-        return Question(rows[:, None], torch.ones_like(rows[:, :1]), find_targets(targets, y, labels), none)
-
-    def part(self, images: slice) -> Objective:
-        """Return the objective: it is the same for every image."""
-        return self
-
-    def sentence(self, target: int, references: Sequence[int], labels: Labels | None) -> str:
-        """Return the objective's name."""
-        return self.name
+def _own_strength(weighting: str) -> float:
+    return 1.0 if weighting == "official" else 0.6
 
 
 def _check_choice(option: str, given: str, choices: Sequence[str], more: str = "") -> None:
@@ -258,5 +199,5 @@ def _check_choice(option: str, given: str, choices: Sequence[str], more: str = "
         raise FinercamError(f"{option} is {given!r}; {nearest(given, choices)}{more}")
 
 
-#: The ordinary CAM: the target's logit alone.
-PLAIN = Contrast(gamma=0.0)
+#: The ordinary CAM: the target's logit alone, with nothing to compare it with.
+PLAIN = Contrast(gamma=0.0, references=0)

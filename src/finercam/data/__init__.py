@@ -1,1 +1,1 @@
-"""Data sets of look-alikes: readers of folders and benchmarks, and the embedded aviary."""
+"""Data sets of look-alikes: formats and their readers, and where things on a photo lie in a model's input."""

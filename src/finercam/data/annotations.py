@@ -14,20 +14,26 @@ from finercam.errors import FinercamError
 
 @dataclass(frozen=True)
 class Publication:
-    """A published data set: its name, and the page where it can be had."""
+    """A published data set: its name, the paper that introduced it, and the page where it can be had."""
 
     name: str
+    paper: str
     page: str
 
+    @property
+    def source(self) -> str:
+        """Paper and page."""
+        return f"{self.paper}, {self.page}"
+
     def missing(self, what: str) -> FinercamError:
-        """Return the error for something that a complete download holds."""
+        """Return the error for something that a complete download contains."""
         return FinercamError(f"{self.name}: {what}; the data is published at {self.page}")
 
     def root(self, given: str, marker: str, inside: Iterable[str] = ()) -> Path:
-        """Return the folder that holds ``marker``: the given one, or one of those the archive unpacks into.
+        """Return the folder that contains ``marker``: the one given, or one that the archive unpacks into.
 
         Raises:
-            FinercamError: there is no such folder, or none of them holds it.
+            FinercamError: there is no such folder, or none of them contains it.
         """
         top = Path(given).expanduser()
         if not top.is_dir():
@@ -60,7 +66,7 @@ class Row:
         """Return a field as a whole number.
 
         Raises:
-            FinercamError: it is none.
+            FinercamError: it is not one.
         """
         try:
             return int(self.fields[at])
@@ -81,7 +87,7 @@ class Row:
         """Return neighbouring fields as finite numbers.
 
         Raises:
-            FinercamError: one is none.
+            FinercamError: one of them is not.
         """
         try:
             numbers = [float(field) for field in self.fields[start:stop]]
@@ -93,10 +99,10 @@ class Row:
 
 
 def read_lines(path: Path, publication: Publication) -> Iterator[tuple[int, str]]:
-    """Yield (number, text) of a file's lines that are not empty.
+    """Yield (number, text) of each line of a file that is not empty.
 
     Raises:
-        FinercamError: the file is missing or no text.
+        FinercamError: the file is missing or is not text.
     """
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -113,7 +119,7 @@ def read_rows(path: Path, publication: Publication, fields: int) -> Iterator[Row
     """Yield the lines of a table whose fields are separated by spaces; the last one may hold spaces itself.
 
     Raises:
-        FinercamError: the file is missing or no text, or a line has fewer fields.
+        FinercamError: the file is missing or is not text, or a line has fewer fields.
     """
     for number, text in read_lines(path, publication):
         row = Row(path, number, tuple(text.split(maxsplit=fields - 1)))
@@ -123,16 +129,16 @@ def read_rows(path: Path, publication: Publication, fields: int) -> Iterator[Row
 
 
 def by_id(rows: Iterable[Row]) -> dict[str, Row]:
-    """Return rows by their first field, in their order.
+    """Return rows by their first field, in the order given.
 
     Raises:
-        FinercamError: two have the same.
+        FinercamError: two rows have the same one.
     """
     table: dict[str, Row] = {}
     for row in rows:
         first = table.setdefault(row.fields[0], row)
         if first is not row:
-            raise row.wrong(f"id {row.fields[0]!r} stands in line {first.line} already")
+            raise row.wrong(f"id {row.fields[0]!r} is already in line {first.line}")
     return table
 
 
@@ -148,16 +154,16 @@ def row_of(number: str, table: Mapping[str, Row], path: Path, listed: Path) -> R
 
 
 def check_listed(names: Iterable[str], folder: Path, publication: Publication, what: str = "pictures") -> None:
-    """Check by one listing per folder that all files are there.
+    """Check that all files are there, with one listing per folder.
 
     Args:
         names: paths below ``folder``, separated by ``/``.
-        folder: where they are to be.
+        folder: where they should be.
         publication: for the error.
         what: what they are, for the error.
 
     Raises:
-        FinercamError: some are not; it counts them and names three.
+        FinercamError: some are missing; it counts them and names three.
     """
     wanted: dict[str, list[str]] = {}
     for name in names:
@@ -176,9 +182,9 @@ def check_listed(names: Iterable[str], folder: Path, publication: Publication, w
 
 
 def checked_box(x0: float, y0: float, x1: float, y1: float, wrong: Callable[[str], FinercamError]) -> Box:
-    """Return a box that is not empty and does not begin outside the picture.
+    """Return a box, checked not to be empty and not to begin outside the picture.
 
-    One pixel is forgiven, and cut off: it is what counting from 0 or from 1 makes.
+    One pixel outside is tolerated and cut off: the difference between counting from 0 and from 1.
 
     Args:
         x0, y0, x1, y1: half-open, in pixels from 0.

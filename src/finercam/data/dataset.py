@@ -1,4 +1,4 @@
-"""What every data set is to the rest: class names, a stream of items, and a way to open one."""
+"""What a data set is to all other code: class names, a stream of items, and a way to open one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from finercam.data.attributes import Attributes
 from finercam.data.photos import open_photo
 from finercam.data.storage import read_bytes
 from finercam.errors import FinercamError
@@ -28,11 +29,11 @@ class Item:
     """One photo of a data set: where it is and what is known about it. Small, so that millions can be listed.
 
     Attributes:
-        key: names the photo inside its data set, and no other: as a rule its path below the root.
+        key: identifies the photo in its data set; as a rule its path below the root.
         uri: where the picture is: a path, or a URI that fsspec opens.
         label: index into the data set's class names.
         box: around the object, if known.
-        mask: where its segmentation is (any value but 0 is the object), if there is one.
+        mask: path or URI of its segmentation (any value but 0 is the object), if there is one.
         parts: one point per part name of the data set, ``None`` where the part is not visible.
     """
 
@@ -52,8 +53,11 @@ class Example:
         photo: RGB.
         mask: of the object, in the photo's pixels, if the data set has masks.
         differences: for other classes, by label, the pixels that tell the item's class from that one, where that is
-            known (the aviary).
-        box, parts: as the item's, of data where only opening a photo tells (the aviary, which has to draw it).
+            known.
+        absent: those of these labels where what tells the two apart is only in the other class's photos: there is
+            nothing in this one that evidence for its class could point at.
+        box, parts: as the item's; only here where they are not known before the photo is opened (a drawn one).
+        part_masks: the pixels of each part in sight, by its name, where they are known.
     """
 
     photo: Image.Image
@@ -61,17 +65,18 @@ class Example:
     differences: Mapping[int, Bool[np.ndarray, "H W"]] = field(default_factory=dict)
     box: Box | None = None
     parts: tuple[Point | None, ...] = ()
+    part_masks: Mapping[str, Bool[np.ndarray, "H W"]] = field(default_factory=dict)
+    absent: frozenset[int] = frozenset()
 
 
 def open_files(item: Item) -> Example:
     """Open an item whose picture and mask are files.
 
-    The picture is taken as stored, without its EXIF rotation where there is a box, a mask or a part: they were
-    measured in stored pixels.
+    EXIF rotation is not applied if there is a box, a mask or a part: those were measured in pixels as stored.
 
     Raises:
-        FinercamError: a file is missing or cannot be read, the mask is not of the photo's size, or the box lies
-            outside the photo.
+        FinercamError: a file is missing or cannot be read, the mask and the photo differ in size, or the box
+            lies outside the photo.
     """
     measured = item.box is not None or item.mask is not None or any(part is not None for part in item.parts)
     photo = _read(item.uri, _as_stored if measured else open_photo)
@@ -79,19 +84,19 @@ def open_files(item: Item) -> Example:
     mask = None if item.mask is None else open_mask(item.mask)
     if mask is not None and mask.shape != (height, width):
         given = f"{mask.shape[1]} x {mask.shape[0]}"
-        raise FinercamError(f"mask {item.mask!r} is of {given} pixels, its photo {item.uri!r} of {width} x {height}")
+        raise FinercamError(f"mask {item.mask!r} has {given} pixels, its photo {item.uri!r} {width} x {height}")
     if item.box is not None and (item.box[0] >= width or item.box[1] >= height):
         raise FinercamError(f"box {item.box} of {item.key!r} lies outside its photo of {width} x {height} pixels")
     return Example(photo, mask, box=item.box, parts=item.parts)
 
 
 def open_mask(uri: str) -> Bool[np.ndarray, "H W"]:
-    """Return which pixels of a segmentation are not 0: a palette picture's index, else its brightness.
+    """Return which pixels of a segmentation are not 0: the index of a picture with a palette, else its brightness.
 
-    Colours count as something unless they are black; what is fully transparent counts as nothing.
+    In a picture with colours, that is every pixel that is neither black nor fully transparent.
 
     Raises:
-        FinercamError: the file is missing or no picture.
+        FinercamError: the file is missing, or is not a picture.
     """
     return _read(uri, _something)
 
@@ -134,6 +139,10 @@ class Dataset:
         open: opens one; can be sent to another process, and does not hold the list of items.
         part_names: what ``Item.parts`` counts through.
         regions: what is known of where things are: some of ``box``, ``mask``, ``parts``, ``difference``.
+        attributes: reads those of its classes, where they are known; raises FinercamError if that fails.
+        repaint: returns an item's photo as one of another class, given that class's label: what tells the two apart
+            is painted as the other's, and all else stays. ``None`` where the photo cannot be made one of that class.
+            Can be sent to another process. Left out where no photo can be repainted.
     """
 
     name: str
@@ -142,3 +151,5 @@ class Dataset:
     open: Callable[[Item], Example] = open_files
     part_names: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
+    attributes: Callable[[], Attributes] | None = None
+    repaint: Callable[[Item, int], Image.Image | None] | None = None

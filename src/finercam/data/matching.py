@@ -23,12 +23,12 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Unmatched:
-    """A data class of which no model class is the one.
+    """A data class for which the model's class was not found.
 
     Attributes:
         label: of the data class.
         name: of the data class.
-        several: the model classes that go by its name, if there is more than one; else empty.
+        several: the model classes of that name, if there is more than one; else empty.
     """
 
     label: int
@@ -44,8 +44,8 @@ class Matching:
         indices: for each data label the model's class index, or -1.
         unmatched: classes that were not found, or found more than once; their index is -1.
         skipped: labels that a mapping leaves out on purpose; their index is -1.
-        shared: model classes that stand for several data classes, each with their labels. That is allowed (a model
-            may know a species where the data tells subspecies), and worth telling the user.
+        shared: model classes that several data classes are matched to, each with their labels. That is allowed (the
+            model may know a species where the data distinguishes subspecies), but the user should be told.
     """
 
     indices: Int64[np.ndarray, " classes"]
@@ -65,20 +65,20 @@ def match_classes(
     """Find the model's class for each class of a data set.
 
     A class is matched by its name (``Labels.called``): ``001.Black_footed_Albatross`` is ``Phoebastria nigripes
-    (Black-footed Albatross)``. What the mapping names is taken from there.
+    (Black-footed Albatross)``. Classes that the mapping names are taken from it.
 
     Args:
         data_names: the data set's classes.
-        labels: the model's classes; ``None`` where it has no names, and then everything has to be mapped to indices.
+        labels: the model's classes; ``None`` if it has no names, and then every class has to be mapped to an index.
         mapping: a CSV file with two columns, data class and model class (name or index; nothing leaves the class
             out), with or without a header; or the same as a mapping.
-        skip_unmatched: do not raise for classes that no model class matches.
-        only: labels that matter, such as those that have pictures; the others are not matched. By default all.
+        skip_unmatched: do not raise for classes without a match.
+        only: the labels to match, such as those that have pictures; by default all.
         classes: how many classes the model has, where ``labels`` is ``None``.
 
     Raises:
-        FinercamError: a class has no match or more than one (unless ``skip_unmatched``), none at all has one, or the
-            mapping names what there is not, or one class twice.
+        FinercamError: a class has no match or more than one (unless ``skip_unmatched``), no class at all has one, or
+            the mapping names an unknown class, or one class twice.
     """
     indices = np.full(len(data_names), -1, np.int64)
     mapped = {} if mapping is None else _mapped(mapping, data_names, labels, classes)
@@ -106,7 +106,7 @@ def match_classes(
 
 
 def describe(unmatched: Sequence[Unmatched], labels: Labels | None, most: int = SHOWN) -> list[str]:
-    """Return a line for each of the first unmatched classes, with the model's classes it may be."""
+    """Return a line for each of the first unmatched classes, with the classes of the model that it may be."""
     lines = []
     for one in unmatched[:most]:
         if one.several:
@@ -145,7 +145,7 @@ def _mapped(
         except FinercamError as error:
             raise FinercamError(f"{where}, {side} class: {error}") from None
         if label in found:
-            raise FinercamError(f"{where}: {data[label]!r} is mapped already, in {first[label]}")
+            raise FinercamError(f"{where}: {data[label]!r} is already mapped in {first[label]}")
         found[label], first[label] = index, where
     return found
 
@@ -153,7 +153,7 @@ def _mapped(
 def _rows(
     mapping: Given | str | os.PathLike[str], data: Labels, labels: Labels | None
 ) -> Iterator[tuple[str, str, str | int | None]]:
-    """Yield (where it stands, data class, model class or nothing)."""
+    """Yield (where it is written, data class, model class or ``None``)."""
     if isinstance(mapping, Mapping):
         for name, target in mapping.items():
             yield f"mapping[{name!r}]", name, None if target == "" else target
@@ -170,7 +170,7 @@ def _rows(
                 if len(cells) != 2:
                     raise FinercamError(
                         f"{where}: {len(cells)} columns; give two, data class and model class, separated by a comma "
-                        "(a name that holds a comma goes between double quotes)"
+                        "(put a name with a comma in double quotes)"
                     )
                 if number == 0 and not _is_class(cells[0], data) and cells[1] and not _is_class(cells[1], labels):
                     continue  # the header

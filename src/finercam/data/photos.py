@@ -26,7 +26,7 @@ def open_photo(photo: Photo) -> Image.Image:
     EXIF orientation is applied; transparency is laid over white; 16-bit values are scaled, not cut off.
 
     Raises:
-        FinercamError: the file is missing or no picture, or the array is none.
+        FinercamError: the file is missing or is not a picture, or the array is not one.
     """
     if isinstance(photo, np.ndarray):
         return _to_rgb(_from_array(photo))
@@ -57,7 +57,7 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or 0 in array.shape:
-        raise FinercamError(f"an array of shape {array.shape} is no photo; give H W, H W 3 or H W 4")
+        raise FinercamError(f"an array of shape {array.shape} is not a photo; give H W, H W 3 or H W 4")
     if array.dtype == np.uint8:
         return Image.fromarray(array)
     if array.dtype == bool:
@@ -65,19 +65,19 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
     low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
     if array.dtype.kind == "f" and low >= 0 and high <= 1:
         return Image.fromarray(np.round(array * 255).astype(np.uint8))
-    # Pillow hands 16-bit files over as 32-bit integers at times.
+    # Pillow sometimes opens 16-bit files as 32-bit integers.
     if array.dtype.kind in "iu" and low >= 0 and high <= 65535:
         return Image.fromarray(np.round(array / 257).astype(np.uint8))
     raise FinercamError(
-        f"values of type {array.dtype} from {low:g} to {high:g} are no photo; give uint8, uint16 or floats in 0..1"
+        f"values of type {array.dtype} from {low:g} to {high:g} are not a photo; give uint8, uint16 or floats in 0..1"
     )
 
 
 def find_photos(given: Iterable[str]) -> Iterator[tuple[Path, Path]]:
-    """Yield (file, path to name its results by) for photos, folders (searched through) and glob patterns.
+    """Yield (file, path to name its results by) for photos, folders (with all below them) and glob patterns.
 
     Raises:
-        FinercamError: one of them leads to no photo.
+        FinercamError: there is no photo at one of them.
     """
     seen: set[Path] = set()
     for pattern in given:
@@ -92,7 +92,7 @@ def find_photos(given: Iterable[str]) -> Iterator[tuple[Path, Path]]:
             found = [(file, Path(file.name)) for file in matches if file.suffix.lower() in SUFFIXES]
         if not found:
             raise FinercamError(
-                f"no photo at {pattern!r}; give photos, a folder of photos or a pattern like 'dir/*.jpg'"
+                f"there is no photo at {pattern!r}; give photos, a folder of photos or a pattern like 'dir/*.jpg'"
             )
         for file, relative in found:
             if file.resolve() not in seen:

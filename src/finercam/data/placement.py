@@ -1,7 +1,7 @@
 """Where a photo's boxes, masks and points lie in a model's input.
 
-Any preprocessing that resizes, crops, pads or flips is understood, without being told how it does so: it is shown a
-picture whose colours say where each pixel is.
+Any preprocessing that resizes, crops, pads or flips is understood without being told what it does: it is given a
+picture whose colours encode the position of each pixel.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Placement:
-    """How photos of one size lie in the input. Pixels of the input that show no photo (padding) are in no region."""
+    """How photos of one size lie in the input. Padding is in no region."""
 
     x: Axis
     y: Axis
@@ -65,7 +65,7 @@ class Placement:
         return at[:, columns.clamp(0, self.x.photo - 1)] & inside
 
     def points(self, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
-        """Return where points x, y of the photo lie in the input; outside of it if they were cropped away."""
+        """Return where points x, y of the photo lie in the input; outside it if they were cropped away."""
         return torch.stack([self.x.to_input(points[:, 0]), self.y.to_input(points[:, 1])], 1)
 
 
@@ -84,12 +84,12 @@ class Placer:
         """Return the placement of photos of a size (width, height).
 
         Raises:
-            FinercamError: the preprocessing moves pixels in another way than by resizing, cropping and padding.
+            FinercamError: the preprocessing does more than resize, crop, pad and flip.
         """
         found = self._known.get(size)
         if found is None:
             found = self._find(size)
-            # Several threads may be here; what one of them clears another must not look for.
+            # Several threads may be here: one must not look for what another has just cleared.
             if len(self._known) >= 1000:
                 self._known.clear()
             self._known[size] = found
@@ -102,7 +102,7 @@ class Placer:
         # Where the photo does not reach, black and white look alike.
         reached = contrast[2].abs() > 0.5 * contrast[2].abs().max()
         if not bool(reached.any()):
-            raise FinercamError("the preprocessing shows nothing of the photo")
+            raise FinercamError("nothing of the photo is left after the preprocessing")
         # A ramp and its negative, so that the rounding of the resampling cancels.
         up, down = ((self._shown(_ramp(size, falling)) - black) / _nonzero(contrast) for falling in (False, True))
         value = (up - down + 1) / 2
@@ -115,12 +115,12 @@ class Placer:
 
 
 def _ramp(size: tuple[int, int], falling: bool) -> Image.Image:
-    """Return a picture whose red says how far right a pixel is and whose green how far down."""
+    """Return a picture whose red encodes how far right a pixel is, and whose green how far down."""
     width, height = size
     across, down = ((np.arange(length, dtype=np.float32) + 0.5) / length for length in size)
     if falling:
         across, down = 1 - across, 1 - down
-    # Each line rounds the ramp at its own places, so that the mean of many lines is finer than 1/255.
+    # Each line rounds the ramp at different places, so that the mean of many lines is finer than 1/255.
     generator = np.random.default_rng(0)
     dither = [generator.random(length, dtype=np.float32) for length in (height, width)]
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -134,7 +134,7 @@ def _nonzero(contrast: Tensor) -> Tensor:
 
 
 def _fit(value: Float[Tensor, "H W"], reached: Bool[Tensor, "H W"], photo: int) -> Axis:
-    """Fit ``u / photo = (column + 0.5 - shift) / (scale * photo)`` to how far along each column says it is."""
+    """Fit ``u / photo = (column + 0.5 - shift) / (scale * photo)`` to the positions that the columns encode."""
     lines = reached.any(1)
     columns = torch.arange(value.shape[1], dtype=torch.float64) + 0.5
     count = reached.sum(0)
@@ -146,10 +146,10 @@ def _fit(value: Float[Tensor, "H W"], reached: Bool[Tensor, "H W"], photo: int) 
         usable = count > 0
     at, share = columns[usable], mean[usable]
     if len(at) < 2:
-        raise FinercamError("the preprocessing leaves too little of the photo to find out where things are in it")
+        raise FinercamError("the preprocessing leaves too little of the photo to tell where things are in it")
     slope = ((at - at.mean()) * (share - share.mean())).sum() / ((at - at.mean()) ** 2).sum()
     offset = share.mean() - slope * at.mean()
-    # In every pixel, not in the mean of a column alone: what is turned is even there.
+    # In every pixel: the mean of a column alone does not show that the photo was turned.
     off = float((value - offset - slope * columns)[reached & usable].abs().max())
     if float(slope.abs()) * value.shape[1] < 1e-3 or off > 0.02:
         raise FinercamError(

@@ -8,53 +8,52 @@ from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from heapq import nsmallest
-from importlib import import_module
 
 from finercam.data.dataset import SPLITS, Dataset, Item
+from finercam.data.format import FORMATS, Format
 from finercam.errors import FinercamError, nearest
-
-#: Format -> (module with its ``read(place, split)``, what else to call that with).
-FORMATS: dict[str, tuple[str, dict[str, str]]] = {
-    "folder": ("finercam.data.formats.folder", {}),
-    "cub": ("finercam.data.formats.cub", {}),
-    "cars": ("finercam.data.formats.cars", {}),
-    "aircraft": ("finercam.data.formats.aircraft", {}),
-    "aircraft-family": ("finercam.data.formats.aircraft", {"level": "family"}),
-    "birds525": ("finercam.data.formats.birds525", {}),
-    "fishvista": ("finercam.data.formats.fishvista", {}),
-    "fishvista-segmentation": ("finercam.data.formats.fishvista", {"task": "segmentation"}),
-}
+from finercam.registry import folded, read_parameters, split_spec
 
 
 def read_dataset(spec: str, split: str = "test", images: int | None = None, seed: int = 0) -> Dataset:
     """Return a data set, or one split of it, or some pictures of that.
 
     Args:
-        spec: ``FORMAT:DIR``, where the format is one of ``FORMATS`` (``folder:`` takes URIs as well), or ``aviary``
-            or ``aviary:biased``, which need no data.
-        split: ``train``, ``test`` (the publisher's) or ``all``. What has no split is read whole.
-        images: take this many, drawn without replacement and kept in their order; more than there are takes all.
-            The draw depends on the keys and the seed only, and a smaller draw is part of a larger one.
-        seed: of the draw; for the aviary of its pictures.
+        spec: ``FORMAT:DIR``, where the format is one of ``FORMATS`` (``folder:`` takes URIs as well), or ``FORMAT``
+            alone where no data is needed. Parameters of the format come before the colon: ``aircraft@family:DIR``.
+        split: ``train``, ``test`` (the publisher's) or ``all``. A data set without splits is read whole.
+        images: take this many, drawn without replacement and kept in their order; all if there are no more.
+            The draw depends only on the keys and the seed, and a smaller draw is part of a larger one.
+        seed: of the draw; of the pictures themselves where the format makes them.
 
     Raises:
-        FinercamError: no such format or split, or the data is missing, in part or whole, or not what it should be.
+        FinercamError: there is no such format or split, or the data is missing, incomplete or malformed.
     """
     if split not in SPLITS:
         raise FinercamError(f"split is {split!r}; {nearest(split, SPLITS)}")
     if images is not None and images < 1:
-        raise FinercamError(f"images is {images}; give a number from 1 upwards")
-    kind, _, place = spec.partition(":")
-    if kind == "aviary" and place in ("", "biased"):
-        from finercam.aviary import format as from_aviary
+        raise FinercamError(f"images is {images}; it must be at least 1")
+    head, _, place = spec.partition(":")
+    known = _find(head, spec)
+    if known.needs_place and not place:
+        raise FinercamError(f"{spec!r} is not a data set: write {' or '.join(known.specs)}")
+    arguments = (place, split, images, seed) if known.draws else (place, split)
+    dataset = replace(known.read(*arguments, **read_parameters(known.read, head)), name=spec)
+    return dataset if images is None or known.draws else draw(dataset, images, seed)
 
-        return replace(from_aviary.read(split, images, seed, biased=place == "biased"), name=spec)
-    if kind not in FORMATS or not place:
-        raise FinercamError(f"{spec!r} is no data set: {_hint(kind)}")
-    module, options = FORMATS[kind]
-    read: Callable[..., Dataset] = import_module(module).read
-    dataset = replace(read(place, split, **options), name=spec)
-    return dataset if images is None else draw(dataset, images, seed)
+
+def _find(head: str, spec: str) -> Format:
+    """Return the format of what comes before the colon of a spec."""
+    name, _ = split_spec(head)
+    if folded(name) in map(folded, FORMATS):
+        return FORMATS.find(name)
+    if os.path.isdir(head):
+        ways = ", ".join(known.specs[0] for known in FORMATS.values() if known.needs_place)
+        hint = f"write its format before the folder: {ways}"
+    else:
+        called = {known.name: known.specs[0] for known in FORMATS.values()}
+        hint = nearest(name, sorted(way for known in FORMATS.values() for way in known.specs), called=called)
+    raise FinercamError(f"{spec!r} is not a data set: {hint}")
 
 
 def draw(dataset: Dataset, images: int, seed: int) -> Dataset:
@@ -80,12 +79,3 @@ def _pick(items: Callable[[], Iterator[Item]], chosen: Sequence[int]) -> Iterato
         if index == next_one:
             yield item
             next_one = next(wanted, None)
-
-
-def _hint(kind: str) -> str:
-    ways = ", ".join([*(f"{name}:DIR" for name in FORMATS), "aviary", "aviary:biased"])
-    if kind == "aviary" or kind in FORMATS:
-        return f"write {kind}:{'biased, or aviary alone' if kind == 'aviary' else 'DIR'}"
-    if os.path.isdir(kind):
-        return f"write its format before the folder: {ways}"
-    return f"{nearest(kind, [*FORMATS, 'aviary'])} There are {ways}"

@@ -1,4 +1,4 @@
-"""Files and folders wherever data sets lie: on disk, or behind a URI that fsspec opens (``s3://bucket/photos``)."""
+"""Files and folders wherever data sets are kept: on disk, or behind a URI that fsspec opens (``s3://bucket/photos``)."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def is_uri(place: str) -> bool:
 
 
 def below(place: str, *names: str) -> str:
-    """Return the place of something in a folder. In a chained URI (``zip://photos::s3://...``) that is the first."""
+    """Return the place of something in a folder; in a chained URI (``zip://photos::s3://...``) the first one."""
     head, chained, rest = place.partition("::")
     return "/".join([head.rstrip("/") if head.strip("/") else head, *names]) + chained + rest
 
 
 def listing(place: str) -> Listing:
-    """Return what lies directly in a folder, from one listing and without a look at each file.
+    """Return what lies directly in a folder, from one listing, without looking at each file.
 
     Raises:
         FinercamError: there is no such folder, or it cannot be read.
@@ -98,10 +98,10 @@ def _reported(place: str) -> Iterator[None]:
     except FileNotFoundError:
         raise FinercamError(f"there is no file or folder {place!r}") from None
     except NotADirectoryError:
-        raise FinercamError(f"{place!r} is no folder") from None
+        raise FinercamError(f"{place!r} is not a folder") from None
     except ImportError as error:
         raise FinercamError(f"{place!r} needs a package that is not installed: {error}") from error
     except Exception as error:
-        # Each store has its own errors (credentials, networks, archives); their first line says it best.
+        # Each store has its own errors (credentials, networks, archives); their first line says most.
         first = next(iter(str(error).splitlines()), "")
         raise FinercamError(f"{place!r} cannot be read: {type(error).__name__}: {first}") from error

@@ -46,9 +46,11 @@ def bootstrap_mean(values: Float[Tensor, " n"], resamples: int = 2000, seed: int
         drawn_from = shuffled[: each * _GROUPS].reshape(_GROUPS, each).mean(1)
     n = len(drawn_from)
     at_once = max(1, _DRAWN // n)
-    means = torch.cat([
-        drawn_from[torch.randint(n, (min(at_once, resamples - start), n), generator=generator)].mean(1)
-        for start in range(0, resamples, at_once)
-    ])  # fmt: skip
+    means = torch.cat(
+        [
+            drawn_from[torch.randint(n, (min(at_once, resamples - start), n), generator=generator)].mean(1)
+            for start in range(0, resamples, at_once)
+        ]
+    )
     low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return Mean(float(defined.mean()), low, high, len(defined))

@@ -13,7 +13,22 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from finercam.errors import FinercamError
-from finercam.metrics.masking import descending, ranking, top_count
+from finercam.metrics.masking import check_fraction, descending, ranking, top_count
+from finercam.metrics.metric import metric
+from finercam.metrics.view import OBJECT, Needs, Region, View
+
+
+def _needs(region: Region, fraction: float | None = None, tolerance: float = 0.0) -> Needs:
+    if fraction is not None:
+        check_fraction(fraction)
+    _check_distance(tolerance)
+    return Needs(regions=(region,))
+
+
+@metric("localization", title="Loc.", better="higher", needs=_needs)
+def _localization(view: View, *, region: Region = OBJECT) -> Float[Tensor, " b"]:
+    """``energy_inside`` of a region."""
+    return energy_inside(view.saliency, view.region(region))
 
 
 def energy_inside(saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b H W"]) -> Float[Tensor, " b"]:
@@ -31,6 +46,12 @@ def energy_inside(saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b H W"
     inside = (saliency * region).sum((1, 2))
     share = torch.where(total > 0, inside / torch.where(total > 0, total, 1), 0)
     return _where_defined(share, saliency, region)
+
+
+@metric("average-precision", title="AP", better="higher", needs=_needs)
+def _average_precision(view: View, *, region: Region = OBJECT) -> Float[Tensor, " b"]:
+    """``average_precision`` as a ranking of a region."""
+    return average_precision(view.saliency, view.region(region))
 
 
 def average_precision(saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b H W"]) -> Float[Tensor, " b"]:
@@ -54,6 +75,12 @@ def average_precision(saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b 
     return _where_defined(average, saliency, region)
 
 
+@metric("pointing", title="Pointing", better="higher", needs=_needs)
+def _pointing(view: View, *, region: Region = OBJECT, tolerance: float = 0.0) -> Float[Tensor, " b"]:
+    """``pointing`` at a region."""
+    return pointing(view.saliency, view.region(region), tolerance)
+
+
 def pointing(
     saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b H W"], tolerance: float | int = 0
 ) -> Float[Tensor, " b"]:
@@ -74,6 +101,17 @@ def pointing(
     share = (tied & widened(region, tolerance)).sum((1, 2)).double() / tied.sum((1, 2))
     hit = torch.where(peak[:, 0, 0] > 0, share.to(saliency), 0)
     return _where_defined(hit, saliency, region)
+
+
+def _iou_title(fraction: float | None, region: Region) -> str:
+    title = "IoU" if fraction is None else f"IoU@{fraction:g}"
+    return title if region == OBJECT else f"{title} ({region})"
+
+
+@metric("iou", title=_iou_title, better="higher", needs=_needs)
+def _iou(view: View, *, fraction: float | None = None, region: Region = OBJECT) -> Float[Tensor, " b"]:
+    """``iou_of_top`` with a region."""
+    return iou_of_top(view.saliency, view.region(region), fraction)
 
 
 def iou_of_top(
@@ -100,8 +138,7 @@ def iou_of_top(
 
 def widened(region: Bool[Tensor, "b H W"], distance: float | int) -> Bool[Tensor, "b H W"]:
     """Return the pixels no farther than ``distance`` from a pixel of the region, from centre to centre."""
-    if not 0 <= distance < math.inf:
-        raise FinercamError(f"a distance in pixels must be a number from 0 upwards, not {distance}")
+    _check_distance(distance)
     height, width = region.shape[1:]
     wide = region.clone()
     for down in range(min(int(distance), height - 1) + 1):
@@ -111,6 +148,11 @@ def widened(region: Bool[Tensor, "b H W"], distance: float | int) -> Bool[Tensor
         wide[:, down:] |= row[:, : height - down]
         wide[:, : height - down] |= row[:, down:]
     return wide
+
+
+def _check_distance(distance: float | int) -> None:
+    if not 0 <= distance < math.inf:
+        raise FinercamError(f"a distance in pixels must be a number from 0 upwards, not {distance}")
 
 
 def _where_defined(

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from finercam.metrics.masking import Score
-from finercam.models.batching import in_batches
+from finercam.metrics.view import Cut
+from finercam.models.altering import Altered
 
-
-@dataclass(frozen=True, order=True)
-class Cut:
-    """A kind of masked copy.
-
-    Attributes:
-        inserted: whether the most salient pixels are given back to a blurred image, rather than taken from the image.
-        count: how many pixels.
-    """
-
-    inserted: bool
-    count: int
+#: ``Look.rerun``: given what makes copies of indices (image, copy), and which are wanted (b m), yields their logits.
+Rerun: TypeAlias = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Iterable[Altered]]
 
 
 def masked_confidences(
-    score: Score,
+    rerun: Rerun,
     images: Float[Tensor, "b 3 H W"],
     ranks: Sequence[Int[Tensor, "b H W"]],
     cuts: Sequence[Cut],
@@ -36,15 +26,14 @@ def masked_confidences(
     *,
     fill: Float[Tensor, "b 3 H W"],
     blurred: Callable[[], Float[Tensor, "b 3 H W"]],
-    batch_size: int | None = None,
 ) -> Float[Tensor, "m b n k"]:
-    """Return the probabilities of ``k`` classes for every map, image and cut.
+    """Return the probabilities of ``k`` classes for every map, image and cut, in the type of ``unmasked``.
 
     Maps that rank the pixels alike share their copies; copies that show the whole image take ``unmasked``, and
     copies of which nothing is left are the same for all maps.
 
     Args:
-        score: images to probabilities.
+        rerun: that of a look at the same model; its images need not be these.
         images: preprocessed.
         ranks: per map, each pixel's rank (``masking.ranking``).
         cuts: which copies.
@@ -52,7 +41,9 @@ def masked_confidences(
         unmasked: theirs for the unmasked images.
         fill: what removed pixels are replaced by.
         blurred: gives the images that pixels are given back to; called only where there is such a cut.
-        batch_size: copies per run; ``None`` finds one that fits.
+
+    Raises:
+        OutOfMemory: not even one copy fits in the accelerator's memory.
     """
     distinct: list[Tensor] = []
     place = []
@@ -65,28 +56,28 @@ def masked_confidences(
     # What shows the whole image is known; what shows nothing of it is run once.
     whole = [cut.count >= pixels if cut.inserted else cut.count == 0 for cut in cuts]
     nothing = [cut.count == 0 if cut.inserted else cut.count >= pixels for cut in cuts]
-    wanted = torch.tensor([
-        [not whole[c] and (not nothing[c] or m == 0) for c in range(len(cuts))] for m in range(len(distinct))
-    ])  # fmt: skip
+    wanted = torch.tensor(
+        [[not whole[c] and (not nothing[c] or m == 0) for c in range(len(cuts))] for m in range(len(distinct))]
+    )
     result = unmasked[None, :, None].repeat(len(distinct), 1, len(cuts), 1)  # m b n k
-    starts = {False: images, True: blurred() if any(cut.inserted for cut in cuts) else images}
-    ends = {False: fill, True: images}
-    counts = torch.tensor([cut.count for cut in cuts], device=images.device)
     stack = torch.stack(distinct)
+    counts = torch.tensor([cut.count for cut in cuts], device=images.device)
+    inserted = torch.tensor([cut.inserted for cut in cuts], device=images.device)
+    # What is seen where the image is not: the fill, and for insertion the blurred image.
+    behind = torch.stack([fill, blurred()] if any(cut.inserted for cut in cuts) else [fill])
 
-    for inserted in (False, True):
-        of_kind = torch.tensor([cut.inserted == inserted for cut in cuts])
-        start, end = starts[inserted], ends[inserted]
+    def make(image: Tensor, copy: Tensor) -> Tensor:
+        m, c = copy // len(cuts), copy % len(cuts)
+        top = stack[m, image] < counts[c][:, None, None]
+        shown = top == inserted[c][:, None, None]
+        return torch.where(shown[:, None], images[image], behind[inserted[c].long(), image])
 
-        def run(image: Tensor, copy: Tensor, start: Tensor = start, end: Tensor = end) -> None:
-            m, c = copy // len(cuts), copy % len(cuts)
-            chosen = stack[m, image] < counts[c][:, None, None]
-            probabilities = score(torch.where(chosen[:, None], end[image], start[image]))
-            result[m, image, c] = probabilities.gather(1, classes[image]).to(result)
-
-        entries = (wanted & of_kind).flatten().expand(len(images), -1).to(images.device)
-        in_batches(entries, run, batch_size)
-    for c, empty in enumerate(nothing):
-        if empty and not whole[c]:
-            result[:, :, c] = result[0, :, c]
+    for image, copy, logits in rerun(make, wanted.flatten().expand(len(images), -1)):
+        m, c = copy // len(cuts), copy % len(cuts)
+        # Half precision is too coarse for confidences near 0 and 1.
+        exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        result[m, image, c] = exact.softmax(1).gather(1, classes[image]).to(result)
+    for same, empty in enumerate(nothing):
+        if empty and not whole[same]:
+            result[:, :, same] = result[0, :, same].clone()
     return result[place]

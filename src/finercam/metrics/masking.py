@@ -1,15 +1,13 @@
 """What happens to the model's answer when the pixels a map points at are taken away, or given back.
 
-Everything takes ``score``, a function from preprocessed images b 3 H W to probabilities b C; nothing here knows of
-models. Pixels are ranked by saliency, ties by their order in the image, so that exactly as many change as asked.
+Pixels are ranked by saliency, ties by their order in the image, so that exactly as many change as asked. Masked copies
+are run by ``finercam.metrics.masked_runs``, for all maps and metrics together.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -17,11 +15,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from finercam.errors import FinercamError, nearest
-
-#: Images b 3 H W to probabilities b C.
-Score: TypeAlias = Callable[[Tensor], Tensor]
+from finercam.metrics.metric import metric
+from finercam.metrics.view import UNMASKED, Cut, Needs, View
 
 FILLS = ("mean", "black", "blur")
+#: Columns of probabilities beside the area: of the target and of class d, after each step.
+CURVE, CURVE_OF_OTHER = "curve", "curve of other"
 
 
 def filling(
@@ -73,17 +72,6 @@ def descending(values: Float[Tensor, "b n"]) -> Int[Tensor, "b n"]:
     return torch.from_numpy(keys & 0xFFFFFFFF)
 
 
-def without_top(
-    images: Float[Tensor, "b 3 H W"],
-    ranks: Int[Tensor, "b H W"],
-    fraction: float,
-    fill: Float[Tensor, "b 3 H W"],
-) -> Float[Tensor, "b 3 H W"]:
-    """Return the images with exactly floor(fraction * pixels) of their most salient pixels filled."""
-    count = top_count(fraction, ranks[0].numel())
-    return torch.where((ranks < count)[:, None], fill, images)
-
-
 def top_count(fraction: float, pixels: int) -> int:
     """Return floor(fraction * pixels), safe from the rounding of such fractions as 0.29 * 100."""
     if not 0 <= fraction <= 1:
@@ -91,108 +79,87 @@ def top_count(fraction: float, pixels: int) -> int:
     return math.floor(round(fraction * pixels, 6))
 
 
-@dataclass(frozen=True)
-class Drop:
-    """Confidences before and after masking, per image.
-
-    Attributes:
-        confidence: ``p_c - p*_c``.
-        relative: ``(p_c - p*_c) - (p_d - p*_d)`` (arXiv 2501.11309, Eq. 10).
-    """
-
-    confidence: Float[Tensor, " b"]
-    relative: Float[Tensor, " b"]
+def check_fraction(fraction: float) -> None:
+    """Refuse what is not a fraction above 0 and up to 1."""
+    if not 0 < fraction <= 1:
+        raise FinercamError(f"the fraction is {fraction}; it must lie above 0 and up to 1")
 
 
-def drop(
-    before: Float[Tensor, "b C"],
-    after: Float[Tensor, "b C"],
-    target: Int[Tensor, " b"],
-    other: Int[Tensor, " b"],
-) -> Drop:
-    """Return the confidence drop and the relative drop (Eq. 10).
-
-    Args:
-        before, after: probabilities of the unmasked and the masked images.
-        target: class c.
-        other: class d, the most similar on the *unmasked* image; the same for every map that is compared.
-    """
-    fall = before - after
-    of_target = fall.gather(1, target[:, None])[:, 0]
-    return Drop(of_target, of_target - fall.gather(1, other[:, None])[:, 0])
+def _step_cuts(inserted: bool, steps: int) -> Callable[[int], Sequence[Cut]]:
+    return lambda pixels: [Cut(inserted, top_count(step / steps, pixels)) for step in range(steps + 1)]
 
 
-@dataclass(frozen=True)
-class Curve:
-    """How two classes' probabilities change with the fraction of pixels removed (or given back).
+def _curve_needs(inserted: bool) -> Callable[[int], Needs]:
+    def needs(steps: int) -> Needs:
+        if steps < 1:
+            raise FinercamError(f"steps is {steps}; a curve needs at least 1")
+        return Needs(cuts=_step_cuts(inserted, steps))
 
-    Attributes:
-        fractions: of pixels really changed, from 0 to 1 in steps equal to within a pixel.
-        target, other: probabilities at each.
-    """
-
-    fractions: Float[Tensor, " n"]
-    target: Float[Tensor, "b n"]
-    other: Float[Tensor, "b n"]
-
-    @property
-    def area(self) -> Float[Tensor, " b"]:
-        """Area under the target's curve by the trapezoidal rule, 0 to 1."""
-        return torch.trapezoid(self.target, self.fractions.to(self.target), dim=1)
+    return needs
 
 
-def deletion(
-    score: Score,
-    images: Float[Tensor, "b 3 H W"],
-    saliency: Float[Tensor, "b H W"],
-    target: Int[Tensor, " b"],
-    other: Int[Tensor, " b"],
-    *,
-    steps: int = 50,
-    fill: Float[Tensor, "b 3 H W"] | None = None,
-) -> Curve:
-    """Return the curve of removing pixels from the most to the least salient (RISE, arXiv 1806.07421, Section 4.2).
+def _curve(view: View, inserted: bool, steps: int) -> dict[str, Tensor]:
+    cuts = _step_cuts(inserted, steps)(view.pixels)
+    curves = torch.stack([view.confidence(cut) for cut in cuts], 1)  # b n 2
+    # Equal steps to within a pixel: of pixels really changed.
+    fractions = torch.tensor([cut.count / view.pixels for cut in cuts], dtype=torch.float64, device=curves.device)
+    area = torch.trapezoid(curves[..., 0].double(), fractions, dim=1)
+    return {"": area, CURVE: curves[..., 0], CURVE_OF_OTHER: curves[..., 1]}
+
+
+@metric("deletion", title="Del.", better="lower", needs=_curve_needs(inserted=False), lists=(CURVE, CURVE_OF_OTHER))
+def deletion(view: View, *, steps: int = 50) -> dict[str, Tensor]:
+    """Return the area under the target's probability as pixels are removed from the most to the least salient, 0 to 1.
+
+    RISE (arXiv 1806.07421, Section 4.2): the fraction of pixels removed on the x axis, the trapezoidal rule. The
+    curves of the target and of class d are kept too (arXiv 2501.11309, Fig. 5).
 
     Args:
-        score: images to probabilities.
-        images, saliency: preprocessed images and their maps.
-        target, other: the class explained and the one it is compared with, whose curve is kept too (Fig. 5).
+        view: with confidences.
         steps: equal steps from none to all of the pixels.
-        fill: what replaces removed pixels; the mean colour if left out.
     """
-    return _curve(score, images, filling(images) if fill is None else fill, saliency, target, other, steps)
+    return _curve(view, False, steps)
 
 
-def insertion(
-    score: Score,
-    images: Float[Tensor, "b 3 H W"],
-    saliency: Float[Tensor, "b H W"],
-    target: Int[Tensor, " b"],
-    other: Int[Tensor, " b"],
-    *,
-    steps: int = 50,
-    fill: Float[Tensor, "b 3 H W"] | None = None,
-) -> Curve:
-    """Return the curve of giving pixels back from the most to the least salient, starting from a blurred image.
+@metric("insertion", title="Ins.", better="higher", needs=_curve_needs(inserted=True), lists=(CURVE, CURVE_OF_OTHER))
+def insertion(view: View, *, steps: int = 50) -> dict[str, Tensor]:
+    """Return the area under the target's probability as pixels are given back to a blurred image, 0 to 1.
 
-    Args: as for ``deletion``; ``fill`` is what the curve starts from, the blurred image if left out.
+    As for ``deletion``, from the most to the least salient, starting from an image without detail.
     """
-    return _curve(score, filling(images, "blur") if fill is None else fill, images, saliency, target, other, steps)
+    return _curve(view, True, steps)
 
 
-def _curve(
-    score: Score, start: Tensor, end: Tensor, saliency: Tensor, target: Tensor, other: Tensor, steps: int
-) -> Curve:
-    if steps < 1:
-        raise FinercamError(f"steps is {steps}; a curve needs at least 1")
-    ranks = ranking(saliency)
-    probabilities = torch.stack(
-        [score(without_top(start, ranks, step / steps, end)) for step in range(steps + 1)], dim=1
-    )  # b n C
-    image = torch.arange(len(target), device=target.device)
-    pixels = saliency[0].numel()
-    fractions = torch.tensor([top_count(step / steps, pixels) / pixels for step in range(steps + 1)])
-    return Curve(fractions, probabilities[image, :, target], probabilities[image, :, other])
+def _drop_needs(fraction: float) -> Needs:
+    check_fraction(fraction)
+    return Needs(cuts=lambda pixels: (UNMASKED, Cut(False, top_count(fraction, pixels))))
+
+
+def _fall(view: View, fraction: float) -> Float[Tensor, "b 2"]:
+    return view.confidence(UNMASKED) - view.confidence(Cut(False, top_count(fraction, view.pixels)))
+
+
+@metric("confidence-drop", title=lambda fraction: f"Drop@{fraction:g}", better="higher", needs=_drop_needs)
+def confidence_drop(view: View, *, fraction: float = 0.05) -> Float[Tensor, " b"]:
+    """Return ``p_c - p*_c``: by how much the target's probability falls without the most salient pixels, -1 to 1.
+
+    Args:
+        view: with confidences.
+        fraction: of pixels removed, rounded down.
+    """
+    return _fall(view, fraction)[:, 0]
+
+
+@metric("relative-drop", title=lambda fraction: f"RD@{fraction:g}", better="higher", needs=_drop_needs)
+def relative_drop(view: View, *, fraction: float = 0.05) -> Float[Tensor, " b"]:
+    """Return ``(p_c - p*_c) - (p_d - p*_d)``, -2 to 2: the relative drop (arXiv 2501.11309, Eq. 10).
+
+    Class d is the most similar on the *unmasked* image; the same for every map that is compared.
+
+    Args: as for ``confidence_drop``.
+    """
+    fall = _fall(view, fraction)
+    return fall[:, 0] - fall[:, 1]
 
 
 def _blurred(images: Tensor, sigma: float) -> Tensor:

@@ -1,63 +1,39 @@
-"""How much of the saliency lies near each annotated part of an object: part points in the manner of CUB-200-2011.
-
-Positions are in pixels of the map, x to the right and y downwards; (0.5, 0.5) is the middle of the first pixel. Points
-and boxes of a photo must have gone through the resizing and cropping that the photo went through.
-"""
+"""How much of the saliency lies near each annotated part of an object, and whether that is so from photo to photo."""
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from finercam.errors import FinercamError
+from finercam.metrics.consistency import consistency
 from finercam.metrics.localization import energy_inside
-
-#: No point of an image is farther from the nearest pixel's centre than sqrt(1/2).
-_LEAST_RADIUS = 0.7072
-
-
-def part_radius(boxes: Float[Tensor, "b 4"], fraction: float | int = 0.1) -> Float[Tensor, " b"]:
-    """Return how far from its point a part is taken to reach, in pixels: a fraction of the box's larger side.
-
-    With 0.1 that is the distance at which PCK@0.1 takes a predicted part for found. The larger side and not the
-    image's, so that a distant bird has small parts.
-
-    Args:
-        boxes: x0, y0, x1, y1 around each object.
-        fraction: above 0.
-    """
-    if not fraction > 0:
-        raise FinercamError(f"the radius is a fraction of the box's larger side above 0, not {fraction}")
-    return fraction * (boxes[:, 2:] - boxes[:, :2]).amax(1)
+from finercam.metrics.masking import check_fraction
+from finercam.metrics.metric import Summary, metric
+from finercam.metrics.view import Needs, View
 
 
-def near_parts(
-    points: Float[Tensor, "b P 2"],
-    visible: Bool[Tensor, "b P"],
-    radius: Float[Tensor, " b"],
-    size: tuple[int, int],
-) -> Bool[Tensor, "b P H W"]:
-    """Return a disc per part: the pixels whose centre is no farther from the part's point than the radius.
+def _near(radius: float) -> Needs:
+    check_fraction(radius)
+    return Needs(parts=True)
 
-    Parts that are not visible, or whose point was cropped away, have no pixel. Every other part has at least one: the
-    radius is taken to be no less than sqrt(1/2).
 
-    Args:
-        points: x, y of each part; anything where it is not visible.
-        visible: whether the part is.
-        radius: in pixels, per image; see ``part_radius``.
-        size: height and width of the map.
-    """
-    height, width = size
-    x, y = points[..., 0], points[..., 1]
-    inside = visible & (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
-    columns = torch.arange(width, device=points.device) + 0.5
-    rows = torch.arange(height, device=points.device) + 0.5
-    across, down = columns - x[..., None], rows - y[..., None]
-    squared = down.square()[..., :, None] + across.square()[..., None, :]
-    reach = radius.clamp(min=_LEAST_RADIUS).square()[:, None, None, None]
-    return (squared <= reach) & inside[..., None, None]
+def _gain(shares: Float[Tensor, "n P"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    return consistency(shares, labels).gain
+
+
+@metric(
+    "parts",
+    title=lambda radius: f"Parts@{radius:g}",
+    better="higher",
+    needs=_near,
+    lists=("shares",),
+    summaries=(Summary("consistency", "Consistency", "higher", ("shares",), _gain),),
+)
+def _parts(view: View, *, radius: float = 0.1) -> dict[str, Tensor]:
+    """Return the share near any part, and that near each; ``radius`` is a fraction of the box's larger side."""
+    discs = view.discs(radius)
+    return {"": share_near_any(view.saliency, discs), "shares": share_near_parts(view.saliency, discs)}
 
 
 def share_near_parts(saliency: Float[Tensor, "b H W"], discs: Bool[Tensor, "b P H W"]) -> Float[Tensor, "b P"]:

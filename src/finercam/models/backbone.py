@@ -1,4 +1,4 @@
-"""Backbones: models of the four libraries without their head, from images to one row of features each.
+"""Backbones: models without their classification head, from images to one row of features each.
 
 How the tokens (or cells) of an image become one row is the backbone's pooling, and it decides what can be seen
 through a linear head on top:
@@ -14,10 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,10 +22,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from finercam.errors import FinercamError, nearest
+from finercam.models.finding import find_device, find_model, plain_errors, ways
 from finercam.models.grid import Grid
 from finercam.models.layers import find_layers, head_call
-from finercam.models.running import main_tensor, read_logits, run, undisturbed
+from finercam.models.outputs import main_tensor, read_logits
+from finercam.models.passes import forward_pass
+from finercam.models.preprocessing import Preprocessing
 from finercam.models.trial import trial
+from finercam.models.undisturbed import undisturbed
 
 POOLS = ("auto", "mean", "cls")
 
@@ -47,47 +48,44 @@ def load_backbone(
     Args:
         spec: as ``finercam.load`` takes it. A classification head, if there is one, is taken off.
         pool: ``auto``, ``mean`` or ``cls``; see the head of this file.
-        image_size: side of the square input, where it shall not be the model's own (timm only).
+        image_size: side of the square input in pixels, where it shall not be the model's own (timm only).
         device, pretrained, revision: as for ``finercam.load``.
 
     Raises:
         FinercamError: no such model, or it cannot be pooled so.
     """
-    from finercam.models.loading import EMBEDDED, LIBRARIES, find_device, parse_spec, plain_errors
-
     if pool not in POOLS:
         raise FinercamError(f"pool is {pool!r}; {nearest(pool, POOLS)}")
     spec = os.fspath(spec)
-    library, name = parse_spec(spec)
-    source = import_module(LIBRARIES[library][0])
-    if not hasattr(source, "backbone_parts"):
-        raise FinercamError(f"{spec!r} is a probe, not a backbone; give the backbone it stands on, or another")
+    source, checkpoint = find_model(spec, pretrained, revision)
+    if source.backbone is None:
+        raise FinercamError(
+            f"{spec} cannot be used as a backbone (the source {source.name} has none); write "
+            f"{ways(lambda source: source.backbone is not None)}"
+        )
     target = find_device(device)
-    with plain_errors(spec, library):
-        parts: dict[str, Any] = source.backbone_parts(name, pool=pool, pretrained=pretrained, revision=revision)
-        weights = weights_hash(parts["module"])
+    with plain_errors(spec, source):
+        parts = source.backbone(checkpoint, pool)
+        weights, preprocessing = weights_hash(parts.module), parts.preprocessing
         if image_size is not None:
-            if library != "timm":
-                raise FinercamError(f"the image size of {library}'s backbones is fixed; leave it out, or take timm's")
+            if parts.resize is None:
+                raise FinercamError(f"the image size of {spec} is fixed; leave it out, or choose a backbone of timm's")
             # Only now: resizing position embeddings rounds, and not alike on every machine.
-            parts |= source.resize(parts["module"], image_size)
-    module: nn.Module = parts.pop("module").to(target).eval()
+            preprocessing = parts.resize(image_size)
+    module = parts.module.to(target).eval()
     return Backbone(
-        spec=spec if spec in EMBEDDED else _settled(library, name),
+        spec=source.spec(checkpoint.name),
         pool=pool,
         revision=revision,
         resized=image_size,
         module=module,
-        features=_count_features(module, parts["image_size"], spec),
+        features=_count_features(module, preprocessing.size, spec),
         weights=weights,
-        preprocess=parts["preprocess"],
-        image_size=parts["image_size"],
-        mean=parts["mean"],
-        std=parts["std"],
+        preprocessing=preprocessing,
     )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Backbone:
     """A frozen model from images b 3 H W to features b K.
 
@@ -99,7 +97,7 @@ class Backbone:
         module: the model.
         features: K.
         weights: hash of the module's weights, without its head.
-        preprocess, image_size, mean, std: as in ``Classifier``.
+        preprocessing: how a photo becomes an input.
     """
 
     spec: str
@@ -109,21 +107,28 @@ class Backbone:
     module: nn.Module
     features: int
     weights: str
-    preprocess: Callable[[Any], Tensor]
-    image_size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    preprocessing: Preprocessing
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the input."""
+        return self.preprocessing.size
 
     def record(self) -> dict[str, Any]:
         """Return what tells this backbone from every other, for a file."""
+        how = self.preprocessing
         return {
             "backbone": self.spec,
             "revision": self.revision,
             "weights": self.weights,
             "pool": self.pool,
             "image_size": self.resized,
-            "preprocessing": {"size": list(self.image_size), "mean": list(self.mean), "std": list(self.std)},
+            "preprocessing": {"size": list(how.size), "mean": _listed(how.mean), "std": _listed(how.std)},
         }
+
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        return f"<Backbone {self.spec}: {self.features} features, pooled by {self.pool!r}, images {height} x {width}>"
 
 
 class Pooled(nn.Module):
@@ -142,7 +147,7 @@ class Pooled(nn.Module):
         self.tokens, self.grid, self.pool = tokens, grid, pool
         self.num_prefix_tokens = grid.prefix
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b K"]:
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b K"]:
         """Return the features."""
         tokens = main_tensor(self.tokens(images))
         assert tokens is not None
@@ -162,7 +167,7 @@ class Probe(nn.Module):
             # The search for the layer asks the outermost module.
             self.num_prefix_tokens = prefix
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b C"]:
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b C"]:
         """Return the logits."""
         logits: Tensor = self.head(read_logits(self.backbone(images)).to(self.head.weight.dtype))
         return logits
@@ -210,7 +215,7 @@ def weights_hash(module: nn.Module) -> str:
 def _count_features(module: nn.Module, image_size: tuple[int, int], spec: str) -> int:
     noise = torch.randn(1, 3, *image_size, generator=torch.Generator().manual_seed(0))
     with undisturbed(module):
-        output = run(module, noise, "float32")
+        output = forward_pass(module, noise, "float32")
     try:
         return int(read_logits(output).shape[1])
     except FinercamError as error:
@@ -218,10 +223,5 @@ def _count_features(module: nn.Module, image_size: tuple[int, int], spec: str) -
         raise FinercamError(f"backbone {spec} puts out {tuple(shape)}, not features of shape (images, K)") from error
 
 
-def _settled(library: str, name: str) -> str:
-    """Return a spec that works from any working directory."""
-    mark = "local-dir:" if name.startswith("local-dir:") else ""
-    folder = Path(name.removeprefix(mark))
-    if (mark or library == "transformers") and folder.is_dir():
-        return f"{library}/{mark}{folder.resolve()}"
-    return f"{library}/{name}"
+def _listed(values: tuple[float, ...] | None) -> list[float] | None:
+    return None if values is None else list(values)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import InitVar, dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,110 +13,226 @@ from torch import Tensor, nn
 
 from finercam.contrast.labels import Labels, display_name
 from finercam.errors import FinercamError
+from finercam.models.facts import Facts
 from finercam.models.grid import Grid
 from finercam.models.layers import find_layers
-from finercam.models.running import device_of, read_logits, run, undisturbed
+from finercam.models.look import Look, visit
+from finercam.models.outputs import read_logits
+from finercam.models.passes import forward_pass
+from finercam.models.preprocessing import Preprocessing
+from finercam.models.run import Run
+from finercam.models.undisturbed import device_of, undisturbed
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Classifier:
-    """A module with its target layer, grid, preprocessing and class names.
+    """A module and the facts about it; ``Classifier.of(module)`` finds them.
 
-    What is not given is found by running the module once on noise: the last layer whose output lies on a grid
-    over the image and whose every cell the logits depend on.
+    A plain record: ``dataclasses.replace(classifier, name="mine")`` changes that and nothing else.
 
-    Args:
-        module: any ``nn.Module`` that maps images b 3 H W to logits b C, on its own or inside a tuple, mapping or
-            dataclass. It is never changed.
-        layer: the target layer, as a module inside ``module`` or its dotted name; several are averaged.
-        grid: how the layers' outputs lie over the image.
-        preprocess: turns an RGB ``PIL.Image`` into a tensor 3 H W. Needed for photos, not for tensors.
-        class_names: in the order of the logits.
+    Attributes:
+        module: maps images b 3 H W to logits b C. It is never changed.
+        layers: dotted names of the target layers.
+        grids: how the output of each lies over the image.
+        classes: how many logits there are, C.
+        labels: their names, if they have any.
+        preprocessing: how a photo becomes an input.
         read: takes what the module returns, gives the logits.
-        image_size: height and width of the input the module is tried on.
-        mean, std: what ``preprocess`` normalised by, per channel; used to show the picture again.
+        head: the final linear layer, if the logits are its output; its rows are what ``against="weights"`` compares.
+        pooled: whether the logits are ``head`` applied to the mean of the target layer's cells: the closed form of
+            the gradient is exact.
+        channels_last: from how many images on they are given in the memory order b H W 3, in which most convolutions
+            are faster; ``None`` where the module does not take it.
+        prompts: whether the classes are prompts (``finercam.models.text`` with its templates left bare): what counts
+            is then the similarity to the image and not a probability among them.
         name: shown and recorded.
     """
 
-    module: nn.Module
-    layer: InitVar[str | nn.Module | Sequence[str | nn.Module] | None] = None
-    grid: InitVar[Grid | None] = None
-    preprocess: Callable[[Any], Tensor] | None = None
-    class_names: InitVar[Iterable[str] | None] = None
+    module: nn.Module = field(repr=False)
+    layers: tuple[str, ...]
+    grids: tuple[Grid, ...]
+    classes: int
+    labels: Labels | None = None
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     read: Callable[[Any], Tensor] = read_logits
-    image_size: tuple[int, int] = (224, 224)
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    head: nn.Linear | None = None
+    pooled: bool = False
+    channels_last: int | None = None
+    prompts: bool = False
     name: str = ""
 
-    #: Dotted names of the target layers and how each lies over the image.
-    layers: tuple[str, ...] = field(init=False)
-    grids: tuple[Grid, ...] = field(init=False)
-    labels: Labels | None = field(init=False)
-    #: The final linear layer, if the logits are its output; its rows are what ``against="weights"`` compares.
-    head: nn.Linear | None = field(init=False)
-    #: Whether the logits are ``head`` applied to the mean of the target layer's cells: the closed form is exact.
-    pooled: bool = field(init=False)
-    #: How many logits there are.
-    classes: int = field(init=False)
-    #: Whether images are given in the memory order b H W 3, in which convolutions are faster.
-    channels_last: bool = field(init=False)
+    @classmethod
+    def of(
+        cls,
+        module: nn.Module,
+        layer: str | nn.Module | Sequence[str | nn.Module] | None = None,
+        grid: Grid | None = None,
+        preprocess: Callable[[Any], Tensor] | None = None,
+        class_names: Iterable[str] | None = None,
+        read: Callable[[Any], Tensor] = read_logits,
+        image_size: tuple[int, int] = (224, 224),
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        name: str = "",
+    ) -> Classifier:
+        """Return a module with what must be known about it, found by running it on noise where it is not given.
 
-    def __post_init__(
-        self,
-        layer: str | nn.Module | Sequence[str | nn.Module] | None,
-        grid: Grid | None,
-        class_names: Iterable[str] | None,
-    ) -> None:
-        if not isinstance(self.module, nn.Module):
-            raise FinercamError(f"module must be a torch.nn.Module, not {type(self.module).__name__}")
-        if isinstance(self.module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            object.__setattr__(self, "module", self.module.module)
-        # A compiled module calls its original without hooks; the original gives the same answers.
-        object.__setattr__(self, "module", getattr(self.module, "_orig_mod", self.module))
-        found = find_layers(self.module, self.image_size, self.read, layer, grid)
+        The target layer is the last one whose output lies on a grid over the image and on whose cells (on one in ten
+        at least) the logits depend.
+
+        Args:
+            module: any ``nn.Module`` that maps images b 3 H W to logits b C, on its own or inside a tuple, mapping or
+                dataclass.
+            layer: the target layer, as a module inside ``module`` or its dotted name; several are averaged.
+            grid: how the layers' outputs lie over the image.
+            preprocess: turns an RGB ``PIL.Image`` into a tensor 3 H W. Needed for photos, not for tensors.
+            class_names: in the order of the logits.
+            read: takes what the module returns, gives the logits.
+            image_size: height and width of the input the module is tried on.
+            mean, std: what ``preprocess`` normalises by, per channel; used to show the picture again.
+            name: shown and recorded; the module's class if left out.
+
+        Raises:
+            FinercamError: the module does not run on such images, a layer does not exist or has no grid, no layer
+                fits, or there are not as many names as logits. The message says which argument would help.
+        """
+        preprocessing = Preprocessing(preprocess, image_size, mean, std)
+        return cls.from_parts(
+            module, preprocessing, layer=layer, grid=grid, class_names=class_names, read=read, name=name
+        )
+
+    @classmethod
+    def from_parts(
+        cls,
+        module: nn.Module,
+        preprocessing: Preprocessing,
+        *,
+        layer: str | nn.Module | Sequence[str | nn.Module] | None = None,
+        grid: Grid | None = None,
+        class_names: Iterable[str] | None = None,
+        read: Callable[[Any], Tensor] = read_logits,
+        prompts: bool = False,
+        name: str = "",
+    ) -> Classifier:
+        """Return what ``of`` does, where the preprocessing is a record already."""
+        module = _bare(module)
+        found = find_layers(module, preprocessing.size, read, layer, grid)
         labels = None if class_names is None else Labels(class_names)
         if labels is not None and len(labels) != found.classes:
             raise FinercamError(f"{len(labels)} class names were given for a model with {found.classes} logits")
-        for key, value in {
-            "layers": found.layers,
-            "grids": found.grids,
-            "labels": labels,
-            "head": found.head,
-            "pooled": found.pooled,
-            "classes": found.classes,
-            "channels_last": found.grids[0].layout == "nchw" and _runs_channels_last(self),
-            "name": self.name or type(self.module).__name__,
-        }.items():
-            object.__setattr__(self, key, value)
+        return cls(
+            module,
+            found.layers,
+            found.grids,
+            found.classes,
+            labels,
+            preprocessing,
+            read,
+            found.head,
+            found.pooled,
+            _channels_last_from(module, preprocessing.size, read) if found.grids[0].layout == "nchw" else None,
+            prompts,
+            name or type(module).__name__,
+        )
+
+    def look(
+        self,
+        images: Float[Tensor, "b 3 H W"],
+        run: Run | None = None,
+        *,
+        at: Sequence[str] = (),
+        altered: nn.Module | None = None,
+    ) -> AbstractContextManager[Look]:
+        """Visit the model with a batch: the only way it is run. See ``Look``.
+
+        Args:
+            images: preprocessed.
+            run: how the model is run.
+            at: layers (or ``INPUT``) whose gradients will be asked for; naming them here saves a second run.
+            altered: the copy of the network that altered copies of the images are run through; made when it is
+                first needed if left out.
+        """
+        return visit(self, images, Run() if run is None else run, at, altered)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return device_of(self.module)
 
-    def take(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
+    def take(self, images: Float[Tensor, "b 3 H W"], precision: str = "float32") -> Float[Tensor, "b 3 H W"]:
         """Return the images on the model's device, in the memory order it is fastest in."""
-        order = torch.channels_last if self.channels_last else torch.contiguous_format
-        return images.to(self.device).contiguous(memory_format=order)
+        images = images.to(self.device)
+        # The other order is slower only for few images in float32 on a processor (docs/benchmarks.md).
+        always = precision != "float32" or images.device.type != "cpu"
+        reordered = self.channels_last is not None and (always or len(images) >= self.channels_last)
+        return images.contiguous(memory_format=torch.channels_last if reordered else torch.contiguous_format)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the input."""
+        return self.preprocessing.size
 
     @property
     def rows(self) -> Float[Tensor, "C K"] | None:
         """The classifier's rows, where it ends in a linear layer."""
         return None if self.head is None else self.head.weight.detach()
 
+    @property
+    def facts(self) -> Facts:
+        """What an explanation must know of it."""
+        scale, shift = 1.0, 0.0
+        if self.prompts and self.head is not None:
+            # The rows are unit embeddings times the scale, and a bias (SigLIP's) is the same for all prompts.
+            scale = float(self.head.weight.detach()[0].double().norm())
+            shift = 0.0 if self.head.bias is None else float(self.head.bias.detach()[0])
+        preprocessing = self.preprocessing
+        return Facts(
+            name=self.name,
+            classes=self.classes,
+            labels=self.labels,
+            layers=self.layers,
+            mean=preprocessing.mean,
+            std=preprocessing.std,
+            prompts=self.prompts,
+            scale=scale,
+            shift=shift,
+            rows=self.rows,
+        )
+
     def class_name(self, index: int) -> str:
         """Return the name of a class, or ``class 7`` where there are no names."""
         return display_name(index, self.labels)
 
+    def __repr__(self) -> str:
+        grids = ", ".join(str(grid) for grid in self.grids)
+        return f"<Classifier {self.name}: {self.classes} classes, layer {', '.join(self.layers)} ({grids})>"
 
-def _runs_channels_last(classifier: Classifier) -> bool:
+
+def _bare(module: nn.Module) -> nn.Module:
+    if not isinstance(module, nn.Module):
+        raise FinercamError(f"module must be a torch.nn.Module, not {type(module).__name__}")
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        module = module.module
+    # A compiled module calls its original without hooks; the original gives the same answers.
+    original: nn.Module = getattr(module, "_orig_mod", module)
+    return original
+
+
+def _channels_last_from(module: nn.Module, size: tuple[int, int], read: Callable[[Any], Tensor]) -> int | None:
+    """Return from how many images on the other memory order is faster, as measured on processors."""
+    if not _runs_channels_last(module, size, read):
+        return None
+    grouped = any(isinstance(inner, nn.Conv2d) and inner.groups > 1 for inner in module.modules())
+    return 1 if grouped else 4
+
+
+def _runs_channels_last(module: nn.Module, size: tuple[int, int], read: Callable[[Any], Tensor]) -> bool:
     """Whether the module takes the other memory order: a ``view`` on a convolution's output, for one, does not."""
-    noise = torch.randn(1, 3, *classifier.image_size, generator=torch.Generator().manual_seed(0))
-    with undisturbed(classifier.module):
+    noise = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    with undisturbed(module):
         try:
-            reordered = run(classifier.module, noise.contiguous(memory_format=torch.channels_last), "float32")
+            reordered = forward_pass(module, noise.contiguous(memory_format=torch.channels_last), "float32")
         except RuntimeError:
             return False
-        usual, other = (classifier.read(output) for output in (run(classifier.module, noise, "float32"), reordered))
+        usual, other = (read(output) for output in (forward_pass(module, noise, "float32"), reordered))
     return bool(torch.allclose(usual, other, rtol=0, atol=1e-2 * float(usual.abs().amax())))

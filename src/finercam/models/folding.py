@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from finercam.models.classifier import Classifier
-from finercam.models.running import hooked, run, undisturbed
+from finercam.models.passes import forward_pass, hooked
+from finercam.models.undisturbed import undisturbed
+
+if TYPE_CHECKING:
+    from finercam.models.classifier import Classifier
 
 
 def folded(classifier: Classifier) -> nn.Module:
@@ -40,7 +43,7 @@ def folded(classifier: Classifier) -> nn.Module:
         for convolution, norm in pairs:
             _fold(faster, convolution, norm)
     with undisturbed(faster):
-        found = classifier.read(run(faster, images, "float32"))
+        found = classifier.read(forward_pass(faster, images, "float32"))
     same = torch.allclose(found, expected, rtol=0, atol=1e-4 * float(expected.abs().amax()))
     return faster if same else module
 
@@ -67,7 +70,7 @@ def _watched(classifier: Classifier, images: Tensor) -> tuple[Tensor, list[tuple
         if isinstance(inner, nn.Conv2d) or _can_fold(inner):
             hooks[inner] = watch(name, isinstance(inner, nn.Conv2d))
     with hooked(hooks):
-        logits = classifier.read(run(classifier.module, images, "float32"))
+        logits = classifier.read(forward_pass(classifier.module, images, "float32"))
     by_output = {id(tensor): name for name, tensor in made.items() if name not in often}
     pairs = [
         (by_output[id(tensor)], name) for name, tensor in taken.items() if id(tensor) in by_output and name not in often

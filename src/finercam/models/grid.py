@@ -36,6 +36,11 @@ class Grid:
         if self.layout not in LAYOUTS:
             raise FinercamError(f"grid layout {self.layout!r} is not one of {', '.join(LAYOUTS)}")
 
+    def __str__(self) -> str:
+        before = f", {self.prefix} before the patches" if self.prefix else ""
+        size = "" if self.size is None else f", {self.size[0]} x {self.size[1]}"
+        return f"{self.layout}{before}{size}"
+
     def maps(self, output: Float[Tensor, b * rest], image: tuple[int, int]) -> Float[Tensor, "b K h w"]:
         """Return the output as channel maps: a view, never a copy.
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from finercam.errors import FinercamError, nearest
 from finercam.models.grid import Grid, infer_grid
-from finercam.models.running import undisturbed
 from finercam.models.trial import Call, Trial, Watched, outermost_first, trial
+from finercam.models.undisturbed import undisturbed
 
 #: How many candidates are looked at in one run, and after how many that matter the search for one that nothing
 #: gets round is given up: a network of two towers has none.

@@ -11,7 +11,6 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
-from importlib import import_module
 
 import torch
 from jaxtyping import Float
@@ -20,8 +19,8 @@ from torch import Tensor, nn
 from finercam.errors import FinercamError
 from finercam.models import text_cache
 from finercam.models.classifier import Classifier
+from finercam.models.finding import find_device, find_model, plain_errors, ways
 from finercam.models.grid import Grid
-from finercam.models.loading import find_device, parse_spec, plain_errors
 from finercam.models.text_image import TextImageModel, Tokens, ZeroShot
 
 #: What class names are put into: the sentence CLIP's authors used (arXiv 2103.00020, Section 3.1.4).
@@ -29,10 +28,6 @@ CLASS_TEMPLATES = ("a photo of a {}.",)
 #: The words as they stand. What the paper compares are prompts like "red epaulets" and "bird", not sentences.
 BARE = ("{}",)
 
-_LIBRARIES = {
-    "open_clip": "finercam.models.sources.open_clip_text",
-    "transformers": "finercam.models.sources.transformers_text",
-}
 #: Prompts that go through the text tower together.
 _AT_ONCE = 64
 
@@ -64,18 +59,20 @@ def text(
         device, pretrained, revision: as for ``finercam.load``.
 
     Raises:
-        FinercamError: no such model or it knows no text; a name that is empty or given twice, that the tokenizer
-            makes nothing of, or that is too long for the text tower.
+        FinercamError: no such model, or it was not trained on text; a name that is empty, given twice, unknown to
+            the tokenizer, or too long for the text tower.
     """
     names = _checked(names)
     templates = _checked_templates(templates)
-    library, name = resolve_spec(spec)
-    target = find_device(device)
-    spec = os.fspath(spec)
-    with plain_errors(spec, library):
-        model: TextImageModel = import_module(_LIBRARIES[library]).text_image_model(
-            name, pretrained=pretrained, revision=revision, device=target
+    source, checkpoint = find_model(spec, pretrained, revision)
+    if source.text_image is None:
+        raise FinercamError(
+            f"{spec} does not understand text; prompts and class names need a model of images and text: "
+            f"{ways(lambda source: source.text_image is not None)}"
         )
+    target = find_device(device)
+    with plain_errors(spec, source):
+        model = source.text_image(checkpoint, target)
     with torch.no_grad():
         rows = _rows(model, names, templates)
         head = nn.Linear(rows.shape[1], len(rows), bias=model.bias is not None, device=target)
@@ -83,22 +80,16 @@ def text(
         if model.bias is not None:
             head.bias.fill_(model.bias)
     module = ZeroShot(model.visual, head).eval()
-    return Classifier(module, layer=layer, grid=grid, class_names=names, name=spec, **model.image_parts)
-
-
-def resolve_spec(spec: str | os.PathLike[str]) -> tuple[str, str]:
-    """Return the library and the name it loads the model by: a library that has models of images and text.
-
-    Raises:
-        FinercamError: the spec is no model's name or folder, or of a library of image classifiers only.
-    """
-    library, name = parse_spec(os.fspath(spec))
-    if library not in _LIBRARIES:
-        raise FinercamError(
-            f"{spec} is a classifier of {library}'s and knows no text; prompts and class names need a model of images "
-            "and text: open_clip/NAME/WEIGHTS, transformers/ORG/NAME (CLIP, SigLIP), or a folder of one"
-        )
-    return library, name
+    return Classifier.from_parts(
+        module,
+        model.preprocessing,
+        layer=layer,
+        grid=grid,
+        class_names=names,
+        # Class names in sentences tell photos apart; bare prompts are compared with a photo each by itself.
+        prompts=tuple(templates) == BARE,
+        name=os.fspath(spec),
+    )
 
 
 def _checked(names: Sequence[str]) -> list[str]:
@@ -108,10 +99,12 @@ def _checked(names: Sequence[str]) -> list[str]:
         raise FinercamError("no names were given; name at least one class or concept")
     for given in names:
         if not isinstance(given, str) or not given.strip():
-            raise FinercamError(f"{given!r} is no name or prompt; give words")
-    twice = next((given for index, given in enumerate(names) if given in names[:index]), None)
-    if twice is not None:
-        raise FinercamError(f"{twice!r} is given twice; it would share its probability with itself")
+            raise FinercamError(f"{given!r} is not a name or prompt; give words")
+    seen: set[str] = set()
+    for given in names:
+        if given in seen:
+            raise FinercamError(f"{given!r} is given twice; it would share its probability with itself")
+        seen.add(given)
     return list(names)
 
 
@@ -129,10 +122,11 @@ def _checked_templates(templates: Sequence[str]) -> list[str]:
 def _rows(model: TextImageModel, names: Sequence[str], templates: Sequence[str]) -> Float[Tensor, "C D"]:
     """Return a unit row per name, from disk where these prompts were embedded before."""
     spoken = list(names) if tuple(templates) == BARE else [_spoken(name) for name in names]
-    _refuse_nothing(names, model.tokenize(spoken))
+    words = model.tokenize(spoken)
+    _refuse_unknown(names, words)
     # Not format(): a name may have braces of its own.
     prompts = [template.replace("{}", name) for name in spoken for template in templates]
-    tokens = model.tokenize(prompts)
+    tokens = words if prompts == spoken else model.tokenize(prompts)
     _refuse_too_long(prompts, tokens, model.context)
     device = next(model.visual.parameters()).device
     folder = text_cache.cache_folder()
@@ -149,7 +143,8 @@ def _rows(model: TextImageModel, names: Sequence[str], templates: Sequence[str])
 
 def _embed(model: TextImageModel, tokens: Tokens, device: torch.device) -> Float[Tensor, "n D"]:
     """Return the prompts' embeddings. Prompts of the same tokens get the very same one, to the last bit."""
-    keys = list(zip(*(map(tuple, ids.tolist()) for ids in tokens.inputs.values()), strict=True))
+    together = torch.cat([ids.long() for ids in tokens.inputs.values()], 1)
+    keys = [row.tobytes() for row in together.cpu().numpy()]
     first = {key: index for index, key in reversed(list(enumerate(keys)))}
     chosen = sorted(first.values())
     found = []
@@ -165,14 +160,12 @@ def _spoken(name: str) -> str:
     return " ".join(re.sub(r"^\d+\.", "", name).replace("_", " ").split()) or name
 
 
-def _refuse_nothing(names: Sequence[str], tokens: Tokens) -> None:
+def _refuse_unknown(names: Sequence[str], tokens: Tokens) -> None:
     for name, words, unknown in zip(names, tokens.words, tokens.unknown, strict=True):
         if not words:
-            raise FinercamError(
-                f"the model's tokenizer makes nothing of {name!r}: it has no word that it knows; use other words"
-            )
+            raise FinercamError(f"the model's tokenizer finds no word that it knows in {name!r}; use other words")
         if unknown:
-            warnings.warn(f"the model does not know all of {name!r} and goes by the rest of it", stacklevel=4)
+            warnings.warn(f"the model does not know all the words of {name!r} and goes by the others", stacklevel=4)
 
 
 def _refuse_too_long(prompts: Sequence[str], tokens: Tokens, context: int) -> None:

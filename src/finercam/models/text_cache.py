@@ -45,7 +45,7 @@ def entry(folder: Path, fingerprint: str, inputs: Mapping[str, Int[Tensor, "n _L
 
 
 def read(file: Path, classes: int) -> Float[Tensor, "C D"] | None:
-    """Return the unit rows kept in the file; ``None`` if it is missing or is no such file."""
+    """Return the unit rows kept in the file; ``None`` if it is missing or does not hold them."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

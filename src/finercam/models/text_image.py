@@ -1,15 +1,16 @@
-"""What a model of images and text is to finercam, whichever library it comes from."""
+"""A model of images and text, whichever library it comes from."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from finercam.models.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class TextImageModel:
         scale, bias: the logit is ``scale * cosine + bias``; the bias is SigLIP's, ``None`` for CLIP.
         text_weights: of the text tower, by name.
         architecture: all else the text embeddings depend on: configuration, and the library's version.
-        image_parts: ``preprocess``, ``image_size``, ``mean`` and ``std``, as for ``Classifier``.
+        preprocessing: how a photo becomes an input of the image tower.
     """
 
     visual: nn.Module
@@ -52,7 +53,7 @@ class TextImageModel:
     bias: float | None
     text_weights: Mapping[str, Tensor]
     architecture: str
-    image_parts: Mapping[str, Any]
+    preprocessing: Preprocessing
 
     def fingerprint(self) -> str:
         """Return a digest of everything but the prompts that their embeddings depend on."""
@@ -70,6 +71,9 @@ class ZeroShot(nn.Module):
 
     The normalisation is part of the graph, so gradients pass through it: a prompt's logit does not grow with the
     length of the embedding. ``head`` has the prompts' unit embeddings times the scale as its rows, and the bias.
+
+    Neither here nor in other wrappers of towers do the shapes promise as many rows as there were images: a method may
+    put tokens of its own in the place of theirs (``models.blocks``).
     """
 
     def __init__(self, visual: nn.Module, head: nn.Linear) -> None:
@@ -77,8 +81,8 @@ class ZeroShot(nn.Module):
         self.visual = visual
         self.head = head
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b C"]:
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b C"]:
         """Return the logits."""
-        embedding: Float[Tensor, "b D"] = self.visual(images)
+        embedding: Float[Tensor, "_b D"] = self.visual(images)
         logits: Tensor = self.head(nn.functional.normalize(embedding, dim=-1))
         return logits

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from finercam.errors import FinercamError
-from finercam.models.running import device_of, hooked, main_tensor, run, tapped_run
+from finercam.models.outputs import main_tensor
+from finercam.models.passes import forward_pass, hooked, tapped_run
+from finercam.models.undisturbed import device_of
 
 #: How many of the last module calls are kept.
 _WINDOW = 160
@@ -106,7 +108,7 @@ class Trial:
 
         try:
             with hooked({inner: record(name) for name, inner in self.module.named_modules() if name}):
-                output = run(self.module, self.noise, "float32")
+                output = forward_pass(self.module, self.noise, "float32")
         except FinercamError:
             raise
         except Exception as error:

@@ -10,7 +10,7 @@ from PIL import Image
 from finercam.report.panels import Panel, draw_panels
 from finercam.report.render import as_seen, outlined, overlay
 from finercam.studies.faithfulness.aligning import carried
-from finercam.studies.faithfulness.examining import Examined
+from finercam.studies.faithfulness.examining import Seen
 from finercam.studies.faithfulness.rows import LISTED, Row
 
 
@@ -19,12 +19,12 @@ class Example:
     """One row of the picture.
 
     Attributes:
-        examined: the photo.
-        target, other: names of its class and of the class it is held against.
+        seen: the photo with its maps.
+        target, other: names of its class and of the class it is compared with.
         other_photo: a photo of that class, if there is one.
     """
 
-    examined: Examined
+    seen: Seen
     target: str
     other: str
     other_photo: Image.Image | None = None
@@ -57,29 +57,27 @@ def draw_examples(
     return sheet
 
 
-def _panels(
-    example: Example, mean: Sequence[float] | None, std: Sequence[float] | None, most: int
-) -> list[Panel]:  # fmt: skip
-    one = example.examined
-    photo = as_seen(one.image, mean, std)
-    saliency, placement = one.saliency
+def _panels(example: Example, mean: Sequence[float] | None, std: Sequence[float] | None, most: int) -> list[Panel]:
+    seen, one = example.seen, example.seen.examined
+    photo = as_seen(seen.image, mean, std)
+    saliency, placement = seen.saliency
     heat = overlay(photo, saliency)
-    panels = [Panel(photo, example.target, ["named rightly" if one.correct else "named wrongly"])]
+    panels = [Panel(photo, example.target, ["correctly classified" if one.correct else "misclassified"])]
     if example.other_photo is not None:
-        panels.append(Panel(_fitted(example.other_photo, photo.size), example.other, ["what it is held against"]))
+        panels.append(Panel(_fitted(example.other_photo, photo.size), example.other, ["what it is compared with"]))
     lines = ["empty: nothing speaks for it"] if one.empty else [f"and not {example.other}"]
     if one.off == one.off:
         lines.append(f"{100 * one.off:.0f} % off the object")
     panels.append(Panel(heat, "Classifier", lines))
     for row in [row for row in one.rows if row.status == LISTED and not row.of_place][:most]:
-        if row.words in one.words:
-            picture = overlay(photo, carried(*one.words[row.words], placement).relu())
+        if row.words in seen.words:
+            picture = overlay(photo, carried(*seen.words[row.words], placement).relu())
         else:
-            masks = [one.places[place].numpy() for place in row.places if place in one.places]
+            masks = [seen.places[place].numpy() for place in row.places if place in seen.places]
             picture = heat
             for mask in masks:
                 picture = outlined(picture, mask, width=3)
-        panels.append(Panel(picture, row.words, _numbers(row, bool(one.words))))
+        panels.append(Panel(picture, row.words, _numbers(row, bool(seen.words))))
     return panels
 
 

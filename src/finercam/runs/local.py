@@ -7,16 +7,55 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from finercam.errors import FinercamError
+from finercam.runs.job import Done, Engine, Job
 from finercam.runs.manifest import Entry, Manifest
+from finercam.runs.measuring import Measurer
+from finercam.runs.preparing import Preparer
+from finercam.runs.run_folder import RunFolder
 from finercam.runs.storage import Folder
+from finercam.runs.study import Bench
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Local(Engine):
+    """One part after another in this process, on the model that is here.
+
+    Args:
+        workers: processes that open photos; 0 opens them in this one. Found out from the machine if left out.
+
+    Raises:
+        FinercamError: a negative number.
+    """
+
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 0:
+            raise FinercamError(f"workers is {self.workers}; give a number from 0 upwards")
+
+    def do(self, job: Job) -> Iterator[Done]:
+        """Measure a job's parts in order.
+
+        Raises:
+            FinercamError: as for ``prepared_parts``, or rows cannot be written.
+        """
+        folder = RunFolder(Folder(job.out))
+        measurer = Measurer(job.study, Bench(job.model.model, job.run, job.targets, job.clock))
+        prepare = Preparer(job.study, job.open, job.model.preprocessing)
+        workers = default_workers() if self.workers is None else self.workers
+        for part, items in prepared_parts(folder.folder, job.parts, prepare, workers):
+            outcome = measurer.measure(items)
+            folder.commit(part, outcome.rows)
+            yield Done(outcome.photos, outcome.failed)
 
 
 def default_workers() -> int:
@@ -38,8 +77,6 @@ def prepared_parts(
     Raises:
         FinercamError: ``prepare`` cannot be sent to another process, or such a process was stopped.
     """
-    if workers < 0:
-        raise FinercamError(f"workers is {workers}; give a number from 0 upwards")
     manifest = Manifest(folder)
     if not workers:
         for part in parts:

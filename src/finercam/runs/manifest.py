@@ -22,16 +22,18 @@ from finercam.runs.storage import Folder
 
 NAME = "manifest.parquet"
 _NUMBER = pa.float64()
-SCHEMA = pa.schema([
-    ("id", pa.int64()),
-    ("key", pa.string()),
-    ("uri", pa.string()),
-    ("label", pa.int32()),
-    ("target", pa.int32()),
-    ("box", pa.list_(_NUMBER)),
-    ("mask", pa.string()),
-    ("parts", pa.list_(pa.list_(_NUMBER))),
-])  # fmt: skip
+SCHEMA = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("key", pa.string()),
+        ("uri", pa.string()),
+        ("label", pa.int32()),
+        ("target", pa.int32()),
+        ("box", pa.list_(_NUMBER)),
+        ("mask", pa.string()),
+        ("parts", pa.list_(pa.list_(_NUMBER))),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,9 @@ class Summary:
     sha256: str
 
 
-def part_size_for(items: int) -> int:
+def part_size_for(items: int, least: int = 16) -> int:
     """Return how many photos make a part: little is lost when a run is stopped, and files stay fewer than 10,000."""
-    return min(1024, max(16, -(-items // 10_000)))
+    return max(least, min(1024, -(-items // 10_000)))
 
 
 def write(folder: Folder, items: Iterable[Item], targets: Sequence[int], part_size: int) -> Summary:
@@ -62,7 +64,7 @@ def write(folder: Folder, items: Iterable[Item], targets: Sequence[int], part_si
     Args:
         folder: the run's.
         items: each with its label.
-        targets: by label, the model's class, or -1.
+        targets: by label, the model's class, or -1; of no length where nothing is known of classes.
         part_size: photos per part.
 
     Raises:
@@ -102,7 +104,7 @@ def _groups(
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     start, lines = 0, list[dict[str, Any]]()
     for item in items:
-        lines.append(_line(item, targets[item.label]))
+        lines.append(_line(item, targets[item.label] if targets else -1))
         if len(lines) == part_size:
             yield start, lines
             start, lines = start + len(lines), []

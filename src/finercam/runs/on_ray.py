@@ -1,156 +1,156 @@
-"""Running a study's parts on a Ray cluster, with the same worker that runs them on one machine.
-
-What Ray Data is trusted with is the going round: handing parts to processes that each hold a model, starting those
-again when their machine dies. What is not left to it is keeping account: a row of its data set is one whole part, a
-part's rows are written by our own commit, and what is there already is never asked for. So a block that is run twice
-writes the same file twice, and one that is dropped is missing in the final check.
-"""
+"""A run's parts on a Ray cluster: every process loads the model once and measures parts as it is given them."""
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+import platform
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from finercam.data.dataset import Example, Item
 from finercam.errors import FinercamError
+from finercam.models.run import Run
+from finercam.runs.clock import Clock
+from finercam.runs.cluster import run_parts
+from finercam.runs.fingerprint import code_of
+from finercam.runs.job import Done, Engine, Job
+from finercam.runs.loaded import Loaded
+from finercam.runs.manifest import Entry, Manifest
+from finercam.runs.measuring import Measurer
+from finercam.runs.memory import keep_memory
+from finercam.runs.preparing import Failed, Preparer
+from finercam.runs.run_folder import RunFolder
+from finercam.runs.storage import Folder
+from finercam.runs.study import Bench, Study
 
-#: Ray's data sets are made of blocks, one task each; more than this many would only burden its scheduler.
-_MOST_BLOCKS = 10_000
-#: Bytes of shared memory for a local cluster: what goes through it is numbers of parts. Ray's own choice is a third of
-#: the memory, which containers do not give.
-_SHARED_MEMORY = 200_000_000
-
-#: What is known of a part that was run: numbers or text, by name.
-Answer = Mapping[str, Any]
+T = TypeVar("T")
+#: Photos opened ahead of the model, for each thread that opens them.
+_AHEAD = 4
+#: Photos by which a process finds out whether it reaches the data.
+_TRIED = 8
 
 
-def run_parts(
-    make: Callable[[], Callable[[int], Answer]],
-    parts: Sequence[int],
-    *,
-    actors: int | None = None,
-    address: str | None = None,
-    gpus: float | None = None,
-) -> Iterator[Answer]:
-    """Run parts on a cluster and yield what comes back for each, as it comes.
+@dataclass(frozen=True)
+class OnRay(Engine):
+    """A cluster's processes, each with the model. Photos and the run's folder must be reachable from all of them.
 
     Args:
-        make: sent to every process, which calls it once; the result is called with the number of a part, commits that
-            part's rows and returns what is to be known of it, of plain types.
-        parts: which parts.
-        actors: how many processes; as many as there are GPUs, or without any processors, if left out.
-        address: of a running cluster; that of ``RAY_ADDRESS`` if left out, and without one a cluster of this machine
-            alone, which is started and stopped.
-        gpus: for each process; 1 if the cluster has GPUs.
+        actors, address, gpus: as for ``finercam.runs.cluster.run_parts``.
 
     Raises:
-        FinercamError: Ray is not installed, there is no cluster at the address, or a process failed.
+        FinercamError: too few actors or GPUs.
     """
-    if actors is not None and actors < 1:
-        raise FinercamError(f"{actors} models at once is too few; give --workers from 1 upwards")
-    if gpus is not None and gpus < 0:
-        raise FinercamError(f"gpus is {gpus}; give a number from 0 upwards")
-    with _connected(address, actors, gpus) as ray:
-        resources = ray.cluster_resources()
-        each = (1.0 if resources.get("GPU", 0) else 0.0) if gpus is None else gpus
-        most = int(resources.get("GPU", 0) // each) if each else int(resources.get("CPU", 1))
-        count = max(1, min(most if actors is None else actors, len(parts)))
-        work = ray.data.from_items(
-            [{"part": part} for part in parts], override_num_blocks=min(len(parts), _MOST_BLOCKS)
-        ).map_batches(
-            _Process,
-            fn_constructor_kwargs={"make": make},
-            compute=ray.data.ActorPoolStrategy(size=count),
-            batch_size=1,
-            num_gpus=each or None,
-            num_cpus=None if each else 1,
+
+    actors: int | None = None
+    address: str | None = None
+    gpus: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.actors is not None and self.actors < 1:
+            raise FinercamError(f"{self.actors} models at once is too few; give --workers from 1 upwards")
+        if self.gpus is not None and self.gpus < 0:
+            raise FinercamError(f"gpus is {self.gpus}; give a number from 0 upwards")
+
+    def do(self, job: Job) -> Iterator[Done]:
+        """Have a job's parts measured, in whatever order.
+
+        Raises:
+            FinercamError: the model cannot be loaded elsewhere, Ray is missing, or a process failed.
+        """
+        if job.model.load is None:
+            raise FinercamError("other machines cannot load this model; name it by its spec, or run locally")
+        make = partial(
+            PartWorker,
+            study=job.study,
+            load=job.model.load,
+            expected={"code": job.code, "model": dict(job.model.identity)},
+            targets=job.targets,
+            run=job.run,
+            open_item=job.open,
+            out=job.out,
+            folder=os.getcwd(),
         )
-        try:
-            for row in work.iter_rows():
-                if row["error"]:
-                    raise FinercamError(row["error"])
-                yield json.loads(row["answer"])
-        except ray.exceptions.RayError as error:
-            said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-            raise FinercamError(f"a process of the cluster failed: {said[-1].strip()}") from error
+        for part in run_parts(make, job.parts, actors=self.actors, address=self.address, gpus=self.gpus):
+            yield Done(part["photos"], part["failed"])
 
 
-class _Process:
-    """What Ray holds in each process: the worker, made when the first part comes.
+class PartWorker:
+    """What one process of the cluster does.
 
-    An error that the user can put right is handed back as an answer. Raised, it would be taken for a failing machine
-    where the worker is made, and be tried again without end.
+    Args:
+        study, targets, run: as for ``finercam.runs.engine.run_study``.
+        load: the model's.
+        expected: ``code`` and ``model`` (its identity) as they are where the run was started.
+        open_item: the data set's ``open``.
+        out: the run's folder, on storage that every process reaches.
+        folder: the one that paths are relative to.
+
+    Raises:
+        FinercamError: this machine has another finercam or another model, or does not reach the photos.
     """
 
-    def __init__(self, make: Callable[[], Callable[[int], Answer]]) -> None:
-        self._make = make
-        self._run: Callable[[int], Answer] | None = None
+    def __init__(
+        self,
+        study: Study[Any, Any],
+        load: Callable[[], Loaded[Any]],
+        expected: Mapping[str, Any],
+        targets: tuple[int, ...],
+        run: Run,
+        open_item: Callable[[Item], Example],
+        out: str,
+        folder: str,
+    ) -> None:
+        if os.path.isdir(folder):
+            os.chdir(folder)
+        machine = platform.node()
+        keep_memory()
+        model = load()
+        if code_of(study, model, open_item) != expected["code"]:
+            raise FinercamError(f"finercam on {machine} is not the one that the run was started with; install the same")
+        if dict(model.identity) != expected["model"]:
+            differs = [key for key, value in expected["model"].items() if model.identity.get(key) != value]
+            raise FinercamError(
+                f"the model on {machine} has other {' and '.join(differs)} than where the run was started"
+            )
+        self._measurer = Measurer(study, Bench(model.model, run, targets, Clock()))
+        self._prepare: Preparer[Any] = Preparer(study, open_item, model.preprocessing)
+        self._run = RunFolder(Folder(out))
+        self._manifest = Manifest(Folder(out))
+        self._threads = min(8, os.cpu_count() or 1)
+        self._openers = ThreadPoolExecutor(self._threads)
+        self._check_reach(machine)
 
-    def __call__(self, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        answers, errors = [], []
-        for part in batch["part"].tolist():
-            try:
-                if self._run is None:
-                    self._run = self._make()
-                answers.append(json.dumps(self._run(part)))
-                errors.append("")
-            except FinercamError as error:
-                answers.append("")
-                errors.append(str(error))
-        return {"answer": np.array(answers), "error": np.array(errors)}
+    def __call__(self, part: int) -> dict[str, int]:
+        """Measure a part, put its rows in place, and return how many photos there were and failed."""
+        # The first photos are measured while the next ones are opened; never all of them, which might be a thousand.
+        photos = ahead(self._openers, self._prepare, self._manifest.part(part), _AHEAD * self._threads)
+        outcome = self._measurer.measure(photos)
+        self._run.commit(part, outcome.rows)
+        return {"photos": outcome.photos, "failed": outcome.failed}
 
-
-@contextmanager
-def _connected(address: str | None, actors: int | None, gpus: float | None) -> Iterator[Any]:
-    """Give the module ``ray``, connected to a cluster; what was connected or started here is undone."""
-    # Nothing is sent home, and what Ray's native part has to say is in its logs.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    try:
-        import ray
-        import ray.data
-        import ray.exceptions
-    except ImportError as error:
-        raise FinercamError("the ray engine needs Ray; pip install 'finercam[ray]'") from error
-    if ray.is_initialized():
-        yield ray
-        return
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
-    options: dict[str, Any] = {}
-    if where == "local":
-        options = {"include_dashboard": False, "object_store_memory": _SHARED_MEMORY}
-        if actors is not None and not gpus:
-            # Each takes one; where more are wanted than there are processors, they share.
-            options["num_cpus"] = max(actors, os.cpu_count() or 1)
-    _reach(where)
-    try:
-        ray.init(address=where, log_to_driver=False, logging_level="ERROR", **options)
-    except (OSError, RuntimeError, ValueError) as error:
-        said = next(iter(str(error).splitlines()), type(error).__name__)
-        raise FinercamError(f"no Ray cluster at {where!r}: {said}") from error
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    for handler in logging.getLogger("ray.data").handlers:
-        if isinstance(handler, logging.StreamHandler):
-            handler.setLevel(logging.CRITICAL)
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+    def _check_reach(self, machine: str) -> None:
+        """Refuse to go on where no photo opens: such a machine would soon have failed every photo of the run."""
+        step = max(1, self._manifest.parts // _TRIED)
+        tried = [self._manifest.part(part)[0] for part in range(0, self._manifest.parts, step)][:_TRIED]
+        found = list(self._openers.map(self._prepare, tried))
+        errors = [item.error for item in found if isinstance(item, Failed)]
+        if len(errors) == len(found):
+            raise FinercamError(
+                f"none of {len(tried)} photos that were tried can be opened on {machine}: {errors[0]}. "
+                "Photos must be reachable from every machine"
+            )
 
 
-def _reach(address: str) -> None:
-    """Raise unless something answers at ``HOST:PORT``: Ray itself would try for minutes."""
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not (host and port.isdecimal()):
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
-        raise FinercamError(f"no Ray cluster at {address!r}: {error}") from error
+def ahead(threads: Executor, function: Callable[[Entry], T], entries: Iterable[Entry], most: int) -> Iterator[T]:
+    """Yield what a function makes of each entry, in order, while threads work on up to ``most`` of the next ones."""
+    waiting: deque[Future[T]] = deque()
+    for entry in entries:
+        waiting.append(threads.submit(function, entry))
+        if len(waiting) > most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

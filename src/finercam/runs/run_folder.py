@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,8 @@ from finercam.runs.storage import Folder
 
 RUN = "run.json"
 ROWS = "rows"
+#: What a part's file says of itself: the numbers of the items that have no row, in JSON.
+WITHOUT_ROWS = b"finercam.without_rows"
 #: Parts looked into at once: an object store takes a tenth of a second for each, whatever its size.
 _AT_ONCE = 16
 
@@ -58,8 +60,12 @@ class RunFolder:
         """Whether the photos are listed already."""
         return NAME in self.folder.names()
 
-    def claim(self, fingerprint: Mapping[str, Any]) -> bool:
+    def claim(self, fingerprint: Mapping[str, Any], *, replace: bool = False) -> bool:
         """Take the folder for a run, and return whether it was begun before.
+
+        Args:
+            fingerprint: what decides the run's numbers.
+            replace: take it from another run, too. What that one has left there stays.
 
         Raises:
             FinercamError: the folder holds another run; the message lists what differs. Or it holds anything else:
@@ -67,20 +73,19 @@ class RunFolder:
         """
         before = self.fingerprint
         wanted = json.loads(json.dumps(fingerprint))
-        if before is None:
-            if not self.folder.empty():
-                raise FinercamError(
-                    f"{self.folder.uri} holds something already, and no {RUN} that says of which run; "
-                    "give another folder"
-                )
-            self.folder.write(RUN, json.dumps(wanted, indent=2, ensure_ascii=False).encode())
-            return False
-        if before != wanted:
+        if before == wanted:
+            return True
+        if before is None and not self.folder.empty():
+            raise FinercamError(
+                f"{self.folder.uri} holds something already, and no {RUN} that says of which run; give another folder"
+            )
+        if before is not None and not replace:
             differs = "; ".join(_differences(before, wanted))
             raise FinercamError(
                 f"{self.folder.uri} holds a run that differs in: {differs}. Repeat its command, or give another --out"
             )
-        return True
+        self.folder.write(RUN, json.dumps(wanted, indent=2, ensure_ascii=False).encode())
+        return False
 
     def commit(self, part: int, rows: pa.Table) -> None:
         """Put a part's rows in place.
@@ -116,11 +121,15 @@ class RunFolder:
             self.folder.remove(_path(part))
         return len(failed)
 
-    def check(self, manifest: Manifest) -> None:
-        """Raise unless every photo of the manifest is in the rows, in its own part only.
+    def check(self, manifest: Manifest, row_key: Sequence[str] = ()) -> None:
+        """Raise unless every item of the manifest is accounted for, once and in its own part only.
+
+        Args:
+            manifest: the run's.
+            row_key: columns that tell an item's rows from each other.
 
         Raises:
-            FinercamError: photos are missing or are there twice.
+            FinercamError: items are missing or are there twice.
         """
         there = set(self.parts())
         missing = sorted(set(range(manifest.parts)) - there)
@@ -132,15 +141,16 @@ class RunFolder:
         strange = sorted(there - set(range(manifest.parts)))
         if strange:
             raise FinercamError(f"{self.folder.uri}/{ROWS} holds parts that are none of this run's: {strange[:5]}")
-        columns = ["id", "method", "contrast"]
+        columns = ["id", *row_key]
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            # A photo's number is its place in the manifest, so a part's are known without reading that.
+            # An item's number is its place in the manifest, so a part's are known without reading that.
             start = 0
             for part, table in enumerate(threads.map(lambda part: self._read(part, columns), range(manifest.parts))):
                 size = manifest.size(part)
-                ids = set(table["id"].to_pylist())
+                without = json.loads((table.schema.metadata or {}).get(WITHOUT_ROWS, b"[]"))
+                ids = [*set(table["id"].to_pylist()), *without]
                 distinct = table.group_by(columns).aggregate([]).num_rows
-                if ids != set(range(start, start + size)) or distinct != table.num_rows:
+                if sorted(ids) != list(range(start, start + size)) or distinct != table.num_rows:
                     raise FinercamError(
                         f"part {part} of {self.folder.uri} does not hold each of its photos once; remove "
                         f"{_path(part)} and run the same command again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -24,13 +25,18 @@ import finercam
 from finercam import FinercamError
 from finercam.data.dataset import Dataset, Example, Item
 from finercam.models.backbone import Backbone
+from finercam.models.preprocessing import Preprocessing
+from finercam.models.run import Run
 from finercam.models.sources.probe import write_probe
-from finercam.studies.probe import features as features_module
+from finercam.runs.local import Local
 from finercam.studies.probe.comparing import compare, write_comparison
-from finercam.studies.probe.features import extract
+from finercam.studies.probe.features import Features, extract
 from finercam.studies.probe.fitting import Recipe
 from finercam.studies.probe.training import splits, train_probe
+from support.studies import runs_of
 
+#: Photos are opened in this process.
+HERE = Local(workers=0)
 QUICK = Recipe(epochs=5, learning_rate=0.05, minibatch=8)
 CLASSES = ("red", "green", "blue")
 
@@ -59,10 +65,7 @@ def backbone(**changed: Any) -> Backbone:
         "module": Colours().eval(),
         "features": 6,
         "weights": "0" * 64,
-        "preprocess": preprocess,
-        "image_size": (4, 4),
-        "mean": (0.0, 0.0, 0.0),
-        "std": (1.0, 1.0, 1.0),
+        "preprocessing": Preprocessing(preprocess, (4, 4), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     }
     return Backbone(**{**parts, **changed})
 
@@ -86,7 +89,7 @@ def colours(split: str, per_class: int = 8, classes: Sequence[str] = CLASSES) ->
 def test_the_probe_is_the_head_of_the_features(tmp_path: Path) -> None:
     frozen = backbone()
     train, test = colours("train"), colours("test", 4)
-    record = train_probe(frozen, train, test, tmp_path / "probe", QUICK, batch_size=5)
+    record = train_probe(frozen, train, test, tmp_path / "probe", QUICK, run=Run(images=5))
     x = torch.stack([preprocess(draw(item).photo) for item in test.items()])
     head = load_file(tmp_path / "probe" / "head.safetensors")
     f = 2 * torch.cat([x.double().mean((2, 3)), x.double().square().mean((2, 3))], 1)
@@ -102,20 +105,38 @@ def test_the_probe_is_the_head_of_the_features(tmp_path: Path) -> None:
 
 
 def test_features_are_those_of_one_photo_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features_module, "PART", 7)
+    monkeypatch.setattr(Features, "part_size", 7)
     frozen, items = backbone(), list(colours("train").items())
     done: list[int] = []
-    found = extract(frozen, items, draw, tmp_path, batch_size=3, advance=done.append)
+
+    def features(folder: str, precision: str = "float32") -> torch.Tensor:
+        advance = lambda come: done.append(come.done)  # noqa: E731
+        return extract(frozen, colours("train"), tmp_path / folder, run=Run(precision, 3), engine=HERE, advance=advance)
+
+    with runs_of(frozen.module) as runs:
+        found = features("exact")
+    assert runs == [3, 3, 1] * 3 + [3]
+    assert done == [0, 7, 14, 21, 24]
     single = torch.cat([frozen.module(preprocess(draw(item).photo)[None]) for item in items])
     torch.testing.assert_close(found, single.detach())
-    assert done == [7, 7, 7, 3]
-    coarse = extract(frozen, items, draw, tmp_path, batch_size=3, precision="bfloat16")
+    coarse = features("exact", "bfloat16")
     assert coarse.dtype == torch.float32
     torch.testing.assert_close(coarse, found, rtol=2e-2, atol=2e-2)
 
 
+def test_features_are_those_of_the_batch_bit_for_bit(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    frozen = backbone(module=module, features=8)
+    found = extract(frozen, colours("train"), tmp_path, run=Run(images=9), engine=HERE)
+    images = [preprocess(draw(item).photo) for item in colours("train").items()]
+    with torch.no_grad():
+        batches = [module(torch.stack(images[start : start + 9])) for start in range(0, 24, 9)]
+    assert torch.equal(found, torch.cat(batches))
+
+
 def test_what_is_there_is_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features_module, "PART", 4)
+    monkeypatch.setattr(Features, "part_size", 4)
     opened: list[str] = []
 
     def count(item: Item) -> Example:
@@ -124,23 +145,66 @@ def test_what_is_there_is_not_computed_again(tmp_path: Path, monkeypatch: pytest
             raise KeyboardInterrupt
         return draw(item)
 
-    items = list(colours("train").items())
+    def features(some: Backbone, dataset: Dataset, folder: Path = tmp_path, images: int = 2) -> torch.Tensor:
+        return extract(some, replace(dataset, open=count), folder, run=Run(images=images), engine=HERE)
+
+    train = colours("train")
+    keys = [item.key for item in train.items()]
     stop = 10
     with pytest.raises(KeyboardInterrupt):
-        extract(backbone(), items, count, tmp_path, batch_size=2)
-    parts = sorted(path.name for path in tmp_path.rglob("*.safetensors"))
-    assert parts == ["00000000.safetensors", "00000004.safetensors"]
+        features(backbone(), train)
+    assert [path.name for path in sorted(tmp_path.rglob("*.parquet"))] == [
+        "manifest.parquet",
+        "part-00000.parquet",
+        "part-00001.parquet",
+    ]
     opened.clear()
     stop = -1
-    resumed = extract(backbone(), items, count, tmp_path, batch_size=2)
-    assert opened == [item.key for item in items[8:]]
-    assert torch.equal(resumed, extract(backbone(), items, draw, tmp_path / "fresh", batch_size=2))
+    resumed = features(backbone(), train)
+    assert opened == keys[8:]
+    assert torch.equal(resumed, features(backbone(), train, tmp_path / "fresh"))
     opened.clear()
-    # Other weights, another preprocessing and other photos each have features of their own.
-    for other in (backbone(weights="1" * 64), backbone(preprocess=lambda picture: preprocess(picture) + 1)):
-        extract(other, items, count, tmp_path, batch_size=2)
-    extract(backbone(), items[1:], count, tmp_path, batch_size=2)
-    assert len(opened) == 24 + 24 + 23
+    features(backbone(), train)
+    assert opened == []
+    # Other weights, another preprocessing, other batches and other photos each have features of their own.
+    brighter = Preprocessing(lambda picture: preprocess(picture) + 1, (4, 4), (0.0,) * 3, (1.0,) * 3)
+    for other in (backbone(weights="1" * 64), backbone(preprocessing=brighter)):
+        features(other, train)
+    features(backbone(), train, images=3)
+    features(backbone(), replace(train, items=lambda: itertools.islice(train.items(), 1, None)))
+    assert len(opened) == 24 + 24 + 24 + 23
+    # Where the backbone lies is not what it is.
+    features(backbone(spec="timm/local-dir:/elsewhere"), train)
+    assert len(opened) == 24 + 24 + 24 + 23
+
+
+def test_a_file_that_has_changed_is_another_photo(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    dataset = Dataset("files", ("red",), lambda: iter([Item("photo.png", str(path), 0)]))
+    found = []
+    for size in (4, 8):
+        noise = np.random.default_rng(size).integers(0, 255, (size, size, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+        found.append(extract(backbone(), dataset, tmp_path / "features", engine=HERE))
+    assert not torch.equal(*found)
+
+
+def test_a_photo_that_cannot_be_read_is_named_and_tried_again(tmp_path: Path) -> None:
+    train = colours("train")
+    broken = ["train/green/3.png"]
+
+    def sometimes(item: Item) -> Example:
+        if item.key in broken:
+            raise FinercamError("it is torn")
+        return draw(item)
+
+    dataset = replace(train, open=sometimes)
+    with pytest.raises(
+        FinercamError, match=r"1 of 24 photos have no features, such as 'train/green/3.png': it is torn"
+    ):
+        extract(backbone(), dataset, tmp_path, engine=HERE)
+    broken.clear()
+    assert torch.equal(extract(backbone(), dataset, tmp_path, engine=HERE), extract(backbone(), train, tmp_path / "b"))
 
 
 _KILLED = """
@@ -149,14 +213,15 @@ sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
 from studies.probe import test_training as here
-from finercam.studies.probe import features
-features.PART = 4
+from finercam.runs.local import Local
+from finercam.studies.probe.features import Features
+Features.part_size = 4
 def slow(item):
     time.sleep(0.1)
     return here.draw(item)
 from dataclasses import replace
 train, test = (replace(here.colours(split), open=slow) for split in ("train", "test"))
-here.train_probe(here.backbone(), train, test, {out!r}, here.QUICK, batch_size=2)
+here.train_probe(here.backbone(), train, test, {out!r}, here.QUICK, run=here.Run(images=2), engine=here.HERE)
 """
 
 
@@ -165,19 +230,19 @@ def test_a_killed_run_ends_with_the_same_head(tmp_path: Path, monkeypatch: pytes
     code = _KILLED.format(tests=str(Path(__file__).parents[2]), out=str(out))
     run = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"})
     for _ in range(600):
-        if len(list(out.rglob("*.safetensors"))) >= 2:
+        if len(list(out.rglob("part-*.parquet"))) >= 2:
             break
         assert run.poll() is None, "it ended before it could be killed"
         time.sleep(0.1)
     run.send_signal(signal.SIGKILL)
     run.wait()
-    left = len(list(out.rglob("*.safetensors")))
+    left = len(list(out.rglob("part-*.parquet")))
     assert 2 <= left < 12
-    with pytest.raises(FinercamError, match="holds no probe"):
+    with pytest.raises(FinercamError, match="is not a probe"):
         finercam.models.sources.probe.read_record(out)
-    monkeypatch.setattr(features_module, "PART", 4)
+    monkeypatch.setattr(Features, "part_size", 4)
     for folder in (out, tmp_path / "whole"):
-        train_probe(backbone(), colours("train"), colours("test"), folder, QUICK, batch_size=2)
+        train_probe(backbone(), colours("train"), colours("test"), folder, QUICK, run=Run(images=2), engine=HERE)
     for name in ("head.safetensors", "probe.json", "epochs.csv"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
@@ -190,11 +255,11 @@ def test_a_finished_probe_is_not_trained_again_and_another_is_refused(tmp_path: 
     assert train_probe(backbone(), train, test, out, QUICK) == first
     assert (out / "head.safetensors").stat().st_mtime_ns == stamp
     other = replace(QUICK, learning_rate=0.5, seed=4)
-    with pytest.raises(FinercamError, match=r"learning_rate 0\.05 there, 0\.5 now; seed 0 there, 4 now\. Give another"):
+    with pytest.raises(FinercamError, match=r"learning_rate \(0\.05 there, 0\.5 now\); seed \(0 there, 4 now\)\. "):
         train_probe(backbone(), train, test, out, other)
-    with pytest.raises(FinercamError, match=r"weights '0000.* there, '1111"):
+    with pytest.raises(FinercamError, match=r"weights \(0000.* there, 1111"):
         train_probe(backbone(weights="1" * 64), train, test, out, QUICK)
-    with pytest.raises(FinercamError, match=r"test photos '12, .* there, '15, "):
+    with pytest.raises(FinercamError, match=r"test photos \(12, .* there, 15, "):
         train_probe(backbone(), train, colours("test", 5), out, QUICK)
     again = train_probe(backbone(), train, test, out, other, replace_other=True)
     assert again["fingerprint"] != first["fingerprint"]
@@ -203,7 +268,7 @@ def test_a_finished_probe_is_not_trained_again_and_another_is_refused(tmp_path: 
     full = tmp_path / "full"
     full.mkdir()
     (full / "thesis.txt").touch()
-    with pytest.raises(FinercamError, match="holds something else"):
+    with pytest.raises(FinercamError, match="holds something already"):
         train_probe(backbone(), train, test, full, QUICK, replace_other=True)
 
 
@@ -229,9 +294,11 @@ def test_features_that_are_no_numbers_are_named(tmp_path: Path) -> None:
     frozen = backbone()
     with torch.no_grad():
         frozen.module.scale.fill_(torch.inf)
-    with pytest.raises(FinercamError, match=r"features of 24 photos are not finite .*'train/red/0.png'; the backbone"):
-        train_probe(frozen, colours("train"), colours("test"), tmp_path / "probe", QUICK)
-    assert not list(tmp_path.rglob("*.safetensors"))
+    with pytest.raises(
+        FinercamError, match=r"24 of 24 photos .*'train/red/0.png': its features are not finite.*; the b"
+    ):
+        train_probe(frozen, colours("train"), colours("test"), tmp_path / "probe", QUICK, engine=HERE)
+    assert not list(tmp_path.rglob("head.safetensors"))
 
 
 def test_classes_without_photos_are_left_out(tmp_path: Path) -> None:
@@ -293,12 +360,12 @@ def test_probes_side_by_side(tmp_path: Path) -> None:
     for more, says in [
         (probe("4", "cub:d", "timm/local-dir:/models/dino", 0.1), "are both probes of dino on cub:d"),
         (probe("5", "cub:d", "timm/x", None), "has no accuracy to compare"),
-        (tmp_path, "holds no probe"),
+        (tmp_path, "is not a probe"),
     ]:
         with pytest.raises(FinercamError, match=says):
             compare([*folders, more])
     with pytest.raises(FinercamError, match="nothing to compare"):
         compare([])
-    with pytest.raises(FinercamError, match=r"must end on \.md or \.csv"):
+    with pytest.raises(FinercamError, match=r"must end in \.md or \.csv"):
         write_comparison(found, tmp_path / "t.html")
     assert json.loads((folders[0] / "probe.json").read_text())["pool"] == "mean"

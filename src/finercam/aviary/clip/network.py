@@ -70,10 +70,13 @@ def start_local(visual: Any) -> None:
     width, blocks = visual.conv1.out_channels, visual.transformer.resblocks
     frequencies = 0.75 ** torch.arange(8.0)
     down, across = (torch.arange(float(n))[:, None] * frequencies for n in (rows, columns))
-    code = torch.cat([
-        torch.cat([down.sin(), down.cos()], 1).repeat_interleave(columns, 0),
-        torch.cat([across.sin(), across.cos()], 1).repeat(rows, 1),
-    ], 1)  # fmt: skip
+    code = torch.cat(
+        [
+            torch.cat([down.sin(), down.cos()], 1).repeat_interleave(columns, 0),
+            torch.cat([across.sin(), across.cos()], 1).repeat(rows, 1),
+        ],
+        1,
+    )
     size = code.shape[1]
     with torch.no_grad():
         visual.positional_embedding.zero_()
@@ -85,9 +88,9 @@ def start_local(visual: Any) -> None:
             heads = block.attn.num_heads
             for head in range(heads):
                 step = 1.0 if head % 2 else -1.0
-                turned = torch.block_diag(*(
-                    _turn(frequencies * (step if axis == depth % 2 else 0.0)) for axis in (0, 1)
-                ))  # fmt: skip
+                turned = torch.block_diag(
+                    *(_turn(frequencies * (step if axis == depth % 2 else 0.0)) for axis in (0, 1))
+                )
                 for part, reading in enumerate((turned, torch.eye(size))):
                     start = part * width + head * (width // heads)
                     block.attn.in_proj_weight[start : start + size] = 0

@@ -20,9 +20,15 @@ from finercam.aviary.species import ATTRIBUTES, find_species
 Needs = Mapping[str, tuple[str, ...]]
 
 WITH_TRAIT = (
-    "{trait}", "{bare}", "{trait}", "{bare}", "a bird with {trait}", "a photo of a bird with {trait}",
-    "this bird has {trait}", "a {family} with {trait}",
-)  # fmt: skip
+    "{trait}",
+    "{bare}",
+    "{trait}",
+    "{bare}",
+    "a bird with {trait}",
+    "a photo of a bird with {trait}",
+    "this bird has {trait}",
+    "a {family} with {trait}",
+)
 """How a trait is put into words; ``bare`` is the trait without its article."""
 
 BIRD = ("bird", "a bird", "a photo of a bird", "this is a bird")

@@ -7,28 +7,33 @@ repainting them as d's must make the margin ``y_c - y_d`` fall.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
+import numpy as np
+import pyarrow as pa
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from finercam.answering import answer, ask, gather
 from finercam.aviary import Aviary, label_names, look_alikes
 from finercam.aviary.species import SPECIES
+from finercam.aviary.studies.running import rows_over
 from finercam.contrast.contrast import PLAIN, Contrast
-from finercam.explaining import preprocess
-from finercam.methods.cams import find_method
+from finercam.explanations.answering import answer, ask, gather_each, taps_of
+from finercam.explanations.explaining import preprocess
+from finercam.methods.method import find_method
+from finercam.metrics.controls import controls
 from finercam.metrics.intervals import Mean, bootstrap_mean
 from finercam.metrics.localization import average_precision, energy_inside
-from finercam.models import Classifier
+from finercam.models.classifier import Classifier
+from finercam.runs.rows import Rows
+from finercam.runs.study import Bench, Opened, Prepared, Study
 
 #: Shown as the base method's own row in tables.
 ALONE = "alone"
-CONTROLS = ("random", "blurred random", "centre")
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Row:
     """One image, one map.
 
     Attributes:
-        index: of the sample in its split.
+        id: of the bird.
         target, other: the species and its nearest look-alike, as class indices.
         correct: whether the target was the top prediction.
         method: a CAM method's title, or a control.
@@ -49,7 +54,7 @@ class Row:
         repainted: the same after the difference was repainted as the look-alike's.
     """
 
-    index: int
+    id: int
     target: int
     other: int
     correct: bool
@@ -63,90 +68,130 @@ class Row:
     repainted: float
 
 
-def measure(
-    classifier: Classifier,
-    birds: Aviary,
-    *,
-    methods: Sequence[str] = ("gradcam", "layercam", "scorecam"),
-    gammas: Sequence[float] = (0.6, 1.0),
-    batch_size: int = 16,
-    advance: Callable[[int], None] = lambda done: None,
-) -> list[Row]:
-    """Return one row per image and map, controls included. Birds whose difference is hidden are left out.
+@dataclass(frozen=True, eq=False)
+class Bird(Prepared):
+    """A bird ready to be measured.
+
+    Attributes:
+        differences: the pixels that tell it from each look-alike, by the label of that.
+    """
+
+    differences: Mapping[int, Bool[NDArray[Any], "H W"]]
+
+
+@dataclass(frozen=True)
+class Difference(Study[Classifier, Bird]):
+    """Measures a classifier of the aviary's species, in their order; birds whose difference is hidden have no rows.
 
     Args:
-        classifier: of the aviary's species, in their order.
-        birds: what to explain.
-        methods: CAM methods.
-        gammas: strengths of the comparison; the plain CAM is always measured.
-        batch_size: birds per run.
-        advance: called with the number of birds done, for a progress bar.
+        birds: what is measured, to be repainted.
+        methods: specs of methods.
+        gammas: strengths of the comparison; the plain map is always measured.
     """
-    rows: list[Row] = []
-    for start in range(0, len(birds), batch_size):
-        indices = range(start, min(start + batch_size, len(birds)))
-        rows += _measure_batch(classifier, birds, indices, methods, gammas)
-        advance(len(indices))
-    return rows
 
+    name: ClassVar[str] = "difference"
+    row_key: ClassVar[tuple[str, ...]] = ("method", "contrast")
 
-def _measure_batch(
-    classifier: Classifier, birds: Aviary, indices: Iterable[int], methods: Sequence[str], gammas: Sequence[float]
-) -> list[Row]:
-    samples = {index: birds[index] for index in indices}
-    images = _stack(classifier, (sample.image for sample in samples.values()))
-    targets = [sample.label for sample in samples.values()]
-    family = [[label_names.index(other.name) for other in look_alikes(SPECIES[target])] for target in targets]
-    every = Contrast(against=family, references=max(map(len, family)), gamma=1.0)
+    birds: Aviary
+    methods: tuple[str, ...] = ("gradcam", "layercam", "scorecam")
+    gammas: tuple[float, ...] = (0.6, 1.0)
 
-    gradients, _ = gather(classifier, images, [every], targets, collect=[])
-    logits = gradients.logits
-    others = [min(f, key=lambda d: abs(float(y[d] - y[c]))) for y, c, f in zip(logits, targets, family, strict=True)]
-    repainted = _stack(
-        classifier, (birds.repaint(i, SPECIES[d].name).image for i, d in zip(samples, others, strict=True))
-    )
-    after, _ = gather(classifier, repainted, [PLAIN], targets)
-    margins = [_margins(y, targets, others) for y in (logits, after.logits)]
-    contrasts = [PLAIN, *(Contrast(against=[[d] for d in others], gamma=gamma) for gamma in gammas)]
-    titles = [ALONE, *(f"gamma {gamma:g}" for gamma in gammas)]
+    def settings(self) -> dict[str, Any]:
+        """Return all that decides the numbers."""
+        methods = [find_method(spec).spec for spec in self.methods]
+        return {"birds": asdict(self.birds), "methods": methods, "gammas": list(self.gammas)}
 
-    told_apart = [s.differences[SPECIES[d].name] for s, d in zip(samples.values(), others, strict=True)]
-    truth = torch.stack([torch.from_numpy(mask) for mask in told_apart]).to(logits.device)
-    maps: dict[tuple[str, str], Tensor] = {
-        (name, ""): control.to(logits) for name, control in _controls(truth.shape, list(samples)).items()
-    }
-    for name in methods:
-        how = find_method(name)
-        evidence = gradients
-        if how.evidence != "gradients":
-            evidence, _ = gather(classifier, images, [PLAIN], targets, method=how)
-        for title, question in zip(titles, ask(classifier, logits, contrasts, targets), strict=True):
-            maps[how.title, title] = answer(evidence, question, how).saliency
-    top = logits.argmax(1).tolist()
-    return [
-        Row(
-            index=index,
-            target=targets[i],
-            other=others[i],
-            correct=top[i] == targets[i],
-            method=method,
-            contrast=title,
-            energy=float(energy[i]),
-            precision=float(precision[i]),
-            area=float(truth[i].float().mean()),
-            empty=float(saliency[i].max()) <= 0,
-            margin=float(margins[0][i]),
-            repainted=float(margins[1][i]),
+    def schema(self) -> pa.Schema:
+        """Return the columns of ``Row``."""
+        return pa.schema(
+            [
+                ("other", pa.int32()),
+                ("correct", pa.bool_()),
+                ("method", pa.string()),
+                ("contrast", pa.string()),
+                *((name, pa.float64()) for name in ("energy", "precision", "area")),
+                ("empty", pa.bool_()),
+                ("margin", pa.float64()),
+                ("repainted", pa.float64()),
+            ]
         )
-        for (method, title), saliency in maps.items()
-        for energy, precision in [(energy_inside(saliency, truth), average_precision(saliency, truth))]
-        for i, index in enumerate(samples)
-        if bool(truth[i].any())
-    ]
+
+    def uses(self) -> Iterable[Any]:
+        """Return the functions of the methods."""
+        return [one for spec in self.methods for one in find_method(spec).functions]
+
+    def prepare(self, opened: Opened) -> Bird:
+        """Return the bird with its differences in the classifier's input."""
+        placed = {other: opened.placement.mask(mask) for other, mask in opened.example.differences.items()}
+        return Bird(opened.entry, opened.image, {other: mask.numpy() for other, mask in placed.items()})
+
+    def start(self, bench: Bench[Classifier]) -> Callable[[Sequence[Bird]], list[list[dict[str, Any]]]]:
+        """Return what measures batches."""
+        return lambda batch: _measure(self, bench, batch)
+
+    def summary(self, rows: Rows) -> list[Summary]:
+        """Return a line for each map, over correctly classified birds."""
+        return summarise(rows.records(Row))
 
 
-def _stack(classifier: Classifier, pictures: Iterable[NDArray[Any]]) -> Tensor:
-    return torch.stack([preprocess(classifier, picture) for picture in pictures])
+def _measure(study: Difference, bench: Bench[Classifier], batch: Sequence[Bird]) -> list[list[dict[str, Any]]]:
+    classifier = bench.model
+    images = torch.from_numpy(np.stack([bird.image for bird in batch]))
+    targets = [bird.entry.item.label for bird in batch]
+    family = [[label_names.index(other.name) for other in look_alikes(SPECIES[target])] for target in targets]
+    ways = [find_method(spec) for spec in study.methods]
+    with classifier.look(images, bench.run, at=taps_of(ways, classifier)) as look:
+        logits = look.logits
+        others = [
+            min(f, key=lambda d: abs(float(y[d] - y[c]))) for y, c, f in zip(logits, targets, family, strict=True)
+        ]
+        contrasts = [PLAIN, *(Contrast(against=[[d] for d in others], gamma=gamma) for gamma in study.gammas)]
+        titles = [ALONE, *(f"gamma {gamma:g}" for gamma in study.gammas)]
+        questions = ask(classifier, logits, contrasts, targets)
+        evidence = gather_each(look, ways, questions, collect=[])
+        repainted = torch.stack(
+            [
+                preprocess(classifier, study.birds.repaint(_index(bird), SPECIES[d].name).image)
+                for bird, d in zip(batch, others, strict=True)
+            ]
+        )
+        with look.beside(repainted) as beside:
+            after = beside.logits
+    margins = [_margins(y, targets, others) for y in (logits, after)]
+    told_apart = np.stack([bird.differences[d] for bird, d in zip(batch, others, strict=True)])
+    truth = torch.from_numpy(told_apart).to(logits.device)
+    size = (truth.shape[1], truth.shape[2])
+    maps = {(name, ""): control.to(logits) for name, control in controls([b.entry.id for b in batch], size).items()}
+    for how, own in zip(ways, evidence, strict=True):
+        for title, question in zip(titles, questions, strict=True):
+            maps[how.full_title, title] = answer(own, question).saliency
+    top = logits.argmax(1).tolist()
+    found: list[list[dict[str, Any]]] = [[] for _ in batch]
+    for (method, title), saliency in maps.items():
+        energy, precision = energy_inside(saliency, truth), average_precision(saliency, truth)
+        for i, rows in enumerate(found):
+            if bool(truth[i].any()):
+                rows.append(
+                    {
+                        "target": targets[i],
+                        "other": others[i],
+                        "correct": top[i] == targets[i],
+                        "method": method,
+                        "contrast": title,
+                        "energy": float(energy[i]),
+                        "precision": float(precision[i]),
+                        "area": float(truth[i].float().mean()),
+                        "empty": float(saliency[i].max()) <= 0,
+                        "margin": float(margins[0][i]),
+                        "repainted": float(margins[1][i]),
+                    }
+                )
+    return found
+
+
+def _index(bird: Prepared) -> int:
+    """Return a bird's number in its aviary, which its key ends with."""
+    return int(bird.entry.item.key.rpartition("/")[2])
 
 
 def _margins(logits: Tensor, targets: Sequence[int], others: Sequence[int]) -> Tensor:
@@ -154,20 +199,22 @@ def _margins(logits: Tensor, targets: Sequence[int], others: Sequence[int]) -> T
     return logits[rows, torch.tensor(targets)] - logits[rows, torch.tensor(others)]
 
 
-def _controls(shape: Sequence[int], indices: Sequence[int]) -> dict[str, Float[Tensor, "b H W"]]:
-    """Return maps that know nothing of the network: what any method must beat."""
-    height, width = shape[1:]
-    noise = torch.stack([
-        torch.rand(height, width, generator=torch.Generator().manual_seed(index)) for index in indices
-    ])  # fmt: skip
-    # As coarse as a map of 8 x 8 cells.
-    coarse = torch.nn.functional.avg_pool2d(noise[:, None], (height // 8, width // 8))
-    blurred = torch.nn.functional.interpolate(coarse - coarse.amin((2, 3), True), (height, width), mode="bilinear")[
-        :, 0
-    ]
-    ys, xs = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)[None]
-    centre = torch.exp(-2 * (ys**2 + xs**2)).expand(len(indices), -1, -1)
-    return dict(zip(CONTROLS, (noise, blurred, centre), strict=True))
+def measure(
+    classifier: Classifier,
+    birds: Aviary,
+    *,
+    methods: Sequence[str] = ("gradcam", "layercam", "scorecam"),
+    gammas: Sequence[float] = (0.6, 1.0),
+    **options: Any,
+) -> list[Row]:
+    """Return one row per image and map, controls included.
+
+    Args:
+        classifier, birds, methods, gammas: as for ``Difference``.
+        options: of ``finercam.aviary.studies.running.rows_over``.
+    """
+    with rows_over(birds, Difference(birds, tuple(methods), tuple(gammas)), classifier, **options) as rows:
+        return rows.records(Row)
 
 
 @dataclass(frozen=True)
@@ -183,7 +230,7 @@ class Summary:
 
 
 def summarise(rows: Sequence[Row], *, only_correct: bool = True) -> list[Summary]:
-    """Return one summary per map, in the order of the rows, over birds the network names rightly (or over all)."""
+    """Return one summary per map, in the order of the rows, over correctly classified birds (or over all)."""
     kept = [row for row in rows if row.correct or not only_correct]
     by_map: dict[tuple[str, str], list[Row]] = {}
     for row in kept:
@@ -215,7 +262,7 @@ class Intervention:
 
 def intervention(rows: Sequence[Row], *, only_correct: bool = True) -> Intervention:
     """Return the margin before, its fall, and the share of birds for which the network changes sides."""
-    per_image = {row.index: row for row in rows if row.correct or not only_correct}
+    per_image = {row.id: row for row in rows if row.correct or not only_correct}
     own = list(per_image.values())
     before, after = _column(own, "margin"), _column(own, "repainted")
     sides = ((before > 0) & (after < 0)).double()

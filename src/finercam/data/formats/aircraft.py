@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 from finercam.data.annotations import Publication, by_id, check_listed, checked_box, read_lines, read_rows, row_of
 from finercam.data.dataset import Dataset, Example, Item, open_files
+from finercam.data.format import data_format
 from finercam.errors import FinercamError
 
-PUBLICATION = Publication("FGVC-Aircraft", "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/")
+PUBLICATION = Publication(
+    "FGVC-Aircraft", "Maji et al., arXiv 1306.5151", "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/"
+)
 
 #: Height in pixels of the copyright notice below each photo.
 BANNER = 20
@@ -20,20 +24,21 @@ LEVELS = {"variant": "variants.txt", "family": "families.txt"}
 PARTS = {"train": ("trainval",), "test": ("test",), "all": ("trainval", "test")}
 
 
-def read(place: str, split: str, level: str = "variant") -> Dataset:
+@data_format("aircraft", "FGVC-Aircraft: 100 variants of aircraft", knows=("box",), source=PUBLICATION.source)
+def read(place: str, split: str, *, level: Literal["variant", "family"] = "variant") -> Dataset:
     """Read FGVC-Aircraft; ``train`` is the publisher's training and validation photos together.
 
-    A copyright notice, 20 pixels high, stands below each photo; the publisher asks for it to be removed before
+    There is a copyright notice, 20 pixels high, below each photo; the publisher asks for it to be removed before
     training or testing, and ``Dataset.open`` cuts it off. Boxes are published as the smallest and largest pixel,
-    counted from 1; here they are half-open, from 0. What a box has of the notice lies below the opened photo.
+    counted from 1; here they are half-open, from 0. A box that reaches into the notice ends below the opened photo.
 
     Args:
-        place: the folder ``fgvc-aircraft-2013b``, its ``data``, or the one it lies in.
+        place: the folder ``fgvc-aircraft-2013b``, its ``data``, or its parent.
         split: ``train``, ``test`` or ``all``.
         level: ``variant`` (100 classes) or ``family`` (70, as in the paper of Finer-CAM).
 
     Raises:
-        FinercamError: a file, a line or photos are missing, or a line is not what it should be.
+        FinercamError: a file, a line or photos are missing, or a line is malformed.
     """
     inside = ("data", "fgvc-aircraft-2013b/data")
     root = PUBLICATION.root(place, LEVELS[level], inside)
@@ -47,22 +52,28 @@ def read(place: str, split: str, level: str = "variant") -> Dataset:
             if name not in labels:
                 raise row.wrong(f"{name!r} is not in {LEVELS[level]}")
             if number in items:
-                raise row.wrong(f"photo {number} is in the other split as well")
+                raise row.wrong(f"photo {number} is also in the other split")
             box_row = row_of(number, boxes, root / "images_box.txt", row.path)
             x0, y0, x1, y1 = box_row.reals(1, 5, "the box")
             box = checked_box(x0 - 1, y0 - 1, x1, y1, box_row.wrong)
             key = f"images/{number}.jpg"
             items[number] = Item(key, str(root / key), labels[name], box)
     check_listed((item.key for item in items.values()), root, PUBLICATION, "photos")
-    kind = "aircraft" if level == "variant" else f"aircraft-{level}"
-    return Dataset(f"{kind}:{place}", names, partial(iter, tuple(items.values())), open_photo_only, regions=("box",))
+    photos = partial(iter, tuple(items.values()))
+    return Dataset(f"aircraft@{level}:{place}", names, photos, open_photo_only, regions=("box",))
+
+
+@data_format("aircraft-family", "FGVC-Aircraft: 70 families of aircraft", knows=("box",), source=PUBLICATION.source)
+def read_families(place: str, split: str) -> Dataset:
+    """Read FGVC-Aircraft with its families as classes: short for ``aircraft@family:DIR``."""
+    return read(place, split, level="family")
 
 
 def open_photo_only(item: Item) -> Example:
     """Open a photo without the notice below it.
 
     Raises:
-        FinercamError: the file is missing or cannot be read, or is no higher than the notice.
+        FinercamError: the file is missing or cannot be read, or is not higher than the notice.
     """
     example = open_files(item)
     width, height = example.photo.size

@@ -8,28 +8,32 @@ from pathlib import Path
 
 from finercam.data.annotations import Publication, check_listed
 from finercam.data.dataset import Dataset
+from finercam.data.format import data_format
 from finercam.data.formats import folder
 from finercam.errors import FinercamError
 
-PUBLICATION = Publication("BIRDS 525 SPECIES", "https://www.kaggle.com/datasets/gpiosenka/100-bird-species")
+PUBLICATION = Publication(
+    "BIRDS 525 SPECIES", "Piosenka 2023", "https://www.kaggle.com/datasets/gpiosenka/100-bird-species"
+)
 
-#: Folders of each split. The paper of Finer-CAM evaluates on the photos of ``valid``; this reads what is called test.
+#: Folders of each split. The Finer-CAM paper evaluates on ``valid``; here the test split is ``test``.
 SPLITS = {"train": ("train",), "test": ("test",), "all": ("train", "valid", "test")}
 
 
+@data_format("birds525", "BIRDS 525 SPECIES: 525 species of birds", source=PUBLICATION.source)
 def read(place: str, split: str) -> Dataset:
     """Read ``train``, ``valid`` and ``test`` with a folder for each species.
 
-    Classes are the names of the folders in their order, which is that of the publisher's class ids. One species
-    is spelled with one space in some splits and with two in others; spaces are made single. Where the
-    publisher's ``birds.csv`` is there, the photos it lists have to be, too.
+    Classes are the names of the folders, sorted, which is the order of the publisher's class ids. One species is
+    spelled with one space in some splits and with two in others; all spaces are made single. If the publisher's
+    ``birds.csv`` is there, all photos that it lists have to be there too.
 
     Args:
         place: the folder that the archive unpacks into.
         split: ``train``, ``test`` or ``all``.
 
     Raises:
-        FinercamError: a folder or photos are missing, or ``birds.csv`` is not what it should be.
+        FinercamError: a folder or photos are missing, or ``birds.csv`` is malformed.
     """
     root = PUBLICATION.root(place, "train")
     for name in SPLITS["all"]:
@@ -51,11 +55,13 @@ def _single(name: str) -> str:
 
 
 def _listed(table: Path, on_disk: dict[tuple[str, str], str]) -> Iterator[str]:
-    """Yield the paths listed in ``birds.csv``, in the folders' own spelling."""
+    """Yield the paths listed in ``birds.csv``, spelled as the folders are."""
     with table.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         if "filepaths" not in (reader.fieldnames or ()):
-            raise FinercamError(f"{table} has no column 'filepaths' but {', '.join(reader.fieldnames or ('none',))}")
+            raise FinercamError(
+                f"{table} has no column 'filepaths'; its columns are {', '.join(reader.fieldnames or ('none',))}"
+            )
         for row in reader:
             path = row["filepaths"] or ""
             if path.count("/") != 2:

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from finercam.data.annotations import Publication, check_listed, checked_box
 from finercam.data.dataset import Dataset, Item
+from finercam.data.format import data_format
 from finercam.errors import FinercamError
 
-PUBLICATION = Publication("Stanford Cars", "https://ai.stanford.edu/~jkrause/cars/car_dataset.html")
+PUBLICATION = Publication(
+    "Stanford Cars", "Krause et al., 3dRR 2013", "https://ai.stanford.edu/~jkrause/cars/car_dataset.html"
+)
 
 #: Split -> where its annotations and its pictures may be: archives unpack beside or into one another.
 ANNOTATIONS = {
@@ -24,20 +27,21 @@ ANNOTATIONS = {
 PICTURES = {"train": ("cars_train/cars_train", "cars_train"), "test": ("cars_test/cars_test", "cars_test")}
 
 
+@data_format("cars", "Stanford Cars: 196 makes, models and years", knows=("box",), source=PUBLICATION.source)
 def read(place: str, split: str) -> Dataset:
-    """Read Stanford Cars in either of the forms it was published in.
+    """Read Stanford Cars in either of the two forms in which it was published.
 
-    The one has ``devkit/cars_meta.mat``, ``devkit/cars_train_annos.mat``, ``cars_test_annos_withlabels.mat`` and
+    One has ``devkit/cars_meta.mat``, ``devkit/cars_train_annos.mat``, ``cars_test_annos_withlabels.mat`` and
     the pictures in ``cars_train`` and ``cars_test``; the other ``cars_annos.mat`` and the pictures in ``car_ims``.
     Boxes are published as the smallest and largest pixel, counted from 1; here they are half-open, from 0.
 
     Args:
-        place: the folder that holds these.
+        place: the folder with these files.
         split: ``train``, ``test`` or ``all``.
 
     Raises:
-        FinercamError: a file or pictures are missing, an annotation is not what it should be, or scipy, which reads
-            the annotations, is not installed.
+        FinercamError: a file or pictures are missing, an annotation is malformed, or scipy, which reads the
+            annotations, is not installed.
     """
     root = Path(place).expanduser()
     if not root.is_dir():
@@ -75,7 +79,7 @@ def _item(root: Path, key: str, entry: Item) -> Item:
 
 
 def _find(root: Path, places: Iterable[str]) -> Path:
-    """Return the first of these places that there is."""
+    """Return the first of these places that exists."""
     places = list(places)
     for place in places:
         if (root / place).exists():
@@ -101,7 +105,7 @@ def _entries(path: Path, picture: str, names: tuple[str, ...]) -> Iterator[Item]
         if not 1 <= label <= len(names):
             raise wrong(f"class {label} is out of range: there are {len(names)}, from 1")
         if name in seen:
-            raise wrong(f"picture {str(name)!r} is annotated already")
+            raise wrong(f"picture {str(name)!r} is annotated twice")
         seen.add(name)
         yield Item(str(name), "", label - 1, checked_box(box[0] - 1, box[1] - 1, box[2], box[3], wrong))
 
@@ -113,7 +117,7 @@ def _class_names(path: Path) -> tuple[str, ...]:
 def _field(path: Path, name: str) -> NDArray[Any]:
     annotations = _variable(path, "annotations")
     if name not in (annotations.dtype.names or ()):
-        raise FinercamError(f"{path}: the annotations have no field {name!r} but {annotations.dtype.names}")
+        raise FinercamError(f"{path}: the annotations have no field {name!r}; they have {annotations.dtype.names}")
     return annotations[name]
 
 
@@ -125,7 +129,7 @@ def _variable(path: Path, name: str) -> NDArray[Any]:
     try:
         content = loadmat(path, squeeze_me=True, variable_names=[name])
     except Exception as error:
-        # The reader raises what damaged bytes lead it to.
+        # What scipy raises depends on which bytes are damaged.
         raise FinercamError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
     if name not in content:
         raise FinercamError(f"{path} has no variable {name!r}")

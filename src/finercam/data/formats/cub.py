@@ -18,26 +18,39 @@ from finercam.data.annotations import (
     read_rows,
     row_of,
 )
+from finercam.data.attributes import Attributes
 from finercam.data.dataset import Box, Dataset, Item, Point
+from finercam.data.format import data_format
+from finercam.data.formats.cub_attributes import CUB_PARTS, cub_attribute
 from finercam.errors import FinercamError
 
-PUBLICATION = Publication("CUB-200-2011", "https://www.vision.caltech.edu/datasets/cub_200_2011/")
+PUBLICATION = Publication(
+    "CUB-200-2011",
+    "Wah et al., Caltech CNS-TR-2011-001",
+    "https://www.vision.caltech.edu/datasets/cub_200_2011/",
+)
 
 
+@data_format(
+    "cub",
+    "CUB-200-2011: 200 birds of North America",
+    knows=("box", "mask", "parts", "attributes"),
+    source=PUBLICATION.source,
+)
 def read(place: str, split: str) -> Dataset:
-    """Read CUB-200-2011, or a folder annotated in its manner (``finercam.aviary.export``).
+    """Read CUB-200-2011, or a folder with annotations in the same files.
 
     Boxes and parts are in pixels of the picture as stored. Boxes are published as x, y, width, height, counted
-    from 0. Part places are taken as they are published. Segmentations are a separate archive; they are found in
-    ``segmentations`` in the folder or beside it, and then every picture has to have one; whatever is not 0 in it is
-    the bird.
+    from 0. Part locations are used as published. Segmentations are a separate archive; they are looked for in
+    ``segmentations`` in the folder and beside it. If they are there, every picture must have one; whatever is not 0
+    in it is the bird.
 
     Args:
-        place: the folder ``CUB_200_2011``, or the one it lies in.
+        place: the folder ``CUB_200_2011``, or its parent.
         split: ``train``, ``test`` or ``all``.
 
     Raises:
-        FinercamError: a file, a line or pictures are missing, or a line is not what it should be.
+        FinercamError: a file, a line or pictures are missing, or a line is malformed.
     """
     root = _root(place)
     names, position = _numbered(root / "classes.txt")
@@ -53,7 +66,7 @@ def read(place: str, split: str) -> Dataset:
     masks = _segmentations(root, [row.fields[1] for row in images.values()])
     items = []
     for number, row in images.items():
-        # Every file is checked for every picture, so that a bad line shows whatever the split.
+        # Every picture is looked up in every file, so that a bad line is found whatever the split.
         label_row = row_of(number, labels, root / "image_class_labels.txt", row.path)
         if label_row.fields[1] not in position:
             raise label_row.wrong(f"class {label_row.fields[1]!r} is not in classes.txt, which has {len(names)}")
@@ -74,21 +87,43 @@ def read(place: str, split: str) -> Dataset:
                 )
             )
     regions = ("box", "parts") if masks is None else ("box", "mask", "parts")
-    return Dataset(f"cub:{place}", names, partial(iter, tuple(items)), part_names=part_names, regions=regions)
+    return Dataset(
+        name=f"cub:{place}",
+        class_names=names,
+        items=partial(iter, tuple(items)),
+        part_names=part_names,
+        regions=regions,
+        attributes=partial(read_attributes, place),
+    )
+
+
+def read_attributes(place: str) -> Attributes:
+    """Return the attributes of the classes; any class may be compared with any other.
+
+    Args:
+        place: as for ``read``.
+
+    Raises:
+        FinercamError: a file is missing or malformed.
+    """
+    names, strengths, classes = class_attributes(place)
+    every = range(len(classes))
+    alike = tuple(tuple(other for other in every if other != label) for label in every)
+    return Attributes(tuple(map(cub_attribute, names)), strengths, classes, alike, CUB_PARTS)
 
 
 def class_attributes(place: str) -> tuple[tuple[str, ...], Float64[np.ndarray, "classes attributes"], tuple[str, ...]]:
-    """Return what people say of each class.
+    """Return what people said of each class.
 
     Args:
         place: as for ``read``.
 
     Returns:
-        The attributes' names (``has_bill_shape::dagger``); for each class, in how many percent of the answers it
-        was seen to have the attribute; the classes' names.
+        The names of the attributes (``has_bill_shape::dagger``); the percentage of answers, 0 to 100, that saw the
+        attribute in the class; the names of the classes.
 
     Raises:
-        FinercamError: a file is missing or not what it should be.
+        FinercamError: a file is missing or malformed.
     """
     root = _root(place)
     names, _ = _numbered(root / "classes.txt")
@@ -121,7 +156,7 @@ def image_attributes(
         3 probably, 4 definitely, 0 where nobody was asked.
 
     Raises:
-        FinercamError: a file is missing or not what it should be.
+        FinercamError: a file is missing or malformed.
     """
     root = _root(place)
     attributes, _ = _numbered(_attribute_names(root))
@@ -133,7 +168,7 @@ def image_attributes(
         # A few published lines have more columns than the documented five: the first four are sound in all.
         table = np.loadtxt(path, dtype=np.int64, usecols=(0, 1, 2, 3), ndmin=2, comments=None)
     except ValueError as error:
-        raise FinercamError(f"{path} is no table of whole numbers: {error}") from error
+        raise FinercamError(f"{path} is not a table of whole numbers: {error}") from error
     places = {int(number): index for index, number in enumerate(images)}
     rows = np.array([places.get(number, -1) for number in table[:, 0].tolist()], np.int64)
     columns, present, certainty = table[:, 1] - 1, table[:, 2], table[:, 3]
@@ -155,7 +190,7 @@ def _root(place: str) -> Path:
 
 
 def _numbered(path: Path) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Return the names in a table of ids and names, and where each id's is."""
+    """Return the names in a table of ids and names, and the position of each id."""
     table = by_id(read_rows(path, PUBLICATION, 2))
     if not table:
         raise PUBLICATION.missing(f"{path} is empty")
@@ -168,7 +203,7 @@ def _box(row: Row) -> Box:
 
 
 def _parts(path: Path, position: dict[str, int]) -> dict[str, dict[int, Point | None]]:
-    """Return for each picture where each part is that its lines speak of."""
+    """Return, for each picture, the location of each part that it has a line for."""
     places: dict[str, dict[int, Point | None]] = {}
     for row in read_rows(path, PUBLICATION, 5):
         number, part = row.fields[:2]
@@ -176,7 +211,7 @@ def _parts(path: Path, position: dict[str, int]) -> dict[str, dict[int, Point | 
             raise row.wrong(f"part {part!r} is not in parts.txt, which has {len(position)}")
         of_image = places.setdefault(number, {})
         if position[part] in of_image:
-            raise row.wrong(f"part {part!r} of id {number!r} stands above already")
+            raise row.wrong(f"part {part!r} of id {number!r} is listed twice")
         x, y = row.reals(2, 4, "the place")
         of_image[position[part]] = (x, y) if row.flag(4, "visible") else None
     return places
@@ -184,7 +219,7 @@ def _parts(path: Path, position: dict[str, int]) -> dict[str, dict[int, Point | 
 
 def _segmentations(root: Path, names: list[str]) -> Path | None:
     for folder in (root / "segmentations", root.parent / "segmentations"):
-        # One that lies beside may be another data set's.
+        # A folder beside may belong to another data set.
         if (folder / names[0]).parent.is_dir():
             masks = (str(Path(name).with_suffix(".png").as_posix()) for name in names)
             check_listed(masks, folder, PUBLICATION, "segmentations")

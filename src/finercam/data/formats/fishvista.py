@@ -5,26 +5,33 @@ from __future__ import annotations
 import csv
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from finercam.data.annotations import Publication, Row
 from finercam.data.dataset import Dataset, Item
+from finercam.data.format import data_format
 from finercam.data.storage import listing
 from finercam.errors import FinercamError
 
-PUBLICATION = Publication("Fish-Vista", "https://huggingface.co/datasets/imageomics/fish-vista")
+PUBLICATION = Publication(
+    "Fish-Vista",
+    "Mehrab et al., CVPR 2025, arXiv 2407.08027",
+    "https://huggingface.co/datasets/imageomics/fish-vista",
+)
 
 PARTS = {"train": ("train",), "test": ("test",), "all": ("train", "val", "test")}
 
 
-def read(place: str, split: str, task: str = "classification") -> Dataset:
+@data_format("fishvista", "Fish-Vista: 419 species of fish", knows=("mask",), source=PUBLICATION.source)
+def read(place: str, split: str, *, task: Literal["classification", "segmentation"] = "classification") -> Dataset:
     """Read one of Fish-Vista's tasks from ``TASK_train.csv``, ``TASK_val.csv`` and ``TASK_test.csv``.
 
     Classes are the species (column ``standardized_species``) of the three files, sorted by name, so that labels do
-    not depend on the split. Photos are found by their ``filename`` in ``Images`` or in its chunks, whichever way
-    they were downloaded. About a thousand may only be had from their owners: the publisher's
+    not depend on the split. Photos are found by their ``filename`` in ``Images`` or in its chunks, however they
+    were downloaded. About a thousand are only available from their owners: the publisher's
     ``download_and_process_nd_images.py`` fetches them.
 
-    Where there are masks (``segmentation_masks/images``), they outline nine traits (head, eye, fins, barbels) and
+    The masks, if they are there (``segmentation_masks/images``), outline nine traits (head, eye, fins, barbels) and
     leave out the rest of the body: a mask says where these traits are, not where the fish is.
 
     Args:
@@ -33,7 +40,7 @@ def read(place: str, split: str, task: str = "classification") -> Dataset:
         task: ``classification`` (419 species) or ``segmentation`` (the 2,427 photos with masks).
 
     Raises:
-        FinercamError: a file or photos are missing, or a line is not what it should be.
+        FinercamError: a file or photos are missing, or a line is malformed.
     """
     root = PUBLICATION.root(place, f"{task}_train.csv", inside=("fish-vista",))
     rows = {part: _table(root / f"{task}_{part}.csv") for part in PARTS["all"]}
@@ -46,7 +53,7 @@ def read(place: str, split: str, task: str = "classification") -> Dataset:
         for row in rows[part]:
             name, species = row.fields
             if name in items:
-                raise row.wrong(f"photo {name!r} is listed already")
+                raise row.wrong(f"photo {name!r} is listed twice")
             mask = f"{PurePosixPath(name).stem}.png"
             if name not in photos or (task == "segmentation" and mask not in masks):
                 absent.append(name if name not in photos else f"segmentation_masks/images/{mask}")
@@ -56,11 +63,21 @@ def read(place: str, split: str, task: str = "classification") -> Dataset:
         raise PUBLICATION.missing(
             f"{len(absent)} of {len(items)} pictures are missing from {str(root)!r}: {', '.join(absent[:3])}"
             f"{', ...' if len(absent) > 3 else ''} (download_and_process_nd_images.py fetches those that may not be "
-            "passed on)"
+            "redistributed)"
         )
     regions = ("mask",) if any(item.mask for item in items.values()) else ()
-    kind = "fishvista" if task == "classification" else f"fishvista-{task}"
-    return Dataset(f"{kind}:{place}", names, partial(iter, tuple(items.values())), regions=regions)
+    return Dataset(f"fishvista@{task}:{place}", names, partial(iter, tuple(items.values())), regions=regions)
+
+
+@data_format(
+    "fishvista-segmentation",
+    "Fish-Vista: the photos with masks of nine traits",
+    knows=("mask",),
+    source=PUBLICATION.source,
+)
+def read_segmentation(place: str, split: str) -> Dataset:
+    """Read Fish-Vista's segmentation task: short for ``fishvista@segmentation:DIR``."""
+    return read(place, split, task="segmentation")
 
 
 def _table(path: Path) -> list[Row]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from finercam.data.dataset import Dataset, Item
+from finercam.data.format import data_format
 from finercam.data.photos import SUFFIXES
 from finercam.data.storage import below, is_uri, listing
 from finercam.errors import FinercamError
@@ -18,21 +19,22 @@ TRAIN, TESTS = "train", ("test", "val", "valid", "validation")
 Place = tuple[str, str, int]
 
 
+@data_format("folder", "Photos sorted into folders, one for each class", specs=("folder:DIR", "folder:URI"))
 def read(place: str, split: str) -> Dataset:
     """Read a folder of class folders: ``DIR/CLASS/.../photo.jpg``, or ``DIR/SPLIT/CLASS/.../photo.jpg``.
 
-    A folder with ``train`` and one of ``test``, ``val``, ``valid`` and ``validation``, or with nothing but such
-    folders, is taken as split: ``test`` is the first of these that is there, ``all`` is all of them, and whatever
-    else lies beside them is left alone. Any other folder is not split: it is read whole, whatever ``split`` says.
-    Classes are named by their folders, sorted by name, and are the same for every split. Folders are listed as the
-    items are drawn, so that millions of photos never have to be held.
+    A folder that contains ``train`` and one of ``test``, ``val``, ``valid`` and ``validation``, or nothing but such
+    folders, is split: ``test`` is the first of these that is there, ``all`` is all of them, and whatever else is
+    beside them is ignored. Any other folder is not split and is read whole, whatever ``split`` says. Classes are
+    named after their folders, sorted by name, and are the same for every split. Folders are listed while the items
+    are read, so that millions of photos never have to be in memory.
 
     Args:
         place: a folder, or a URI that fsspec opens (``s3://bucket/photos``, ``zip://::photos.zip``).
         split: ``train``, ``test`` or ``all``.
 
     Raises:
-        FinercamError: there is no such folder or split, no photo, or a photo lies in no class folder.
+        FinercamError: there is no such folder or split, no photo, or a photo outside the class folders.
     """
     root = place if is_uri(place) else os.path.expanduser(place)
     splits = find_splits(root)
@@ -52,12 +54,12 @@ def dataset(name: str, root: str, class_names: Iterable[str], places: Sequence[P
     """
     items = partial(_photos, root, tuple(places))
     if next(items(), None) is None:
-        raise FinercamError(f"no photo in {root!r}: photos end on {', '.join(sorted(SUFFIXES))}")
+        raise FinercamError(f"there is no photo in {root!r}; the names of photos end in {', '.join(sorted(SUFFIXES))}")
     return Dataset(name, tuple(class_names), items)
 
 
 def find_splits(root: str) -> tuple[str, ...]:
-    """Return the folders that hold the splits of a folder, training first; none where it is not split."""
+    """Return the folders that hold the splits of a folder, training first; none if it is not split."""
     there = listing(root).folders
     splits = tuple(name for name in (TRAIN, *TESTS) if name in there)
     return splits if len(splits) == len(there) or (TRAIN in splits and len(splits) > 1) else ()
@@ -81,7 +83,7 @@ def class_folders(root: str, splits: Iterable[str]) -> dict[str, tuple[str, ...]
     """Return the class folders of each split.
 
     Raises:
-        FinercamError: there is none, or photos lie beside them.
+        FinercamError: there is none, or there are photos beside them.
     """
     found = {}
     for split in splits:
@@ -90,17 +92,17 @@ def class_folders(root: str, splits: Iterable[str]) -> dict[str, tuple[str, ...]
         stray = [name for name in there.files if is_photo(name)]
         if stray:
             raise FinercamError(
-                f"{len(stray)} photos lie in no class folder, such as {below(where, stray[0])!r}; "
-                "put each into a folder named as its class"
+                f"{len(stray)} photos are not in a class folder, such as {below(where, stray[0])!r}; "
+                "put each into a folder named after its class"
             )
         found[split] = there.folders
     if not any(found.values()):
-        raise FinercamError(f"{root!r} has no class folders; sort the photos into folders named as their classes")
+        raise FinercamError(f"{root!r} has no class folders; sort the photos into folders named after their classes")
     return found
 
 
 def is_photo(name: str) -> bool:
-    """Return whether a file's name is a photo's."""
+    """Return whether a file is a photo, by its name."""
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
@@ -113,7 +115,7 @@ def _photos(root: str, places: Sequence[Place]) -> Iterator[Item]:
 
 
 def _walk(folder: str) -> Iterator[tuple[str, ...]]:
-    """Yield the paths of all photos in a folder, those that lie directly in it first."""
+    """Yield the paths of all photos in a folder, those directly in it first."""
     there = listing(folder)
     for name in there.files:
         if is_photo(name):

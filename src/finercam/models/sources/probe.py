@@ -24,19 +24,20 @@ from finercam.errors import FinercamError
 from finercam.files import whole
 from finercam.models.backbone import Backbone, Probe, load_backbone
 from finercam.models.classifier import Classifier
+from finercam.models.source import Checkpoint, ClassifierParts, Saved, source
 
 RECORD, HEAD, FORMAT = "probe.json", "head.safetensors", 1
 
 
-def classifier_parts(name: str, *, pretrained: bool, revision: str | None) -> dict[str, Any]:
-    """Return the module, preprocessing and class names of the probe in folder ``name``.
+def classifier(checkpoint: Checkpoint) -> ClassifierParts:
+    """Return the module, preprocessing and class names of the probe in the folder of that name.
 
     Raises:
-        FinercamError: it is no probe, its backbone cannot be loaded, or the backbone's weights have changed.
+        FinercamError: it is not a probe, its backbone cannot be loaded, or the backbone's weights have changed.
     """
-    if not pretrained or revision is not None:
+    if not checkpoint.pretrained or checkpoint.revision is not None:
         raise FinercamError("a probe is its trained weights on one revision of its backbone; leave both options out")
-    folder = Path(name)
+    folder = Path(checkpoint.name)
     record = read_record(folder)
     try:
         backbone = load_backbone(
@@ -89,12 +90,14 @@ def from_head(
         pool, image_size, device, revision: as for ``load_backbone``.
 
     Raises:
-        FinercamError: the file holds no such head, or it fits neither the backbone nor the class names.
+        FinercamError: the file does not hold such a head, or the head does not fit the backbone or the class names.
     """
     if not isinstance(backbone, Backbone):
         backbone = load_backbone(backbone, pool, image_size=image_size, device=device, revision=revision)
     weight, bias = read_head(head)
-    return Classifier(name=f"{backbone.spec} + {Path(head).name}", **_parts(backbone, weight, bias, class_names))
+    parts = _parts(backbone, weight, bias, class_names)
+    name = f"{backbone.spec} + {Path(head).name}"
+    return Classifier.from_parts(parts.module, parts.preprocessing, class_names=parts.class_names, name=name)
 
 
 def read_head(path: str | os.PathLike[str]) -> tuple[Float[Tensor, "C K"], Float[Tensor, " C"] | None]:
@@ -169,19 +172,19 @@ def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what ``probe.json`` says.
 
     Raises:
-        FinercamError: the folder holds no probe, or one of a later finercam.
+        FinercamError: the folder is not a probe, or one of a later finercam.
     """
     path = Path(folder) / RECORD
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
-        raise FinercamError(f"{str(folder)!r} holds no probe: there is no {RECORD} in it") from None
+        raise FinercamError(f"{str(folder)!r} is not a probe: it has no {RECORD}") from None
     except ValueError as error:
         raise FinercamError(f"{str(path)!r} is not JSON: {error}") from error
     needed = {"format", "backbone", "revision", "weights", "pool", "image_size", "preprocessing", "labels"}
     missing = needed - set(record) if isinstance(record, dict) else needed
     if missing:
-        raise FinercamError(f"{str(path)!r} is no probe's record: it lacks {', '.join(sorted(missing))}")
+        raise FinercamError(f"{str(path)!r} is not the record of a probe: it lacks {', '.join(sorted(missing))}")
     if record["format"] != FORMAT:
         raise FinercamError(f"{str(path)!r} is of format {record['format']}, this finercam reads {FORMAT}; update it")
     return dict(record)
@@ -189,7 +192,7 @@ def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _parts(
     backbone: Backbone, weight: Float[Tensor, "C K"], bias: Float[Tensor, " C"] | None, labels: Sequence[str]
-) -> dict[str, Any]:
+) -> ClassifierParts:
     _check_fits(backbone, weight, labels)
     head = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
     with torch.no_grad():
@@ -197,24 +200,20 @@ def _parts(
         if bias is not None:
             head.bias.copy_(bias)
     device = next((tensor.device for tensor in backbone.module.state_dict().values()), weight.device)
-    return {
-        "module": Probe(backbone.module, head.to(device)).eval(),
-        "preprocess": backbone.preprocess,
-        "class_names": list(labels),
-        "image_size": backbone.image_size,
-        "mean": backbone.mean,
-        "std": backbone.std,
-    }
+    return ClassifierParts(Probe(backbone.module, head.to(device)).eval(), backbone.preprocessing, list(labels))
 
 
 def _check_fits(backbone: Backbone, weight: Float[Tensor, "C K"], labels: Sequence[str]) -> None:
     if weight.shape[1] != backbone.features:
         raise FinercamError(
             f"the head takes {weight.shape[1]} features, but {backbone.spec} pooled by {backbone.pool!r} gives "
-            f"{backbone.features}; it was trained on another backbone, or pooled otherwise"
+            f"{backbone.features}; it was trained on another backbone or with another pooling"
         )
     if len(labels) != len(weight):
         raise FinercamError(f"{len(labels)} class names were given for a head of {len(weight)} classes")
     bad = (~weight.isfinite()).any(1).nonzero().flatten().tolist()
     if bad:
         raise FinercamError(f"the head's weights for {labels[bad[0]]} are not finite")
+
+
+PROBE = source("probe", specs=("probe/FOLDER",), classifier=classifier, saved=Saved(RECORD))

@@ -2,73 +2,70 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from finercam._torchvision import import_torchvision
 from finercam.errors import FinercamError, nearest
+from finercam.models.preprocessing import Preprocessing
+from finercam.models.source import BackboneParts, Checkpoint, ClassifierParts, Saved, source
 
 _ELSEWHERE = ("hf-hub:", "hf_hub:", "local-dir:")
 
 
-def classifier_parts(name: str, *, pretrained: bool, revision: str | None) -> dict[str, Any]:
-    """Return the module, preprocessing and class names of a timm model."""
-    module = _create(name, pretrained, revision)
+def classifier(checkpoint: Checkpoint) -> ClassifierParts:
+    """Return the module, preprocessing and class names of ``NAME``, ``hf-hub:ORG/NAME`` or ``local-dir:FOLDER``."""
+    module, name = _create(checkpoint), checkpoint.name
     if module.num_classes == 0:
         raise FinercamError(
             f"timm/{name} has no classification head: its outputs are features. Train one on photos of your classes "
-            f"(finercam probe DATASET --backbone timm/{name}), or pass a module with a head to finercam.Classifier"
+            f"(finercam probe DATASET --backbone timm/{name}), or pass a module with a head to finercam.Classifier.of"
         )
-    from_elsewhere = name.startswith(_ELSEWHERE)
-    return {
-        "module": module,
-        "class_names": _class_names(module, known=pretrained and not from_elsewhere),
-        **_image_parts(module),
-    }
+    known = checkpoint.pretrained and not name.startswith(_ELSEWHERE)
+    return ClassifierParts(module, _preprocessing(module), _class_names(module, known))
 
 
-def backbone_parts(name: str, *, pool: str, pretrained: bool, revision: str | None) -> dict[str, Any]:
-    """Return a timm model without its head (images b 3 H W to features b K), pooled so, and its preprocessing."""
+def backbone(checkpoint: Checkpoint, pool: str) -> BackboneParts:
+    """Return a timm model without its head (images b 3 H W to features b K), pooled so."""
     # The head is taken off afterwards: without one timm loads weights leniently and says nothing of missing ones.
-    module = _create(name, pretrained, revision)
+    module = _create(checkpoint)
     how = {"auto": {}, "mean": {"global_pool": "avg"}, "cls": {"global_pool": "token"}}[pool]
     try:
         module.reset_classifier(0, **how)
     except AssertionError as error:
-        raise FinercamError(f"timm/{name} cannot be pooled by {pool!r} ({error}); use auto") from error
-    return {"module": module, **_image_parts(module)}
+        raise FinercamError(f"timm/{checkpoint.name} cannot be pooled by {pool!r} ({error}); use 'auto'") from error
+    return BackboneParts(module, _preprocessing(module), resize=partial(_resize, module))
 
 
-def resize(module: Any, image_size: int) -> dict[str, Any]:
-    """Have a timm model take square images of another size, and return its preprocessing for them."""
-    if hasattr(module, "set_input_size"):
-        module.set_input_size(img_size=(image_size, image_size))
-    return _image_parts(module, image_size)
-
-
-def _create(name: str, pretrained: bool, revision: str | None) -> Any:
+def _create(checkpoint: Checkpoint) -> Any:
     import_torchvision()
     import timm
 
+    name = checkpoint.name
     if not name.startswith(_ELSEWHERE) and not timm.is_model(name.split(".")[0]):
         raise FinercamError(f"timm has no model {name!r}; {nearest(name, timm.list_models())}")
-    if revision is not None:
+    if checkpoint.revision is not None:
         if not name.startswith(("hf-hub:", "hf_hub:")):
             raise FinercamError("a revision belongs to a model on the hub: timm/hf-hub:ORG/NAME")
-        name = f"{name}@{revision}"
-    return timm.create_model(name, pretrained=pretrained)
+        name = f"{name}@{checkpoint.revision}"
+    return timm.create_model(name, pretrained=checkpoint.pretrained)
 
 
-def _image_parts(module: Any, image_size: int | None = None) -> dict[str, Any]:
+def _resize(module: Any, side: int) -> Preprocessing:
+    """Have a timm model take square images of another size, and return its preprocessing for them."""
+    if hasattr(module, "set_input_size"):
+        module.set_input_size(img_size=(side, side))
+    return _preprocessing(module, side)
+
+
+def _preprocessing(module: Any, side: int | None = None) -> Preprocessing:
     from timm.data import create_transform, resolve_model_data_config
 
-    own = None if image_size is None else {"input_size": (3, image_size, image_size)}
+    own = None if side is None else {"input_size": (3, side, side)}
     config = resolve_model_data_config(module, args=own)
-    return {
-        "preprocess": create_transform(**config, is_training=False),
-        "image_size": tuple(config["input_size"][1:]),
-        "mean": tuple(config["mean"]),
-        "std": tuple(config["std"]),
-    }
+    _, height, width = config["input_size"]
+    transform = create_transform(**config, is_training=False)
+    return Preprocessing(transform, (height, width), tuple(config["mean"]), tuple(config["std"]))
 
 
 def _class_names(module: Any, known: bool) -> list[str] | None:
@@ -86,3 +83,12 @@ def _class_names(module: Any, known: bool) -> list[str] | None:
         return None
     info = ImageNetInfo(subset)
     return [info.index_to_description(index) for index in range(module.num_classes)]
+
+
+TIMM = source(
+    "timm",
+    specs=("timm/NAME", "timm/hf-hub:ORG/NAME", "timm/local-dir:FOLDER"),
+    classifier=classifier,
+    backbone=backbone,
+    saved=Saved("config.json", key="architecture", prefix="local-dir:"),
+)

@@ -11,16 +11,18 @@ from finercam._torchvision import import_torchvision
 from finercam.errors import FinercamError, nearest
 from finercam.models.backbone import Pooled, check_pools_by, without_head
 from finercam.models.grid import Grid
+from finercam.models.preprocessing import Preprocessing
+from finercam.models.source import BackboneParts, Checkpoint, ClassifierParts, source
 
 
-def classifier_parts(name: str, *, pretrained: bool, revision: str | None) -> dict[str, Any]:
+def classifier(checkpoint: Checkpoint) -> ClassifierParts:
     """Return the module, preprocessing and class names of ``NAME`` or ``NAME/WEIGHTS``."""
     models = import_torchvision().models
-    name, _, chosen = name.partition("/")
+    name, _, chosen = checkpoint.name.partition("/")
     known = models.list_models(module=models)
     if name not in known:
         raise FinercamError(f"torchvision has no classification model {name!r}; {nearest(name, known)}")
-    if revision is not None:
+    if checkpoint.revision is not None:
         raise FinercamError("torchvision's weights have names, not revisions: torchvision/resnet50/IMAGENET1K_V1")
     choices = models.get_model_weights(name)
     if chosen and chosen not in choices.__members__:
@@ -28,30 +30,22 @@ def classifier_parts(name: str, *, pretrained: bool, revision: str | None) -> di
     weights = choices[chosen] if chosen else choices.DEFAULT
     transforms = weights.transforms()
     module = models.get_model(name, weights=None, **_INIT.get(name, {}))
-    if pretrained:
+    if checkpoint.pretrained:
         module.load_state_dict(weights.get_state_dict(progress=True, check_hash=True, weights_only=True))
-    size = transforms.crop_size[0]
-    return {
-        "module": module,
-        "preprocess": transforms,
-        "class_names": weights.meta["categories"],
-        "image_size": (size, size),
-        "mean": tuple(transforms.mean),
-        "std": tuple(transforms.std),
-    }
+    side = transforms.crop_size[0]
+    preprocessing = Preprocessing(transforms, (side, side), tuple(transforms.mean), tuple(transforms.std))
+    return ClassifierParts(module, preprocessing, weights.meta["categories"])
 
 
-def backbone_parts(name: str, *, pool: str, pretrained: bool, revision: str | None) -> dict[str, Any]:
+def backbone(checkpoint: Checkpoint, pool: str) -> BackboneParts:
     """Return a torchvision model without its final linear layer (images b 3 H W to features b K), pooled so."""
-    parts = classifier_parts(name, pretrained=pretrained, revision=revision)
-    del parts["class_names"]
-    parts["module"], _ = without_head(parts["module"].eval(), parts["image_size"], f"torchvision/{name}")
-    if isinstance(parts["module"], import_torchvision().models.VisionTransformer):
-        if pool == "mean":
-            parts["module"] = Pooled(_Tokens(parts["module"]), Grid("tokens", prefix=1), pool)
-    else:
-        check_pools_by(pool, parts["module"], parts["image_size"], f"torchvision/{name}")
-    return parts
+    parts, spec = classifier(checkpoint), f"torchvision/{checkpoint.name}"
+    module, _ = without_head(parts.module.eval(), parts.preprocessing.size, spec)
+    if not isinstance(module, import_torchvision().models.VisionTransformer):
+        check_pools_by(pool, module, parts.preprocessing.size, spec)
+    elif pool == "mean":
+        module = Pooled(_Tokens(module), Grid("tokens", prefix=1), pool)
+    return BackboneParts(module, parts.preprocessing)
 
 
 class _Tokens(nn.Module):
@@ -73,3 +67,5 @@ _INIT: dict[str, dict[str, Any]] = {
     "inception_v3": {"init_weights": False, "transform_input": True},
     "googlenet": {"init_weights": False, "transform_input": True},
 }
+
+TORCHVISION = source("torchvision", specs=("torchvision/NAME[/WEIGHTS]",), classifier=classifier, backbone=backbone)

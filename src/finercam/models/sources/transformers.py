@@ -1,11 +1,14 @@
-"""Image classifiers of transformers, from the hub or a saved folder."""
+"""Models of transformers, from the hub or a saved folder: image classifiers; CLIP, SigLIP, SigLIP 2 and their kin."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
@@ -13,47 +16,91 @@ from finercam._torchvision import import_torchvision
 from finercam.errors import FinercamError
 from finercam.models.backbone import Pooled, check_pools_by, without_head
 from finercam.models.layers import find_layers
-from finercam.models.running import read_logits
+from finercam.models.outputs import read_logits
+from finercam.models.preprocessing import Preprocessing
+from finercam.models.source import BackboneParts, Checkpoint, ClassifierParts, Saved, source
+from finercam.models.text_image import TextImageModel, Tokens
+
+#: Models of images and text whose logits are a scale times the cosine, and a bias: transformers' ``model_type``.
+KINDS = ("clip", "siglip", "siglip2", "metaclip_2", "chinese_clip", "altclip")
 
 
-def classifier_parts(name: str, *, pretrained: bool, revision: str | None) -> dict[str, Any]:
-    """Return the module, preprocessing and class names of a transformers image classifier."""
-    config, where = _config(name, revision)
+def classifier(checkpoint: Checkpoint) -> ClassifierParts:
+    """Return the module, preprocessing and class names of an image classifier."""
+    config, name = _image_config(checkpoint), checkpoint.name
     heads = config.architectures or []
-    if pretrained and not any("ForImageClassification" in head for head in heads):
+    if checkpoint.pretrained and not any("ForImageClassification" in head for head in heads):
         raise FinercamError(
             f"transformers/{name} was saved as {', '.join(heads) or 'a backbone'}, without an image classification "
             "head; a head made now would have random weights. Train one on photos of your classes: finercam probe "
             f"DATASET --backbone transformers/{name}"
         )
-    module, _ = _create(name, config, pretrained, where)
+    module, _ = _create(checkpoint, config)
     names = [str(config.id2label[index]) for index in range(config.num_labels)]
-    return {
-        "module": module,
-        # LABEL_0, LABEL_1 ... are placeholders, not names.
-        "class_names": None if all(re.fullmatch(r"LABEL_\d+", name) for name in names) else names,
-        **_image_parts(name, where),
-    }
+    # LABEL_0, LABEL_1 ... are placeholders, not names.
+    placeholders = all(re.fullmatch(r"LABEL_\d+", name) for name in names)
+    return ClassifierParts(module, _preprocessing(_processor(checkpoint)), None if placeholders else names)
 
 
-def backbone_parts(name: str, *, pool: str, pretrained: bool, revision: str | None) -> dict[str, Any]:
-    """Return a transformers model without its head (images b 3 H W to features b K), pooled so, and its preprocessing.
+def backbone(checkpoint: Checkpoint, pool: str) -> BackboneParts:
+    """Return a model without its head (images b 3 H W to features b K), pooled so.
 
     ``auto`` pools as the library's own image classifier of that family does.
     """
-    config, where = _config(name, revision)
-    spec = f"transformers/{name}"
-    module, missing = _create(name, config, pretrained, where)
-    parts = _image_parts(name, where)
-    module, head = without_head(module.eval(), parts["image_size"], spec)
+    config, spec = _image_config(checkpoint), f"transformers/{checkpoint.name}"
+    module, missing = _create(checkpoint, config)
+    preprocessing = _preprocessing(_processor(checkpoint))
+    module, head = without_head(module.eval(), preprocessing.size, spec)
     missing -= {f"{head}.weight", f"{head}.bias"}
     if missing:
         raise FinercamError(
             f"{spec} has no weights for {', '.join(sorted(missing)[:3])} ({len(missing)} in all), which its image "
             f"classifier ({type(module).__name__}) needs; they would be random"
         )
-    parts["module"] = module if pool == "auto" else _pooled(module, parts["image_size"], pool, spec)
-    return parts
+    return BackboneParts(module if pool == "auto" else _pooled(module, preprocessing.size, pool, spec), preprocessing)
+
+
+def text_image(checkpoint: Checkpoint, device: torch.device) -> TextImageModel:
+    """Return both towers, the tokenizer and the image processor.
+
+    Raises:
+        FinercamError: the model is of another kind.
+    """
+    config, where = _config(checkpoint), _where(checkpoint)
+    import transformers
+
+    name = checkpoint.name
+    if config.model_type not in KINDS:
+        raise FinercamError(
+            f"transformers/{name} is a {config.model_type} model; prompts need one that embeds images and text: "
+            f"{', '.join(KINDS)}"
+        )
+    kind = transformers.AutoModelForZeroShotImageClassification
+    model = (
+        kind.from_pretrained(name, use_safetensors=True, **where) if checkpoint.pretrained else kind.from_config(config)
+    )
+    # Checkpoints saved in half precision come so.
+    model = model.float().to(device).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
+    context = min(config.text_config.max_position_embeddings, tokenizer.model_max_length)
+    bias = getattr(model, "logit_bias", None)
+    weights = {
+        key: tensor
+        for key, tensor in model.state_dict().items()
+        if not key.startswith(("vision_model.", "visual_projection.", "logit_"))
+    }
+    return TextImageModel(
+        visual=_Patches(model, config) if config.model_type == "siglip2" else _Pixels(model),
+        # SigLIP was trained on prompts filled up to the context; CLIP's causal mask hides what comes after the end.
+        tokenize=_tokenize_with(tokenizer, context, "max_length" if "siglip" in config.model_type else True),
+        encode=lambda inputs: _features(model.get_text_features(**inputs)),
+        context=context,
+        scale=float(model.logit_scale.detach().exp()),
+        bias=None if bias is None else float(bias.detach()),
+        text_weights=weights,
+        architecture=f"{transformers.__version__} {config.to_json_string()}",
+        preprocessing=_preprocessing(_processor(checkpoint), config.vision_config.patch_size),
+    )
 
 
 def _pooled(module: nn.Module, image_size: tuple[int, int], pool: str, spec: str) -> nn.Module:
@@ -66,43 +113,127 @@ def _pooled(module: nn.Module, image_size: tuple[int, int], pool: str, spec: str
     return Pooled(inner, found.grids[0], pool)
 
 
-def _config(name: str, revision: str | None) -> tuple[Any, dict[str, str]]:
-    """Return the model's configuration, and where to find its files."""
+def _where(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return where on the hub to find the files."""
+    return {} if checkpoint.revision is None else {"revision": checkpoint.revision}
+
+
+def _config(checkpoint: Checkpoint) -> Any:
     import_torchvision()
     from transformers import AutoConfig
 
-    where = {} if revision is None else {"revision": revision}
-    config = AutoConfig.from_pretrained(name, **where)
+    return AutoConfig.from_pretrained(checkpoint.name, **_where(checkpoint))
+
+
+def _image_config(checkpoint: Checkpoint) -> Any:
+    config, name = _config(checkpoint), checkpoint.name
     if config.model_type == "timm_wrapper":
         kind = "local-dir" if Path(name).is_dir() else "hf-hub"
-        raise FinercamError(f"transformers/{name} is a model of timm's; write timm/{kind}:{name}")
-    return config, where
+        raise FinercamError(f"transformers/{name} is a timm model; write timm/{kind}:{name}")
+    return config
 
 
-def _create(name: str, config: Any, pretrained: bool, where: dict[str, str]) -> tuple[Any, set[str]]:
+def _create(checkpoint: Checkpoint, config: Any) -> tuple[Any, set[str]]:
     """Return the image classifier, and which of its weights were not in the files."""
     from transformers import AutoModelForImageClassification
 
-    if not pretrained:
+    if not checkpoint.pretrained:
         return AutoModelForImageClassification.from_config(config), set()
     module, found = AutoModelForImageClassification.from_pretrained(
-        name, use_safetensors=True, output_loading_info=True, **where
+        checkpoint.name, use_safetensors=True, output_loading_info=True, **_where(checkpoint)
     )
     return module, set(found["missing_keys"])
 
 
-def _image_parts(name: str, where: dict[str, str]) -> dict[str, Any]:
+def _processor(checkpoint: Checkpoint) -> Any:
     from transformers import AutoImageProcessor
 
-    processor = AutoImageProcessor.from_pretrained(name, **where)
+    return AutoImageProcessor.from_pretrained(checkpoint.name, **_where(checkpoint))
 
-    def preprocess(picture: Image.Image) -> Tensor:
-        pixels: Tensor = processor(images=picture, return_tensors="pt")["pixel_values"][0]
+
+def _preprocessing(processor: Any, patch: int = 0) -> Preprocessing:
+    """Return what an image processor does; ``patch`` is the side of a patch where it cuts images into patches."""
+
+    def transform(picture: Image.Image) -> Tensor:
+        given = processor(images=picture, return_tensors="pt")
+        pixels: Tensor = given["pixel_values"][0]
+        if pixels.ndim == 2:
+            # SigLIP 2 with native aspect ratios cuts its input into patches; here an input is an image.
+            h, w = given["spatial_shapes"][0].tolist()
+            cells = pixels[: h * w].reshape(h, w, patch, patch, -1)
+            pixels = cells.permute(4, 0, 2, 1, 3).reshape(-1, h * patch, w * patch)
         return pixels
 
-    return {
-        "preprocess": preprocess,
-        "image_size": tuple(preprocess(Image.new("RGB", (320, 256))).shape[-2:]),
-        "mean": tuple(processor.image_mean) if getattr(processor, "do_normalize", False) else (0.0, 0.0, 0.0),
-        "std": tuple(processor.image_std) if getattr(processor, "do_normalize", False) else (1.0, 1.0, 1.0),
-    }
+    height, width = transform(Image.new("RGB", (320, 256))).shape[-2:]
+    if not getattr(processor, "do_normalize", False):
+        return Preprocessing(transform, (height, width), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return Preprocessing(transform, (height, width), tuple(processor.image_mean), tuple(processor.image_std))
+
+
+def _tokenize_with(tokenizer: Any, context: int, padding: str | bool) -> Callable[[Sequence[str]], Tokens]:
+    def tokenize(prompts: Sequence[str]) -> Tokens:
+        own = tokenizer(list(prompts), add_special_tokens=False).input_ids
+        special = set(tokenizer.all_special_ids)
+        around = tokenizer.num_special_tokens_to_add()
+        inputs = tokenizer(list(prompts), padding=padding, truncation=True, max_length=context, return_tensors="pt")
+        return Tokens(
+            inputs=dict(inputs),
+            words=[sum(i not in special for i in ids) for ids in own],
+            unknown=[ids.count(tokenizer.unk_token_id) for ids in own],
+            lengths=[len(ids) + around for ids in own],
+        )
+
+    return tokenize
+
+
+def _features(output: Any) -> Tensor:
+    # A tensor before version 5.
+    features: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+    return features
+
+
+class _Pixels(nn.Module):
+    """The image tower and, where there is one, its projection into the common space."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.vision_model = model.vision_model
+        self.visual_projection = getattr(model, "visual_projection", None) or nn.Identity()
+
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b D"]:
+        """Return the embeddings."""
+        embedding: Tensor = self.visual_projection(self.vision_model(pixel_values=images).pooler_output)
+        return embedding
+
+
+class _Patches(nn.Module):
+    """SigLIP 2's image tower for any aspect ratio, which takes patches and says where they lie."""
+
+    def __init__(self, model: Any, config: Any) -> None:
+        super().__init__()
+        self.vision_model = model.vision_model
+        self.patch = int(config.vision_config.patch_size)
+
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b D"]:
+        """Return the embeddings; the sides must be multiples of the patch."""
+        b, channels, height, width = images.shape
+        h, w, p = height // self.patch, width // self.patch, self.patch
+        cells = images.reshape(b, channels, h, p, w, p).permute(0, 2, 4, 3, 5, 1)
+        patches = cells.reshape(b, h * w, p * p * channels)
+        all_of_them = torch.ones(b, h * w, dtype=torch.long, device=images.device)
+        shapes = torch.tensor([(h, w)] * b, device=images.device)
+        # By position: the mask's name differs between versions.
+        embedding: Tensor = self.vision_model(patches, all_of_them, shapes).pooler_output
+        return embedding
+
+
+TRANSFORMERS = source(
+    "transformers",
+    specs=("transformers/ORG/NAME", "transformers/FOLDER"),
+    classifier=classifier,
+    backbone=backbone,
+    text_image=text_image,
+    # Its wrapper of timm's models has both keys, and is better read by timm.
+    saved=Saved("config.json", key="model_type", without="architecture"),
+    install="finercam[transformers]",
+)

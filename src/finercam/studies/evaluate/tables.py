@@ -16,34 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finercam.errors import FinercamError
-from finercam.methods.cams import METHODS
-from finercam.metrics.consistency import consistency
+from finercam.methods.method import find_method
 from finercam.metrics.intervals import Mean, bootstrap_mean
-from finercam.runs.run_folder import ROWS, RunFolder, part_name
-from finercam.runs.storage import Folder
-from finercam.studies.evaluate.maps import CONTROL, CUBED
-from finercam.studies.evaluate.measures import Measure, find_measure
-from finercam.studies.evaluate.plan import PLAIN_NAME
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Attributes:
-        spec: the measure's.
-        title: its heading.
-        better: ``higher``, ``lower`` or ``""``.
-    """
-
-    spec: str
-    title: str
-    better: str
-
-    @property
-    def heading(self) -> str:
-        """The title with an arrow that says where better is."""
-        return self.title + {"higher": " ↑", "lower": " ↓", "": ""}[self.better]
+from finercam.metrics.metric import Column, Metric, find_metric
+from finercam.runs.rows import Rows
+from finercam.studies.evaluate.batches import CONTROL
+from finercam.studies.evaluate.contrasts import PLAIN_NAME
+from finercam.studies.evaluate.given import GIVEN, PREFIX, GivenMaps
+from finercam.studies.evaluate.maps import CUBED
 
 
 @dataclass(frozen=True)
@@ -73,14 +53,12 @@ class Line:
 
     @property
     def title(self) -> str:
-        """The line's heading: ``Grad-CAM``, ``+ Finer, gamma=1``, ``Grad-CAM, cubed``."""
-        method = METHODS[self.method].title if self.method in METHODS else self.method.capitalize()
-        if self.contrast == CUBED:
-            return f"{method}, cubed"
-        if self.contrast in (PLAIN_NAME, CONTROL):
-            return method
-        options = self.contrast.split()[1:]
-        return ", ".join(["+ Finer", *options])
+        """The line's heading: ``Grad-CAM``, ``+ Finer, gamma=1``, ``Grad-CAM, cubed``; given maps by their folder."""
+        if self.contrast.startswith("finer"):
+            options = self.contrast.split()[1:]
+            return ", ".join(["+ Finer", *options])
+        method = self.method.capitalize() if self.contrast == CONTROL else method_title(self.method)
+        return f"{method}, cubed" if self.contrast == CUBED else method
 
 
 @dataclass(frozen=True)
@@ -92,7 +70,7 @@ class Block:
         photos: in the manifest.
         measured: of these, so far.
         failed: keys and errors of those that failed.
-        accuracy: share of photos named rightly, of those whose class the model has.
+        accuracy: share of photos that are correctly classified, of those whose class the model has.
         columns, lines: of the table.
     """
 
@@ -106,46 +84,56 @@ class Block:
     lines: tuple[Line, ...]
 
 
+def method_title(spec: str) -> str:
+    """Return how tables call a method or a folder of maps; a method that is not installed here goes by its spec."""
+    if spec.startswith(PREFIX):
+        return GivenMaps(spec).title
+    try:
+        return find_method(spec).full_title
+    except FinercamError:
+        return spec
+
+
 def read_block(out: str, *, only_correct: bool = False) -> Block:
     """Return the table of the run in a folder, complete or not.
 
     Args:
         out: the run's folder.
-        only_correct: count only photos that the model names rightly.
+        only_correct: count only photos that the model classifies correctly.
 
     Raises:
-        FinercamError: the folder holds no run, or no rows.
+        FinercamError: the folder holds no evaluation, or no rows.
     """
-    run = RunFolder(Folder(out))
-    described = run.fingerprint
-    if described is None or "plan" not in described:
-        raise FinercamError(f"{out!r} holds no evaluation; give the --out folder of one")
-    paths = [run.folder.path(f"{ROWS}/{part_name(part)}") for part in sorted(run.done())]
-    if not paths:
-        raise FinercamError(f"{out!r} holds no rows yet")
-    rows = pd.dataset(paths, filesystem=run.folder.filesystem)
-    measures = [find_measure(spec, described["plan"]["steps"]) for spec in described["plan"]["metrics"]]
+    return block_of(Rows(out), only_correct=only_correct)
+
+
+def block_of(run: Rows, *, only_correct: bool = False) -> Block:
+    """Return the table of a run's rows; as ``read_block``."""
+    if run.described["study"] != "evaluate":
+        raise FinercamError(f"{run.out!r} holds no evaluation but a run of {run.described['study']!r}")
+    plan = run.described["plan"]
+    metrics = [find_metric(spec, steps=plan["steps"]) for spec in plan["metrics"]]
+    rows = run.dataset
     maps = _maps_in(rows)
     # Each photo once: its row of the first map, or its only row, which has none.
     once = _is(*maps[0]) | pc.field("method").is_null() if maps else pc.scalar(True)
-    photos = rows.to_table(columns=["key", "correct", "error"], filter=once)
-    failed = photos.filter(pc.is_valid(photos["error"]))
+    photos = rows.to_table(columns=["correct"], filter=once)
     chosen = pc.field("correct") if only_correct else pc.scalar(True)
-    columns = _columns(measures)
+    columns = tuple(column for metric in metrics for column in metric.columns)
     lines = []
     bases: dict[str, _Values] = {}
     for method, contrast in maps:
-        values = _read(rows, method, contrast, measures, chosen)
+        values = _read(rows, method, contrast, metrics, chosen)
         if contrast == PLAIN_NAME:
             bases[method] = values
-        base = None if contrast in (PLAIN_NAME, CUBED, CONTROL) else bases.get(method)
+        base = None if contrast in (PLAIN_NAME, CUBED, CONTROL, GIVEN) else bases.get(method)
         lines.append(_line(method, contrast, values, base, columns))
     return Block(
-        described["model"]["name"],
-        described["data"]["name"],
-        described["data"]["photos"],
+        run.described["model"]["name"],
+        run.described["data"]["name"],
+        run.photos,
         len(photos),
-        tuple(zip(failed["key"].to_pylist(), failed["error"].to_pylist(), strict=True)),
+        run.failed,
         bootstrap_mean(_numbers(photos["correct"])),
         columns,
         tuple(lines),
@@ -174,43 +162,23 @@ class _Values:
     numbers: dict[str, Float[Tensor, " n"]]
 
 
-def _read(rows: pd.Dataset, method: str, contrast: str, measures: Sequence[Measure], chosen: Any) -> _Values:
-    shares = [name for measure in measures if measure.needs == "parts" for name in measure.curves]
-    table = rows.to_table(
-        columns=["id", "label", "empty", *(measure.spec for measure in measures), *shares],
-        filter=_is(method, contrast) & chosen,
-    ).sort_by("id")
-    numbers = {measure.spec: _numbers(table[measure.spec]) for measure in measures}
-    for measure in measures:
-        if measure.needs == "parts":
-            numbers[_consistency_spec(measure)] = _consistency(table, measure.curves[0])
+def _read(rows: pd.Dataset, method: str, contrast: str, metrics: Sequence[Metric], chosen: Any) -> _Values:
+    summaries = [summary for metric in metrics for summary in metric.summaries]
+    plain = [column.spec for metric in metrics for column in metric.numbers]
+    read = dict.fromkeys([*plain, *(name for summary in summaries for name in summary.reads)])
+    table = rows.to_table(columns=["id", "label", "empty", *read], filter=_is(method, contrast) & chosen).sort_by("id")
+    numbers = {name: _numbers(table[name]) for name in plain}
+    if summaries:
+        labels = table["label"].to_pylist()
+        for summary in summaries:
+            columns = {name: table[name].to_pylist() for name in summary.reads}
+            numbers[summary.column.spec] = summary.compute(columns, labels)
     empty = pc.mean(pc.cast(table["empty"], pa.float64())).as_py()
     return _Values(table["id"].to_numpy(), empty or 0.0, numbers)
 
 
 def _numbers(column: Any) -> Float[Tensor, " n"]:
     return torch.tensor(column.cast(pa.float64()).fill_null(float("nan")).to_numpy())
-
-
-def _consistency(table: pa.Table, column: str) -> Float[Tensor, " n"]:
-    lists = table[column].to_pylist()
-    width = max((len(row) for row in lists if row), default=0)
-    blank = [float("nan")] * width
-    shares = torch.tensor([[v if v is not None else float("nan") for v in row] if row else blank for row in lists])
-    return consistency(shares, torch.tensor(table["label"].to_pylist())).gain.double()
-
-
-def _consistency_spec(measure: Measure) -> str:
-    return measure.spec.replace("parts", "consistency", 1)
-
-
-def _columns(measures: Sequence[Measure]) -> tuple[Column, ...]:
-    columns = []
-    for measure in measures:
-        columns.append(Column(measure.spec, measure.title, measure.better))
-        if measure.needs == "parts":
-            columns.append(Column(_consistency_spec(measure), "Consistency", "higher"))
-    return tuple(columns)
 
 
 def _line(method: str, contrast: str, values: _Values, base: _Values | None, columns: Sequence[Column]) -> Line:

@@ -7,7 +7,8 @@ import io
 from collections.abc import Iterator, Sequence
 
 from finercam.metrics.intervals import Mean
-from finercam.studies.evaluate.tables import Block, Column, Line
+from finercam.metrics.metric import Column
+from finercam.studies.evaluate.tables import Block, Line, method_title
 
 #: What LaTeX takes for more than a letter.
 _TEX = str.maketrans(
@@ -33,7 +34,7 @@ def to_markdown(blocks: Sequence[Block]) -> str:
 def _markdown_block(block: Block) -> Iterator[str]:
     yield f"## {block.data}, {block.model}"
     yield ""
-    accuracy = f"{100 * block.accuracy.mean:.1f} % named rightly" if block.accuracy.n else "no labels"
+    accuracy = f"{100 * block.accuracy.mean:.1f} % correctly classified" if block.accuracy.n else "no labels"
     failed = f", {len(block.failed)} failed" if block.failed else ""
     yield (
         f"{_photos(block)}{failed}; {accuracy}. Means over n photos with 95 % bootstrap intervals; the best of "
@@ -56,7 +57,7 @@ def _markdown_block(block: Block) -> Iterator[str]:
         yield from _markdown_head(["map", *(column.heading for column in block.columns)])
         for line in compared:
             cells = [_difference(line.differences[c.spec]) for c in block.columns]
-            yield _markdown_row([f"{_method_title(block, line)} {line.title}", *cells])
+            yield _markdown_row([f"{method_title(line.method)} {line.title}", *cells])
         yield ""
     for key, error in block.failed[:20]:
         yield f"- failed: {key}: {error}"
@@ -94,28 +95,46 @@ def _difference(mean: Mean) -> str:
     return f"**{text}**" if mean.low > 0 or mean.high < 0 else text
 
 
-def _method_title(block: Block, line: Line) -> str:
-    base = next((b for b in block.lines if b.method == line.method and not b.differences and not b.control), None)
-    return base.title if base else line.method
-
-
 def to_csv(blocks: Sequence[Block]) -> str:
     """Return every number of the tables, a line for each map and metric."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        ["model", "data", "method", "contrast", "metric", "n", "mean", "low", "high", "difference", "difference low",
-         "difference high", "pairs", "empty"]
-    )  # fmt: skip
+        [
+            "model",
+            "data",
+            "method",
+            "contrast",
+            "metric",
+            "n",
+            "mean",
+            "low",
+            "high",
+            "difference",
+            "difference low",
+            "difference high",
+            "pairs",
+            "empty",
+        ]
+    )
     for block in blocks:
         for line in block.lines:
             for column in block.columns:
                 mean, paired = line.means[column.spec], line.differences.get(column.spec)
-                writer.writerow([
-                    block.model, block.data, line.method, line.contrast, column.spec, mean.n,
-                    *_exactly(mean), *(_exactly(paired) if paired else ("", "", "")),
-                    paired.n if paired else "", f"{line.empty:.6g}",
-                ])  # fmt: skip
+                writer.writerow(
+                    [
+                        block.model,
+                        block.data,
+                        line.method,
+                        line.contrast,
+                        column.spec,
+                        mean.n,
+                        *_exactly(mean),
+                        *(_exactly(paired) if paired else ("", "", "")),
+                        paired.n if paired else "",
+                        f"{line.empty:.6g}",
+                    ]
+                )
     return text.getvalue()
 
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from finercam.data.placement import Axis, Placement
 from finercam.errors import FinercamError
+from finercam.metrics.correlation import rank_correlation
 from finercam.metrics.masking import ranking, top_count
-from finercam.metrics.sanity import rank_correlation
 
 #: How much of the photo the overlap is of: the most salient fifth.
 TOP = 0.2

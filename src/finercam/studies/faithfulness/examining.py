@@ -1,38 +1,32 @@
-"""Does the classifier look at what tells two classes apart? (arXiv 2501.11309, Sections 4.3 and A.2)
-
-For each photo the map of its class c against the most similar class d is held against the attributes in which c is
-furthest ahead of d. Where an attribute is on the photo a model of images and text says (its map of "red wings"
-against "bird"), or, without one, the places of the body: part points or masks.
-"""
+"""Photos looked at by a classifier, and by a text model, and what is found where the saliency lies."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from finercam.answering import answer, gather
 from finercam.contrast.contrast import PLAIN, Contrast
-from finercam.data.dataset import Example, Item
-from finercam.data.placement import Placement, Placer
-from finercam.errors import FinercamError
-from finercam.explaining import preprocess
-from finercam.methods.cams import find_method
-from finercam.methods.evidence import forward
+from finercam.data.placement import Placement
+from finercam.explanations.answering import answer, ask, rows_for
+from finercam.methods.method import find_method
 from finercam.metrics.localization import widened
-from finercam.models import Classifier
-from finercam.models.running import undisturbed
+from finercam.models.classifier import Classifier
+from finercam.runs.study import Bench, Prepared
 from finercam.studies.faithfulness.aligning import carried
+from finercam.studies.faithfulness.examined import Examined, to_rows
 from finercam.studies.faithfulness.rows import (
     LISTED,
     Pair,
     Placed,
-    Row,
     asked_in_words,
     evenly,
     found_by_words,
@@ -40,46 +34,46 @@ from finercam.studies.faithfulness.rows import (
     rows_of_words,
     share,
 )
-from finercam.studies.faithfulness.subjects import Subject
+from finercam.studies.faithfulness.subjects import Sight
+
+if TYPE_CHECKING:
+    from finercam.studies.faithfulness.study import Faithfulness
 
 CELLS_BEYOND = 1.5
 """How far around the object, in cells of the map, saliency is not counted as off it. A cell whose centre is half a
 cell outside still sees the object's edge, and resizing smears it by another cell."""
 
-#: Given a photo and phrases: for each a text model's map over its own input, and how the photo lies in that.
-Words = Callable[[Image.Image, Sequence[str]], Mapping[str, Placed]]
+
+@dataclass(frozen=True, eq=False)
+class Photo(Prepared):
+    """A photo ready to be examined.
+
+    Attributes:
+        placement: how it lies in the classifier's input.
+        outline: the object's pixels, those of its mask, else of its box; ``None`` where neither is known.
+        sight: the places of the body.
+        picture: as it was opened, where a text model is to look at it.
+    """
+
+    placement: Placement
+    outline: Bool[NDArray[Any], "H W"] | None
+    sight: Sight
+    picture: Image.Image | None
 
 
 @dataclass(frozen=True, eq=False)
-class Examined:
-    """One photo.
+class Seen:
+    """One photo with its maps, for a picture.
 
     Attributes:
-        item: the photo's.
-        target, other: labels of its class and of the class it is held against.
-        correct: whether the classifier named it rightly.
-        rows: of attributes and places.
-        off: share of saliency off the object, 0 to 1 (see ``CELLS_BEYOND``); NaN where its outline is not known.
-        off_plain: the same of the map without the comparison.
-        off_area: share of the input that counts as off the object: what a map that knows nothing has.
-        on_listed: share of saliency on all places of the listed attributes; NaN where none is in sight.
-        empty: whether the map is zero.
+        examined: what was found.
         image: as the classifier was given it.
         saliency: the contrast's, and how the photo lies in it.
         words: by phrase the text model's maps.
         places: the pixels of each place in sight.
     """
 
-    item: Item
-    target: int
-    other: int
-    correct: bool
-    rows: tuple[Row, ...]
-    off: float
-    off_plain: float
-    off_area: float
-    on_listed: float
-    empty: bool
+    examined: Examined
     image: Float[Tensor, "3 H W"]
     saliency: Placed
     words: Mapping[str, Placed]
@@ -88,103 +82,77 @@ class Examined:
 
 @dataclass(frozen=True, eq=False)
 class Examiner:
-    """Examines a classifier on a data set's photos.
+    """Examines batches of photos."""
 
-    Args:
-        classifier: with its preprocessing.
-        subject: photos and attributes.
-        targets: the classifier's class for each label, -1 where it has none.
-        words: a text model's maps (``finercam.studies.faithfulness.wording.TextMaps``); places of the body if left
-            out.
-        against: hold all photos against this label; if left out each against the most similar class, that of the
-            nearest logit among those with attributes. Photos of that very class are passed over.
-        method, gamma: how maps are made.
-        count: how many attributes are listed.
+    study: Faithfulness
+    bench: Bench[Classifier]
 
-    Raises:
-        FinercamError: no photo has a class to be held against.
-    """
+    def __call__(self, batch: Sequence[Photo]) -> list[list[dict[str, Any]]]:
+        """Return the rows of each photo."""
+        return [to_rows(one.examined) for one in self.look(batch)]
 
-    classifier: Classifier
-    subject: Subject
-    targets: Sequence[int]
-    words: Words | None = None
-    against: int | None = None
-    method: str = "gradcam"
-    gamma: float = 0.6
-    count: int = 3
-
-    def __post_init__(self) -> None:
-        known = sorted({item.label for item in self.subject.dataset.items() if self.targets[item.label] >= 0})
-        if not any(self.rivals(label) for label in known):
-            names = ", ".join(self.subject.attributes.class_names[label] for label in known[:3])
-            raise FinercamError(
-                f"the photos are of {names or 'no class that the classifier knows'}, and there is no other class to "
-                "hold them against: the classifier must know two classes of the data set that differ"
-            )
-
-    def rivals(self, label: int) -> list[int]:
-        """Return the labels that photos of a label may be held against."""
-        allowed = self.subject.attributes.alike[label] if self.against is None else (self.against,)
-        return [other for other in allowed if self.targets[other] not in (-1, self.targets[label])]
-
-    def items(self) -> Iterator[Item]:
-        """Yield the items that have a class to be held against."""
-        for item in self.subject.dataset.items():
-            if self.targets[item.label] >= 0 and self.rivals(item.label):
-                yield item
-
-    def examine(self, batch_size: int = 8) -> Iterator[Examined]:
-        """Yield every photo that has a class to be held against, in the order of the data set."""
-        placer = Placer(lambda photo: preprocess(self.classifier, photo))
-        batch: list[_Opened] = []
-        for item in self.items():
-            example = self.subject.dataset.open(item)
-            placement = placer(example.photo.size)
-            one = _Opened(item, example, preprocess(self.classifier, example.photo), placement)
-            if batch and (len(batch) == batch_size or one.image.shape != batch[0].image.shape):
-                yield from self._batch(batch)
-                batch = []
-            batch.append(one)
-        if batch:
-            yield from self._batch(batch)
-
-    def _batch(self, batch: Sequence[_Opened]) -> Iterator[Examined]:
-        classifier = self.classifier
-        images = torch.stack([one.image for one in batch])
-        own = [self.targets[one.item.label] for one in batch]
-        with undisturbed(classifier.module):
-            logits, _ = forward(classifier, classifier.take(images), precision="float32")
-        others = [self._nearest(one.item.label, row) for one, row in zip(batch, logits.tolist(), strict=True)]
-        how = find_method(self.method)
-        contrast = Contrast(against=[[self.targets[other]] for other in others], gamma=self.gamma)
-        evidence, questions = gather(classifier, images, [PLAIN, contrast], own, method=how)
-        plain, finer = (answer(evidence, question, how) for question in questions)
+    def look(self, batch: Sequence[Photo]) -> list[Seen]:
+        """Return what was found on each photo, with the maps it was found by: one run of each model."""
+        study, classifier, run = self.study, self.bench.model, self.bench.run
+        how = find_method(study.method)
+        images = torch.from_numpy(np.stack([one.image for one in batch]))
+        own = [study.targets[one.entry.item.label] for one in batch]
+        with self.bench.clock("model"), classifier.look(images, run, at=how.taps(classifier)) as look:
+            logits = look.logits
+            others = [self._nearest(one.entry.item.label, row) for one, row in zip(batch, logits.tolist(), strict=True)]
+            contrast = Contrast(against=[[study.targets[other]] for other in others], gamma=study.gamma)
+            questions = ask(classifier, logits, [PLAIN, contrast], own)
+            evidence = how.gather(look, rows_for(look, questions))
+            plain, finer = (answer(evidence, question) for question in questions)
         cells = (finer.maps.shape[1], finer.maps.shape[2])
         named = logits.argmax(1).tolist()
-        for i, one in enumerate(batch):
-            maps = [each.saliency[i].detach().float().cpu() for each in (finer, plain)]
-            yield self._photo(one, others[i], named[i] == own[i], maps[0], maps[1], cells)
+        words = self._words(batch, others)
+        with self.bench.clock("measures"):
+            found = []
+            for i, one in enumerate(batch):
+                maps = [each.saliency[i].detach().float().cpu() for each in (finer, plain)]
+                pair = Pair(one.entry.item.key, one.entry.item.label, others[i])
+                found.append(self._photo(one, pair, named[i] == own[i], maps[0], maps[1], cells, words[i]))
+            return found
 
     def _nearest(self, label: int, logits: Sequence[float]) -> int:
-        own = logits[self.targets[label]]
-        return min(self.rivals(label), key=lambda other: abs(logits[self.targets[other]] - own))
+        targets = self.study.targets
+        own = logits[targets[label]]
+        return min(self.study.rivals(label), key=lambda other: abs(logits[targets[other]] - own))
+
+    def _words(self, batch: Sequence[Photo], others: Sequence[int]) -> list[dict[str, Placed]]:
+        """Return the text model's maps of what is asked of each photo."""
+        study = self.study
+        if study.words is None:
+            return [{} for _ in batch]
+        pictures, phrases = [], []
+        for one, other in zip(batch, others, strict=True):
+            pair = Pair(one.entry.item.key, one.entry.item.label, other)
+            asked = asked_in_words(study.attributes, pair, study.count)
+            assert one.picture is not None
+            pictures.append(one.picture)
+            phrases.append([attribute.phrase for attribute, _, _ in asked if attribute.phrase])
+        with self.bench.clock("text model"):
+            return study.words.maps(pictures, phrases, self.bench.run)
 
     def _photo(
-        self, one: _Opened, other: int, correct: bool, saliency: Tensor, plain: Tensor, cells: tuple[int, int]
-    ) -> Examined:
-        attributes, pair = self.subject.attributes, Pair(one.item.key, one.item.label, other)
-        outline = one.outline()
-        places = self.subject.places(one.item, one.example, one.placement, other)
-        words: Mapping[str, Placed] = {}
+        self,
+        one: Photo,
+        pair: Pair,
+        correct: bool,
+        saliency: Tensor,
+        plain: Tensor,
+        cells: tuple[int, int],
+        words: Mapping[str, Placed],
+    ) -> Seen:
+        study, attributes = self.study, self.study.attributes
+        outline = None if one.outline is None else torch.from_numpy(one.outline)
+        places = one.sight.against(pair.other)
         even = evenly(torch.ones_like(saliency, dtype=torch.bool) if outline is None else outline, cells)
-        if self.words is None:
-            rows = rows_of_places(pair, attributes, places, saliency, plain, even, self.count)
+        if study.words is None:
+            rows = rows_of_places(pair, attributes, places, saliency, plain, even, study.count)
         else:
-            asked = asked_in_words(attributes, pair, self.count)
-            words = self.words(one.example.photo, [attribute.phrase for attribute, _, _ in asked if attribute.phrase])
             own = ((saliency, one.placement), (plain, one.placement))
-            rows = rows_of_words(pair, attributes, words, *own, self.count)
             over = {phrase: carried(*placed, one.placement).float().relu() for phrase, placed in words.items()}
             rows = [
                 replace(
@@ -193,7 +161,7 @@ class Examiner:
                         over[row.words], [places[place] for place in row.places if place in places], even
                     ),
                 )
-                for row in rows
+                for row in rows_of_words(pair, attributes, words, *own, study.count)
             ]
         listed = {place for row in rows if row.status == LISTED for place in row.places}
         off, off_plain, off_area = math.nan, math.nan, math.nan
@@ -203,22 +171,16 @@ class Examiner:
             off_area = float(outside.float().mean())
             if bool(outside.any()):
                 off, off_plain = share(saliency, [outside]), share(plain, [outside])
-        return Examined(
-            one.item, pair.target, other, correct, tuple(rows), off, off_plain, off_area,
+        examined = Examined(
+            pair.key,
+            pair.target,
+            pair.other,
+            correct,
+            tuple(rows),
+            off,
+            off_plain,
+            off_area,
             share(saliency, [mask for place, mask in places.items() if place in listed]),
-            float(saliency.max()) <= 0, one.image, (saliency, one.placement), words, places,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class _Opened:
-    item: Item
-    example: Example
-    image: Float[Tensor, "3 H W"]
-    placement: Placement
-
-    def outline(self) -> Bool[Tensor, "H W"] | None:
-        """Return the object's pixels: those of its mask, else of its box."""
-        if self.example.mask is not None:
-            return self.placement.mask(self.example.mask)
-        return None if self.example.box is None else self.placement.box(self.example.box)
+            float(saliency.max()) <= 0,
+        )
+        return Seen(examined, torch.from_numpy(one.image), (saliency, one.placement), words, places)

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from finercam.data.attributes import SAME, Attribute, Attributes
 from finercam.data.placement import Placement
 from finercam.metrics.localization import energy_inside
 from finercam.studies.faithfulness.aligning import agreement, in_common
-from finercam.studies.faithfulness.attributes import SAME, Attribute, Attributes
 
 #: An attribute is among those that lead most; the classes differ in it too; they do not.
 LISTED, DIFFERS, ALIKE = "listed", "differs", "alike"
@@ -36,7 +36,7 @@ class Row:
 
     Attributes:
         key: of the photo in its data set.
-        target, other: labels of its class and of the class it is held against.
+        target, other: labels of its class and of the class it is compared with.
         name: the attribute's, or the place's.
         words: for people.
         places: where it is seen.
@@ -91,7 +91,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Pair:
-    """A photo's key, the label of its class, and the one it is held against."""
+    """A photo's key, the label of its class, and that of the class it is compared with."""
 
     key: str
     target: int
@@ -245,9 +245,21 @@ def _of_place(
         above = _above(alignment, [share(saliency, [one]) * weight / float(even[one].sum()) for one in controls])
     of_plain = share(plain, [region])
     return Row(
-        pair.key, pair.target, pair.other, name, words, tuple(own), difference, status, alignment, chance,
-        _relative(alignment, chance), _relative(alignment, of_plain), above, of_plain,
-    )  # fmt: skip
+        pair.key,
+        pair.target,
+        pair.other,
+        name,
+        words,
+        tuple(own),
+        difference,
+        status,
+        alignment,
+        chance,
+        _relative(alignment, chance),
+        _relative(alignment, of_plain),
+        above,
+        of_plain,
+    )
 
 
 def _relative(value: float, reference: float) -> float:

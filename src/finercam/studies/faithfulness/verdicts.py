@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from finercam.metrics.intervals import Mean, bootstrap_mean
-from finercam.studies.faithfulness.examining import Examined
+from finercam.studies.faithfulness.examined import Examined
 from finercam.studies.faithfulness.rows import ALIKE, DIFFERS, IGNORES, LISTED, UNCERTAIN, USES, Row
 
 NEGLIGIBLE = 0.1
@@ -64,7 +64,7 @@ class Judgement:
     Attributes:
         target, other: labels; ``None`` for all photos.
         photos: how many.
-        correct, empty: how many of them were named rightly, had an empty map.
+        correct, empty: how many of them were correctly classified, and how many have an empty map.
         off, off_plain, off_area, on_listed: see ``Examined``.
         excess: ``off`` minus ``on_listed``, paired by photo.
         findings: listed ones first.
@@ -155,9 +155,7 @@ def judge_pairs(examined: Sequence[Examined], fewest: int = FEWEST) -> list[Judg
     return found
 
 
-def verdict_on(
-    status: str, advantage: Mean, gain: Mean, alike: Sequence[Mean], found: Mean | None = None
-) -> str:  # fmt: skip
+def verdict_on(status: str, advantage: Mean, gain: Mean, alike: Sequence[Mean], found: Mean | None = None) -> str:
     """Return the verdict on an attribute or place: ``uses``, ``ignores`` or ``uncertain``.
 
     *Ignores*: the advantage over chance is surely negligible. *Uses*: it is surely above chance, and that is not only

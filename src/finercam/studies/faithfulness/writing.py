@@ -7,10 +7,12 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 from finercam.contrast.labels import short_names
+from finercam.files import whole
 from finercam.metrics.intervals import Mean
-from finercam.studies.faithfulness.examining import Examined
+from finercam.studies.faithfulness.examined import Examined
 from finercam.studies.faithfulness.rows import Row
 from finercam.studies.faithfulness.verdicts import Judgement, percent
 
@@ -30,7 +32,42 @@ def title_of(judgement: Judgement, names: Sequence[str]) -> str:
     return f"{target}, not {other}"
 
 
-def to_markdown(judgements: Sequence[Judgement], names: Sequence[str], heading: str, in_words: bool) -> str:
+def write(
+    folder: Path,
+    judgements: Sequence[Judgement],
+    examined: Sequence[Examined],
+    failed: Sequence[tuple[str, str]],
+    names: Sequence[str],
+    heading: str,
+    in_words: bool,
+) -> None:
+    """Write ``report.md``, ``findings.csv`` and ``rows.csv``.
+
+    Args:
+        folder: where.
+        judgements: on all photos, then on pairs of classes.
+        examined: the photos.
+        failed: the key of each photo that could not be examined, and why.
+        names: of the data set's classes.
+        heading: of the report.
+        in_words: whether a text model said where attributes are.
+    """
+    for name, content in (
+        ("report.md", to_markdown(judgements, names, heading, in_words, failed)),
+        ("findings.csv", findings_csv(judgements, names)),
+        ("rows.csv", rows_csv(examined, names)),
+    ):
+        with whole(folder / name) as aside:
+            aside.write_text(content, encoding="utf-8")
+
+
+def to_markdown(
+    judgements: Sequence[Judgement],
+    names: Sequence[str],
+    heading: str,
+    in_words: bool,
+    failed: Sequence[tuple[str, str]] = (),
+) -> str:
     """Return the report: for each judgement its verdict, where the saliency lies, and a table of findings."""
     measure = (
         "Alignment is the rank correlation of the classifier's map and the text model's map of the attribute; chance "
@@ -57,6 +94,8 @@ def to_markdown(judgements: Sequence[Judgement], names: Sequence[str], heading: 
             for found in one.findings
         ]
         lines.append("")
+    if failed:
+        lines += ["## Photos that could not be examined", "", *(f"- {key}: {error}" for key, error in failed), ""]
     return "\n".join(lines)
 
 
@@ -70,11 +109,20 @@ def findings_csv(judgements: Sequence[Judgement], names: Sequence[str]) -> str:
         pair = ["all" if label is None else names[label] for label in (one.target, one.other)]
         for found in one.findings:
             shares = [_number(getattr(one, share).mean) for share in _SHARES]
-            table.append([
-                *pair, found.name, found.words, found.status, _number(found.difference), found.verdict,
-                *(_number(value) for name in _MEANS for value in _ends(getattr(found, name))),
-                *map(str, found.photos), *shares, one.background,
-            ])  # fmt: skip
+            table.append(
+                [
+                    *pair,
+                    found.name,
+                    found.words,
+                    found.status,
+                    _number(found.difference),
+                    found.verdict,
+                    *(_number(value) for name in _MEANS for value in _ends(getattr(found, name))),
+                    *map(str, found.photos),
+                    *shares,
+                    one.background,
+                ]
+            )
     return _csv(table)
 
 
@@ -92,7 +140,7 @@ def rows_csv(examined: Sequence[Examined], names: Sequence[str]) -> str:
 
 
 def _photos(one: Judgement) -> str:
-    said = f"{one.photos} photos, {one.correct} named rightly, {one.empty} with an empty map."
+    said = f"{one.photos} photos, {one.correct} correctly classified, {one.empty} with an empty map."
     if not one.off.n:
         return said
     return (

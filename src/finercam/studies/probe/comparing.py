@@ -73,7 +73,7 @@ def write_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> Pa
     path = Path(path)
     table = comparison.table()
     if path.suffix not in (".md", ".csv"):
-        raise FinercamError(f"{str(path)!r} is no table: --out must end on .md or .csv")
+        raise FinercamError(f"{str(path)!r} cannot be a table: --out must end in .md or .csv")
     with whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         if path.suffix == ".csv":
             csv.writer(file).writerows(table)

@@ -1,7 +1,7 @@
-"""The features of a data set's photos, computed once and kept on disk in parts.
+"""The features of a data set's photos, computed once and kept in the folder of a run.
 
-A part is whole or not there. A run that was stopped goes on at the first missing part; each part is computed in the
-same batches whatever came before, so that the features are the same bit for bit.
+A run's folder is named by all that decides its features, down to the rounding, so that those of different backbones,
+photos or batches lie side by side and what still applies is used again.
 """
 
 from __future__ import annotations
@@ -9,82 +9,117 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import groupby
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 import torch
 from jaxtyping import Float
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from finercam.data.dataset import Example, Item
+from finercam.data.dataset import Dataset, Item
 from finercam.errors import FinercamError
-from finercam.files import whole
 from finercam.models.backbone import Backbone
-from finercam.models.running import read_logits, run, undisturbed
+from finercam.models.outputs import read_logits
+from finercam.models.passes import forward_pass
+from finercam.models.preprocessing import Preprocessing
+from finercam.models.run import Run
+from finercam.models.undisturbed import undisturbed
+from finercam.runs import manifest as manifests
+from finercam.runs.engine import Progress, run_study
+from finercam.runs.fingerprint import code_of, describe
+from finercam.runs.job import Engine
+from finercam.runs.loaded import Loaded, loaded_backbone, of_text
+from finercam.runs.rows import Rows
+from finercam.runs.study import Bench, Measurer, Opened, Prepared, Row, Study
 
-#: Photos in one part. A run that is stopped loses no more than this many.
-PART = 512
+
+@dataclass(frozen=True)
+class Features(Study[Backbone, Prepared]):
+    """A frozen backbone's features of photos, in float32.
+
+    Args:
+        width: how many features there are, K.
+        batch: photos per run of the backbone; batches of another size round otherwise.
+        photos: a hash of the sizes of the photos' files: what has changed since is not the same photo.
+        preprocessed: a hash of what the preprocessing makes of a picture.
+    """
+
+    width: int
+    batch: int
+    photos: str
+    preprocessed: str
+
+    name: ClassVar[str] = "features"
+    part_size: ClassVar[int] = 512
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that decides the numbers."""
+        return {"batch size": self.batch, "sizes of photos": self.photos, "preprocessed": self.preprocessed}
+
+    def schema(self) -> pa.Schema:
+        """Return the one column of K numbers."""
+        return pa.schema([("features", pa.list_(pa.float32(), self.width))])
+
+    def prepare(self, opened: Opened) -> Prepared:
+        """Return the photo's input."""
+        return Prepared(opened.entry, opened.image)
+
+    def start(self, bench: Bench[Backbone]) -> Measurer[Prepared]:
+        """Return what computes the features of a batch."""
+        return partial(_features, bench)
+
+    def summary(self, rows: Rows) -> Float[Tensor, "n K"]:
+        """Return the features of all photos, in their order, on the CPU.
+
+        Raises:
+            FinercamError: photos failed, or their features are not finite.
+        """
+        if rows.failed:
+            key, error = rows.failed[0]
+            raise FinercamError(
+                f"{len(rows.failed)} of {rows.photos} photos have no features, such as {key!r}: {error}; what was "
+                "computed is kept, and the same command tries these again"
+            )
+        chunks = rows.table(["features"])["features"].chunks
+        found = np.concatenate([chunk.flatten().to_numpy() for chunk in chunks]).reshape(-1, self.width)
+        return torch.from_numpy(found)
 
 
 def extract(
     backbone: Backbone,
-    items: Sequence[Item],
-    open_item: Callable[[Item], Example],
+    dataset: Dataset,
     folder: str | os.PathLike[str],
     *,
-    precision: str = "float32",
-    batch_size: int = 32,
-    advance: Callable[[int], None] = lambda done: None,
+    run: Run | None = None,
+    engine: Engine | None = None,
+    advance: Callable[[Progress], None] = lambda come: None,
 ) -> Float[Tensor, "n K"]:
     """Return the features of all photos, in their order, in float32 on the CPU.
 
     Args:
         backbone: frozen.
-        items: the photos; their labels are not looked at.
-        open_item: opens one; called in several threads at once.
-        folder: where the parts are kept; the features of another backbone, preprocessing or photos do not meet there.
-        precision: ``float32``, or autocast to ``bfloat16`` or ``float16``.
-        batch_size: photos per run of the backbone.
-        advance: called with the number of photos done.
+        dataset: the photos; their labels are not looked at.
+        folder: where they are kept.
+        run: precision, and photos per pass of the backbone.
+        engine: as for ``finercam.runs.engine.run_study``.
+        advance: called at the start, and after every part.
 
     Raises:
         FinercamError: a photo cannot be read, or its features are not finite.
     """
-    own = Path(folder) / features_fingerprint(backbone, items, precision, batch_size)[:16]
-    parts = []
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        for start in range(0, len(items), PART):
-            some = items[start : start + PART]
-            path = own / f"{start:08}.safetensors"
-            if not path.exists():
-                features = torch.cat(list(_features(backbone, some, open_item, threads, precision, batch_size)))
-                _refuse_not_finite(features, some, precision)
-                with whole(path) as aside:
-                    save_file({"features": features}, aside)
-            parts.append(load_file(path)["features"])
-            advance(len(some))
-    return torch.cat(parts) if parts else torch.zeros(0, backbone.features)
-
-
-def features_fingerprint(backbone: Backbone, items: Sequence[Item], precision: str, batch_size: int) -> str:
-    """Return a hash of all that the features depend on, down to the rounding.
-
-    A photo is told by its listing and, where it is a file, its size in bytes; the preprocessing by what it makes of a
-    picture.
-    """
-    sizes = hashlib.sha256(repr([_size(item.uri) for item in items]).encode()).hexdigest()
-    says = backbone.record() | {"preprocessed": _preprocessed(backbone), "photos": listing(items), "sizes": sizes}
-    # How the weights are reached does not matter, only what they are.
-    for key in ("backbone", "revision"):
-        del says[key]
-    settings = {**says, "precision": precision, "batch_size": batch_size, "part": PART}
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    run = Run() if run is None else run
+    preprocessed = _preprocessed(backbone.preprocessing)
+    study = Features(backbone.features, run.images, _sizes(dataset.items()), preprocessed)
+    model = loaded_backbone(backbone)
+    out = Path(folder) / _run_name(study, model, dataset, run)
+    found = run_study(study, model, dataset, str(out), run=run, engine=engine, retry_failed=True, advance=advance)
+    return study.summary(found.rows)
 
 
 def listing(items: Sequence[Item]) -> str:
@@ -96,51 +131,27 @@ def listing(items: Sequence[Item]) -> str:
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _features(
-    backbone: Backbone,
-    items: Sequence[Item],
-    open_item: Callable[[Item], Example],
-    threads: ThreadPoolExecutor,
-    precision: str,
-    batch_size: int,
-) -> Iterator[Float[Tensor, "b K"]]:
-    for images in _read_ahead(backbone, items, open_item, threads, batch_size):
-        # Photos that are not brought to one size run apart.
-        for _, same in groupby(images, key=lambda image: image.shape):
-            with undisturbed(backbone.module):
-                output = run(backbone.module, torch.stack(list(same)), precision)
-            yield read_logits(output).float().cpu()
-
-
-def _read_ahead(
-    backbone: Backbone,
-    items: Sequence[Item],
-    open_item: Callable[[Item], Example],
-    threads: ThreadPoolExecutor,
-    batch_size: int,
-) -> Iterator[list[Tensor]]:
-    """Yield batches of preprocessed photos; the next batch is read while the last one is in use."""
-
-    def image(item: Item) -> Tensor:
-        return backbone.preprocess(open_item(item).photo)
-
-    ahead: list[Future[Tensor]] = []
-    for start in range(0, len(items), batch_size):
-        now, ahead = ahead, [threads.submit(image, item) for item in items[start : start + batch_size]]
-        if now:
-            yield [future.result() for future in now]
-    if ahead:
-        yield [future.result() for future in ahead]
-
-
-def _refuse_not_finite(features: Float[Tensor, "n K"], items: Sequence[Item], precision: str) -> None:
-    bad = (~features.isfinite()).any(1).nonzero().flatten().tolist()
-    if bad:
+def _features(bench: Bench[Backbone], batch: Sequence[Prepared]) -> list[list[Row]]:
+    images = torch.stack([torch.from_numpy(one.image) for one in batch])
+    with bench.clock("model"), undisturbed(bench.model.module):
+        output = forward_pass(bench.model.module, images, bench.run.precision)
+    features = read_logits(output).float().cpu()
+    if not bool(features.isfinite().all()):
+        precision = bench.run.precision
         hint = "the backbone may be broken" if precision == "float32" else f"{precision} may be too coarse; try float32"
-        raise FinercamError(
-            f"the features of {len(bad)} photos are not finite (NaN or infinite), such as those of "
-            f"{items[bad[0]].key!r}; {hint}"
-        )
+        raise FinercamError(f"its features are not finite (NaN or infinite); {hint}")
+    return [[{"features": row}] for row in features.numpy()]
+
+
+def _run_name(study: Features, model: Loaded[Backbone], dataset: Dataset, run: Run) -> str:
+    listed = manifests.digest(dataset.items(), (), study.part_size)
+    code = code_of(study, model, dataset.open)
+    told = describe(study, model, dataset, listed, (), run, code, study.part_size)
+    return of_text(json.dumps(told, sort_keys=True))[:16]
+
+
+def _sizes(items: Iterable[Item]) -> str:
+    return of_text(repr([_size(item.uri) for item in items]))
 
 
 def _size(uri: str) -> int | None:
@@ -151,7 +162,7 @@ def _size(uri: str) -> int | None:
         return None
 
 
-def _preprocessed(backbone: Backbone) -> str:
+def _preprocessed(preprocessing: Preprocessing) -> str:
     pixels: Any = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     picture = Image.fromarray(pixels).resize((320, 240), Image.Resampling.BILINEAR)
-    return hashlib.sha256(backbone.preprocess(picture).contiguous().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(preprocessing(picture).contiguous().numpy().tobytes()).hexdigest()

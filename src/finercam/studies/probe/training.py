@@ -18,14 +18,20 @@ import torch
 
 from finercam.data.dataset import Dataset, Item
 from finercam.errors import FinercamError
-from finercam.files import whole
 from finercam.models.backbone import Backbone
-from finercam.models.running import autocast, device_of
+from finercam.models.run import Run
 from finercam.models.sources.probe import HEAD, RECORD, read_record, write_probe
+from finercam.models.undisturbed import device_of
+from finercam.runs.engine import Progress
+from finercam.runs.job import Engine
+from finercam.runs.run_folder import RunFolder
+from finercam.runs.storage import Folder
 from finercam.studies.probe.features import extract, listing
 from finercam.studies.probe.fitting import Epoch, Fitted, Recipe, fit
 
-SETTINGS, EPOCHS = "settings.json", "epochs.csv"
+EPOCHS = "epochs.csv"
+#: Photos per run of the backbone.
+BATCH = 32
 #: The share of a data set without a split that is kept back to measure on, as in the authors' script.
 HELD_OUT = 0.2
 
@@ -35,11 +41,11 @@ class Told:
     """Where to say how far it is.
 
     Attributes:
-        features: called with the split's name and the number of photos done.
+        features: called with the split's name and how far its features have come.
         epoch: called after every epoch.
     """
 
-    features: Callable[[str, int], None] = lambda split, done: None
+    features: Callable[[str, Progress], None] = lambda split, come: None
     epoch: Callable[[Epoch], None] = lambda epoch: None
 
 
@@ -50,14 +56,14 @@ def train_probe(
     out: str | os.PathLike[str],
     recipe: Recipe | None = None,
     *,
-    precision: str = "float32",
-    batch_size: int = 32,
+    run: Run | None = None,
+    engine: Engine | None = None,
     replace_other: bool = False,
     tell: Told | None = None,
 ) -> dict[str, Any]:
     """Train a linear head on the backbone's features, write the probe to ``out`` and return its record.
 
-    Where ``out`` holds this very probe already, it is returned as it is; where it was begun, it is gone on with.
+    Where ``out`` holds this very probe already, it is returned as it is; where it was begun, it is resumed.
     Classes without a photo in either split are left out.
 
     Args:
@@ -65,7 +71,7 @@ def train_probe(
         train, test: two splits of one data set; see ``splits``.
         out: folder.
         recipe: how the head is fitted; the paper's if left out.
-        precision, batch_size: of the features; see ``finercam.studies.probe.features.extract``.
+        run, engine: of the features; see ``finercam.studies.probe.features.extract``.
         replace_other: train this probe where ``out`` holds another.
         tell: told how far it is.
 
@@ -73,28 +79,23 @@ def train_probe(
         FinercamError: a class has too few photos, a split is empty, or ``out`` holds another probe.
     """
     recipe, tell, out = recipe or Recipe(), tell or Told(), Path(out)
+    run = Run(images=BATCH) if run is None else run
     items = {"train": list(train.items()), "test": list(test.items())}
-    opens = {"train": train.open, "test": test.open}
-    # All that can be known to be wrong is found before anything is written.
-    autocast(torch.device("cpu"), precision)
-    if batch_size < 1:
-        raise FinercamError(f"batch_size is {batch_size}; it must be at least 1")
     classes = _classes(train, test, items)
     names = [train.class_names[label] for label in classes]
-    settings = _settings(backbone, names, items, recipe, precision, batch_size)
-    if _begin(out, settings, replace_other):
-        return read_record(out)
+    settings = _settings(backbone, names, items, recipe, run)
+    RunFolder(Folder(os.fspath(out))).claim(settings, replace=replace_other)
+    if (out / RECORD).is_file() and (out / HEAD).is_file():
+        record = read_record(out)
+        if record.get("fingerprint") == fingerprint(settings):
+            return record
+    # What is there from now on is not the old probe.
+    (out / RECORD).unlink(missing_ok=True)
     features = {
         split: extract(
-            backbone,
-            some,
-            opens[split],
-            out / "features",
-            precision=precision,
-            batch_size=batch_size,
-            advance=partial(tell.features, split),
+            backbone, dataset, out / "features", run=run, engine=engine, advance=partial(tell.features, split)
         )
-        for split, some in items.items()
+        for split, dataset in (("train", train), ("test", test))
     }
     row = {label: number for number, label in enumerate(classes)}
     labels = {split: torch.tensor([row[item.label] for item in some]) for split, some in items.items()}
@@ -197,49 +198,15 @@ def _settings(
     names: Sequence[str],
     items: dict[str, list[Item]],
     recipe: Recipe,
-    precision: str,
-    batch_size: int,
+    run: Run,
 ) -> dict[str, Any]:
     """Return all that the probe depends on, by the names an error calls it."""
     # Where the weights lie does not matter.
     record = {key: value for key, value in backbone.record().items() if key not in ("backbone", "revision")}
     lists = {f"{split} photos": f"{len(some)}, {listing(some)[:12]}" for split, some in items.items()}
     classes = hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:12]
-    features = {"precision": precision, "batch_size": batch_size}
+    features = {"precision": run.precision, "batch_size": run.images}
     return {**record, **lists, "classes": f"{len(names)}, {classes}", **features, **asdict(recipe)}
-
-
-def _begin(out: Path, settings: dict[str, Any], replace_other: bool) -> bool:
-    """Claim the folder for these settings; return whether the probe is there already.
-
-    Raises:
-        FinercamError: the folder holds something else.
-    """
-    path = out / SETTINGS
-    if path.is_file():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise FinercamError(f"{str(path)!r} is not JSON ({error}); remove it, or give another --out") from error
-        if before == settings:
-            return (out / RECORD).is_file() and (out / HEAD).is_file()
-        if not replace_other:
-            differs = [
-                f"{key} {before.get(key)!r} there, {settings.get(key)!r} now"
-                for key in {**before, **settings}
-                if before.get(key) != settings.get(key)
-            ]
-            raise FinercamError(
-                f"{str(out)!r} holds another probe: {'; '.join(differs)}. Give another --out, or --replace it "
-                "(features that still apply are used again)"
-            )
-    else:
-        refuse_full(out)
-    # The record goes first: what is there from now on is not the old probe.
-    (out / RECORD).unlink(missing_ok=True)
-    with whole(path) as aside:
-        aside.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-    return False
 
 
 def refuse_full(out: Path) -> None:

@@ -1,0 +1,65 @@
+"""``finercam methods``, ``metrics``, ``datasets`` and ``models``: what there is, with sources."""
+
+from __future__ import annotations
+
+from finercam.cli.console import new_table, say, show
+
+
+def methods() -> None:
+    """List the methods that answer a question, their parameters, and where they are from."""
+    from finercam.methods.method import METHODS
+
+    table = new_table("method", "title", "parameters", "source")
+    for method in METHODS.values():
+        table.add_row(
+            method.name,
+            method.title,
+            " ".join(f"{name}={value}" for name, value in method.parameters) or "-",
+            method.source or "-",
+        )
+    show(table)
+    say(
+        "\nA parameter is set as in rise@masks=2000. Every method takes any contrast; gamma 0 is its plain form.",
+        stderr=False,
+    )
+
+
+def metrics() -> None:
+    """List the metrics of evaluate, which way is better, their parameters, and what they are."""
+    from finercam.metrics.metric import METRICS
+    from finercam.registry import parameters_of
+
+    table = new_table("metric", "better", "parameters", "what it is")
+    for metric in METRICS.values():
+        parameters = parameters_of(metric.function).values()
+        shown = (one.name if one.default is one.empty else f"{one.name}={one.default}" for one in parameters)
+        first, *_ = (metric.function.__doc__ or "").strip().splitlines() or [""]
+        table.add_row(metric.name, metric.better or "-", " ".join(shown) or "-", first)
+    show(table)
+    say("\nA parameter is set as in relative-drop@0.1 or deletion@steps=20.", stderr=False)
+
+
+def datasets() -> None:
+    """List the formats of data sets, how they are written, and what they know of their photos."""
+    from finercam.data.format import FORMATS
+
+    table = new_table("spec", "data set", "knows", "source")
+    for _, known in sorted(FORMATS.items()):
+        table.add_row(" or ".join(known.specs), known.title, ", ".join(known.knows) or "-", known.source or "-")
+    show(table)
+
+
+def models() -> None:
+    """List the model families that are known to work, and which layer is looked at in each."""
+    from finercam.models.families import families
+
+    table = new_table("family", "library", "example", "layer", "layout", "head")
+    for family in families():
+        layout = f"{family.layout}, {family.prefix} before" if family.prefix else family.layout
+        table.add_row(family.title, family.library, family.example, family.layer, layout, family.head)
+    show(table)
+    say(
+        "\nThe layer is found by watching the model run, so other models of these libraries, and your own modules, "
+        "work too; --layer takes another one.",
+        stderr=False,
+    )

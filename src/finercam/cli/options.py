@@ -1,0 +1,160 @@
+"""Options that commands share: each has one name, one meaning and one help text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from finercam.errors import FinercamError
+
+if TYPE_CHECKING:
+    from finercam.models.run import Run
+
+Photos = Annotated[list[str], typer.Argument(help="Photos, folders (searched through) and patterns.")]
+DatasetSpec = Annotated[
+    str, typer.Argument(metavar="DATASET", help="FORMAT:DIR or aviary; 'finercam datasets' lists the formats.")
+]
+Model = Annotated[
+    str,
+    typer.Option(help="timm/NAME, torchvision/NAME, transformers/ID, open_clip/NAME, probe/DIR, aviary, or a folder."),
+]
+Layer = Annotated[
+    list[str] | None, typer.Option(help="Target layer, if not the one that is found; may be given several times.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")]
+Revision = Annotated[str | None, typer.Option(help="Revision of a model on a hub.")]
+Precision = Annotated[str, typer.Option(help="float32, bfloat16, float16.")]
+BatchSize = Annotated[int, typer.Option(help="Photos per pass of the model.")]
+Copies = Annotated[
+    int | None,
+    typer.Option(
+        help="Altered copies (of Score-CAM, RISE, deletion) per pass. [default: what fits]", show_default=False
+    ),
+]
+Methods = Annotated[
+    list[str],
+    typer.Option(
+        "--method",
+        help="One or several, separated by commas: gradcam, layercam, scorecam, rise@masks=2000, ... "
+        "('finercam methods' lists them).",
+    ),
+]
+Gammas = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gamma",
+        help="Comparison strength, one or several; 0 is the plain map. [default: 0.6]",
+        show_default=False,
+    ),
+]
+References = Annotated[list[str], typer.Option("--references", help="How many look-alikes; one number or several.")]
+Against = Annotated[
+    list[str],
+    typer.Option(
+        "--against",
+        help="Look-alikes: similar, predicted, weights (predicted@2 is only the second), or classes by name.",
+    ),
+]
+Weightings = Annotated[
+    list[str], typer.Option("--weighting", help="How look-alikes share the strength: mean, softmax, official.")
+]
+Aggregates = Annotated[
+    list[str], typer.Option("--aggregate", help="How they are combined: mean, max, mean-after-relu.")
+]
+Classes = Annotated[
+    Path | None,
+    typer.Option(help="File of class names, one per line, for a model of images and text (zero-shot)."),
+]
+Match = Annotated[
+    Path | None, typer.Option(help="CSV of data class, model class, for names that do not match by themselves.")
+]
+SkipUnmatched = Annotated[
+    bool, typer.Option("--skip-unmatched", help="Leave out photos of classes that the model does not have.")
+]
+Split = Annotated[str, typer.Option(help="test, train, all.")]
+Images = Annotated[int | None, typer.Option(help="Take a sample of this many photos.")]
+Seed = Annotated[int, typer.Option(help="Of the sample.")]
+Json = Annotated[bool, typer.Option("--json", help="Print each record as a line of JSON.")]
+Engine = Annotated[str, typer.Option(help="local, or ray for many machines.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="local: processes that open photos; ray: models that run at once.", show_default=False),
+]
+RayAddress = Annotated[str | None, typer.Option(help="Of the Ray cluster; a local one if left out.")]
+Gpus = Annotated[
+    float | None, typer.Option(help="ray: GPUs for each model. [default: 1 if there is one]", show_default=False)
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure the parts again in which a photo failed.")]
+
+
+def listed(given: Sequence[str] | None) -> list[str]:
+    """Return what was given by repeating an option, or separated by commas, in order and each once."""
+    parts = (part.strip() for text in given or () for part in text.split(","))
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def numbers(given: Sequence[str] | None, option: str) -> list[float]:
+    """Return the numbers that an option was given.
+
+    Raises:
+        FinercamError: one of them is not a number.
+    """
+    return [_number(text, option) for text in listed(given)]
+
+
+def whole_numbers(given: Sequence[str] | None, option: str) -> list[int]:
+    """Return the whole numbers that an option was given.
+
+    Raises:
+        FinercamError: one of them is not a whole number.
+    """
+    found = numbers(given, option)
+    if not all(number.is_integer() for number in found):
+        raise FinercamError(f"--{option} takes whole numbers, not {', '.join(listed(given))!r}")
+    return [int(number) for number in found]
+
+
+def run_from(precision: str = "float32", batch_size: int = 8, copies: int | None = None) -> Run:
+    """Return how the model is run.
+
+    Raises:
+        FinercamError: an unknown precision, or a number below 1.
+    """
+    from finercam.models.run import Run
+
+    for option, number in (("batch-size", batch_size), ("copies", copies)):
+        if number is not None and number < 1:
+            raise FinercamError(f"--{option} is {number}; it must be at least 1")
+    return Run(precision, batch_size, copies)
+
+
+def folder(out: Path) -> Path:
+    """Return ``--out``.
+
+    Raises:
+        FinercamError: it is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise FinercamError(f"--out {str(out)!r} is a file; give a folder")
+    return out
+
+
+def only(values: Sequence[Any], option: str) -> Any:
+    """Return the one value of an option that a command takes once.
+
+    Raises:
+        FinercamError: it was given several, or none.
+    """
+    if len(values) != 1:
+        raise FinercamError(f"--{option} takes one value here, not {len(values)}")
+    return values[0]
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise FinercamError(f"--{option} takes numbers, separated by commas if several, not {text!r}") from None

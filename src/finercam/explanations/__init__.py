@@ -1,0 +1,1 @@
+"""Questions put to models, and their answers: what a user holds."""

@@ -1,0 +1,300 @@
+"""What a user holds: one photo explained, with its names, numbers and pictures."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from finercam.contrast.contrast import PLAIN, Contrast
+from finercam.contrast.objective import Objective
+from finercam.contrast.options import OPTIONS, refuse_unknown
+from finercam.contrast.question import Question
+from finercam.errors import FinercamError
+from finercam.explanations import stored
+from finercam.explanations.answering import answer, ask, gather
+from finercam.explanations.writers import writer_of
+from finercam.files import whole
+from finercam.methods.evidence import Evidence, NotGathered
+from finercam.methods.method import Method, find_method
+from finercam.models.facts import Facts
+from finercam.models.run import Run
+
+if TYPE_CHECKING:
+    from finercam.models.classifier import Classifier
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why this class and not its look-alikes, for one photo.
+
+    Attributes:
+        saliency: ReLU of the map, at the size of the model's input; not scaled to 0..1.
+        map: signed, at the evidence's resolution.
+        plain: saliency of the same method without the comparison (gamma 0).
+        image: what the model was given.
+        logits: of all classes.
+        target, references: class indices; references nearest first.
+        contrast, method, run: what was asked, and how.
+        facts: what is known of the model: names, layers, how to show its input.
+        source: the photo's path, where it has one.
+        evidence: kept for ``again``, or ``None``.
+        classifier: the model; ``None`` where the explanation was loaded without it.
+    """
+
+    saliency: Float[Tensor, "H W"]
+    map: Float[Tensor, "h w"]
+    plain: Float[Tensor, "H W"]
+    image: Float[Tensor, "3 H W"] = field(repr=False)
+    logits: Float[Tensor, " C"] = field(repr=False)
+    target: int
+    references: tuple[int, ...]
+    contrast: Contrast | Objective
+    method: Method
+    facts: Facts = field(repr=False)
+    run: Run = field(default_factory=Run)
+    source: str | None = None
+    evidence: Evidence | None = field(default=None, repr=False)
+    classifier: Classifier | None = field(default=None, repr=False)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing speaks for the target: the saliency is zero everywhere."""
+        return float(self.saliency.max()) <= 0
+
+    @property
+    def probabilities(self) -> Float[Tensor, " C"]:
+        """Softmax over all classes."""
+        return self.logits.softmax(0)
+
+    @property
+    def similarities(self) -> Float[Tensor, " C"] | None:
+        """Cosines of the image and the prompts, -1 to 1, where the classes are prompts."""
+        return self.facts.similarities(self.logits) if self.facts.prompts else None
+
+    @property
+    def target_name(self) -> str:
+        """The target's name, or ``class 7`` where there are no names."""
+        return self.facts.class_name(self.target)
+
+    @property
+    def reference_names(self) -> list[str]:
+        """The references' names."""
+        return [self.facts.class_name(index) for index in self.references]
+
+    def __str__(self) -> str:
+        return self.contrast.sentence(self.target, self.references, self.facts.labels)
+
+    def __repr__(self) -> str:
+        return f"<Explanation: {self} ({self.method.full_title}{', empty' if self.empty else ''})>"
+
+    def again(
+        self,
+        *,
+        method: str | Method | None = None,
+        target: Any = None,
+        collect: bool = False,
+        contrast: Contrast | Objective | None = None,
+        **changes: Any,
+    ) -> Explanation:
+        """Ask the kept evidence something else: no run of the model.
+
+        Args:
+            method: another method that reads the same kind of evidence.
+            target: another target class; this one if left out.
+            collect: run the model again where the kept evidence does not reach, instead of raising.
+            contrast: ask this instead.
+            changes: options of the contrast that are different now: ``gamma``, ``against``, ``references`` ...
+
+        Raises:
+            NotCollected: a class in the question was not collected; the message names it.
+            NotGathered: no evidence was kept (explain with ``keep=True``), or the method needs another kind.
+            FinercamError: an option is unknown, or what was asked is an objective, which has none.
+        """
+        refuse_unknown(self.again, set(changes) - set(OPTIONS), OPTIONS)
+        what = self._changed(changes) if contrast is None else contrast
+        how = self.method if method is None else find_method(method)
+        wanted = self.target if target is None else target
+        classifier = self.classifier
+        try:
+            if self.evidence is None:
+                raise NotGathered("no evidence was kept; explain with keep=True, or ask with collect=True")
+            evidence = self.evidence.by(how)
+            questions = ask(self.facts, evidence.logits, [PLAIN, what], wanted)
+            answer(evidence, questions[1])
+        except NotGathered:
+            if not collect:
+                raise
+            if classifier is None:
+                raise FinercamError(
+                    "this explanation was loaded without its model, so it cannot look at it again; "
+                    "load it with classifier="
+                ) from None
+            already = (self.evidence.classes() if self.evidence is not None else None) or []
+            images = self.image[None]
+            evidence, questions = gather(
+                classifier, images, [PLAIN, what], wanted, method=how, collect=already, run=self.run
+            )
+        (again,) = explanations_from(
+            evidence,
+            *questions,
+            images=self.image[None],
+            contrast=what,
+            facts=self.facts,
+            classifier=classifier,
+            run=self.run,
+            sources=[self.source],
+            keep=True,
+        )
+        return again
+
+    def _changed(self, changes: dict[str, Any]) -> Contrast | Objective:
+        if isinstance(self.contrast, Contrast):
+            return self.contrast.changed(**changes)
+        if changes:
+            raise FinercamError(
+                f"an objective ({self.contrast.name!r}) has no {', '.join(changes)}; ask again with contrast="
+            )
+        return self.contrast
+
+    def overlay(self) -> Image.Image:
+        """Return the photo, as the model saw it, under the saliency. An empty map leaves the photo bare."""
+        from finercam.report.render import overlay
+
+        return overlay(self.photo(), self.saliency)
+
+    def photo(self) -> Image.Image:
+        """Return the photo as the model saw it."""
+        from finercam.report.render import as_seen
+
+        return as_seen(self.image, self.facts.mean, self.facts.std)
+
+    def figure(self) -> Image.Image:
+        """Return photo | plain map | finer map, with names, probabilities (or similarities) and gamma."""
+        # A picture belongs to the report, which knows explanations: the one arrow that runs back up.
+        from finercam.report.explained import draw_explanation
+
+        return draw_explanation(self)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the figure (``.png``, ``.jpg``, ``.webp``) or the maps (``.safetensors``), whole or not at all.
+
+        The maps are ``saliency``, ``map``, ``plain`` and ``logits`` in float32, with the record as metadata. Kept
+        evidence is written with them: ``Explanation.load`` then gives an explanation that can be asked again.
+
+        Raises:
+            FinercamError: there is no format of that suffix, or the file cannot be written.
+        """
+        path = Path(path)
+        write = writer_of(path)
+        with whole(path) as aside:
+            write(self, aside)
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], classifier: Classifier | None = None) -> Explanation:
+        """Return an explanation that was saved with its evidence.
+
+        Args:
+            path: a ``.safetensors`` file that ``save`` wrote.
+            classifier: the model, for questions that the evidence does not answer.
+
+        Raises:
+            FinercamError: the file cannot be read, or holds no evidence.
+        """
+        return stored.read(cls, Path(path), classifier)
+
+    def record(self) -> dict[str, Any]:
+        """Return everything but the maps as plain data, for a line of JSON."""
+        top = self.logits.topk(min(5, len(self.logits))).indices.tolist()
+        contrast: dict[str, Any]
+        if isinstance(self.contrast, Contrast):
+            contrast = {
+                "gamma": self.contrast.gamma,
+                "against": self.contrast.against,
+                "weighting": self.contrast.weighting,
+                "aggregate": self.contrast.aggregate,
+                "reverse": self.contrast.reverse,
+            }
+        else:
+            contrast = {"objective": self.contrast.name}
+        return {
+            "image": self.source,
+            "question": str(self),
+            "target": self._class_record(self.target),
+            "references": [self._class_record(index) for index in self.references],
+            "top": [self._class_record(index) for index in top],
+            **contrast,
+            "method": self.method.spec,
+            "layer": list(self.facts.layers),
+            "model": self.facts.name,
+            "precision": self.run.precision,
+            "empty": self.empty,
+        }
+
+    def _class_record(self, index: int) -> dict[str, Any]:
+        logit = float(self.logits[index])
+        similarities = self.similarities
+        similar = {} if similarities is None else {"similarity": float(similarities[index])}
+        return {
+            "index": index,
+            "name": self.facts.class_name(index),
+            "probability": float(self.probabilities[index]),
+            "logit": logit if math.isfinite(logit) else None,
+            **similar,
+        }
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.figure().save(buffer, "png")
+        return buffer.getvalue()
+
+
+def explanations_from(
+    evidence: Evidence,
+    plain: Question,
+    question: Question,
+    *,
+    images: Float[Tensor, "b 3 H W"],
+    contrast: Contrast | Objective,
+    facts: Facts,
+    classifier: Classifier | None,
+    run: Run,
+    sources: Sequence[str | None],
+    keep: bool,
+) -> list[Explanation]:
+    """Return one explanation per image: the question's answer and, beside it, the plain map's."""
+    assert evidence.how is not None
+    base, found = answer(evidence, plain), answer(evidence, question)
+    # Where no class has a coefficient nothing is asked. Score-CAM's softmax would answer all the same.
+    asks = question.rows.flatten(1).any(1)
+    maps = torch.where(asks[:, None, None], found.maps, 0)
+    saliency = torch.where(asks[:, None, None], found.saliency, 0)
+    return [
+        Explanation(
+            saliency=saliency[i],
+            map=maps[i],
+            plain=base.saliency[i],
+            image=images[i],
+            logits=evidence.logits[i],
+            target=int(question.targets[i]),
+            references=tuple(index for index in question.references[i].tolist() if index >= 0),
+            contrast=contrast.part(slice(i, i + 1)),
+            method=evidence.how,
+            facts=facts,
+            run=run,
+            source=sources[i],
+            evidence=evidence.of(slice(i, i + 1)) if keep else None,
+            classifier=classifier,
+        )
+        for i in range(len(images))
+    ]

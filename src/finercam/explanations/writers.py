@@ -1,0 +1,45 @@
+"""Formats an explanation is saved in, by the suffix of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from finercam.errors import FinercamError
+from finercam.registry import Registry
+
+if TYPE_CHECKING:
+    from finercam.explanations.explanation import Explanation
+
+#: Writes an explanation to a path, which has the suffix it is asked for.
+Writer: TypeAlias = "Callable[[Explanation, Path], None]"
+
+WRITERS: Registry[Writer] = Registry("output format", "finercam.writers", "finercam.report.writers")
+
+
+def writer(*suffixes: str) -> Callable[[Writer], Writer]:
+    """Register a function that writes an explanation to a path as the format of these suffixes (``.png``).
+
+    Raises:
+        FinercamError: there is a format of that suffix already.
+    """
+
+    def register(function: Writer) -> Writer:
+        for suffix in suffixes:
+            WRITERS.add(suffix, function)
+        return function
+
+    return register
+
+
+def writer_of(path: Path) -> Writer:
+    """Return the writer for a path.
+
+    Raises:
+        FinercamError: there is none for its suffix.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in WRITERS:
+        raise FinercamError(f"cannot save as {suffix or 'a file without a suffix'!r}; use {', '.join(WRITERS)}")
+    return WRITERS[suffix]

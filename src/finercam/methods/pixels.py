@@ -1,0 +1,52 @@
+"""What explainers of single pixels share: gradients at altered images, blurred images, and smoothed maps."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from finercam.methods.bounds import refuse_outside
+from finercam.models.look import INPUT, Look
+
+#: Side of the box that blurs a photo beyond recognition, three times over, as a share of its larger side.
+_BLUR = 0.14
+
+
+def pixel_gradients(
+    look: Look, images: Float[Tensor, "b 3 H W"], rows: Float[Tensor, "b m C"]
+) -> Float[Tensor, "b m 3 H W"]:
+    """Return the gradient of each ``row . logits`` with respect to other images of the same size, in one run."""
+    with look.beside(images, at=(INPUT,)) as beside:
+        (gradients,) = beside.gradients(rows, (INPUT,))
+    return gradients
+
+
+def refuse_smooth(method: str, smooth: float) -> None:
+    """Raise if the side of the smoothing box is out of range, before anything is run."""
+    refuse_outside(method, "smooth", smooth, 0.0, 0.5, " of the image's larger side")
+
+
+def box_smoothed(maps: Float[Tensor, "b m H W"], smooth: float) -> Float[Tensor, "b m H W"]:
+    """Return maps averaged over a box, twice: gradients with respect to pixels are rough.
+
+    The sum of a map stays, but for what is smoothed over the image's border. Linear.
+
+    Args:
+        maps: of pixels.
+        smooth: side of the box, as a share of the image's larger side, made an odd number of pixels; 0 leaves the
+            maps as they are.
+    """
+    reach = round(smooth * max(maps.shape[-2:])) // 2
+    for _ in range(2 if reach else 0):
+        maps = torch.nn.functional.avg_pool2d(maps, 2 * reach + 1, stride=1, padding=reach)
+    return maps
+
+
+def blurred(images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
+    """Return images blurred beyond recognition: by a box of a seventh of the larger side, three times."""
+    side = round(_BLUR * max(images.shape[-2:])) | 1
+    for _ in range(3):
+        padded = torch.nn.functional.pad(images, (side // 2,) * 4, mode="replicate")
+        images = torch.nn.functional.avg_pool2d(padded, side, stride=1)
+    return images

@@ -1,0 +1,36 @@
+"""Which rows of coefficients the rows that were collected can answer."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from finercam.contrast.labels import Labels, display_name
+from finercam.methods.evidence import NotCollected
+
+
+def mixture_of(
+    collected: Float[Tensor, "b m C"], wanted: Float[Tensor, "b r C"], labels: Labels | None = None
+) -> Float[Tensor, "b r m"]:
+    """Return how to mix the collected rows so that they make the wanted ones.
+
+    Raises:
+        NotCollected: the wanted rows reach classes outside the span of what was collected.
+    """
+    if collected.shape == wanted.shape and bool(torch.equal(collected, wanted)):
+        return torch.eye(wanted.shape[1], device=wanted.device, dtype=wanted.dtype).expand(len(wanted), -1, -1)
+    # Small and ill-suited to some accelerators: a Gram matrix of m x m, in float64 on the CPU.
+    rows, v = collected.double().cpu(), wanted.double().cpu()
+    gram = rows @ rows.mT
+    mixture = v @ rows.mT @ torch.linalg.pinv(gram, hermitian=True)
+    rest = (v - mixture @ rows).abs() > 1e-5 * v.abs().amax(2, keepdim=True)
+    missing = rest.any(1).any(0).nonzero().flatten().tolist()
+    if missing:
+        raise NotCollected(missing, [display_name(index, labels) for index in missing])
+    return mixture.to(wanted)
+
+
+def mix(mixture: Float[Tensor, "b r m"], tensors: Float[Tensor, "b m *rest"]) -> Float[Tensor, "b r *rest"]:
+    """Return linear combinations of what was collected per row."""
+    return (mixture.to(tensors) @ tensors.flatten(2)).unflatten(2, tensors.shape[2:])

@@ -1,0 +1,1 @@
+"""Formats that explanations are saved in: one file each."""

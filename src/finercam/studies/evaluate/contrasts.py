@@ -1,0 +1,71 @@
+"""Contrasts as an evaluation names and combines them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+
+from finercam.contrast.contrast import PLAIN, Contrast
+from finercam.errors import FinercamError, nearest
+
+#: The name of a base method's own rows.
+PLAIN_NAME = "plain"
+CONTRASTS = (PLAIN_NAME, "finer")
+
+
+def contrast_name(contrast: Contrast) -> str:
+    """Return a contrast's name in rows: what differs from Finer-CAM as published, so that it means one thing.
+
+    ``plain``, ``finer``, ``finer gamma=1 references=1 max``. Numbers are as short as tells them from all others.
+    """
+    if contrast.strength == 0 and not contrast.reverse:
+        return PLAIN_NAME
+    usual = Contrast(weighting=contrast.weighting)
+    parts = ["finer"]
+    if contrast.strength != usual.strength:
+        parts.append(f"gamma={exactly(contrast.strength)}")
+    # A single rank is one reference, however many were asked for.
+    if contrast.references != usual.references and "@" not in str(contrast.against):
+        parts.append(f"references={contrast.references}")
+    if contrast.against != usual.against:
+        named = contrast.against
+        parts.append(f"against={named if isinstance(named, str) else json.dumps(named, separators=(',', ':'))}")
+    parts += [value for value in (contrast.weighting, contrast.aggregate) if value != "mean"]
+    if contrast.reverse:
+        parts.append("reverse")
+    return " ".join(parts)
+
+
+def exactly(number: float) -> str:
+    """Return the shortest text that is read as this number and no other, without a needless ``.0``."""
+    return repr(float(number)).removesuffix(".0")
+
+
+def contrasts_of(
+    which: Sequence[str] = CONTRASTS,
+    *,
+    gammas: Sequence[float] | None = None,
+    references: Sequence[int] = (3,),
+    against: Sequence[str] = ("similar",),
+    weightings: Sequence[str] = ("mean",),
+    aggregates: Sequence[str] = ("mean",),
+) -> tuple[Contrast, ...]:
+    """Return the plain CAM and every combination of the options, each once.
+
+    Args:
+        which: ``plain``, ``finer`` or both.
+        gammas: strengths; ``None`` is each weighting's own.
+        references, against, weightings, aggregates: those of ``Contrast``.
+    """
+    for name in which:
+        if name not in CONTRASTS:
+            raise FinercamError(f"contrasts are {', '.join(CONTRASTS)}, not {name!r}; {nearest(name, CONTRASTS)}")
+    made = [PLAIN] if PLAIN_NAME in which else []
+    if "finer" in which:
+        strengths: Sequence[float | None] = (None,) if gammas is None else gammas
+        for against_, weighting, aggregate, count, gamma in itertools.product(
+            against, weightings, aggregates, references, strengths
+        ):
+            made.append(Contrast(against_, count, gamma, weighting, aggregate))
+    return tuple({contrast_name(contrast): contrast for contrast in made}.values())

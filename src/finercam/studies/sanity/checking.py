@@ -1,0 +1,100 @@
+"""Sanity checks run over a data set, and their tables: Markdown to read, CSV to compute with."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from finercam.data.dataset import Dataset
+from finercam.errors import FinercamError
+from finercam.methods.method import find_method
+from finercam.metrics.intervals import Mean
+from finercam.models.classifier import Classifier
+from finercam.runs.engine import run_study
+from finercam.runs.loaded import Loaded
+from finercam.runs.storage import Folder
+from finercam.studies.sanity.classes import ClassSensitivity
+from finercam.studies.sanity.likeness import LikenessSummary
+from finercam.studies.sanity.randomisation import Randomisation
+
+_COLUMNS = {
+    "ranks": "rank correlation",
+    "values": "correlation",
+    "signed": "rank correlation of signed maps",
+}
+
+
+def check(
+    study: ClassSensitivity | Randomisation,
+    model: Loaded[Classifier],
+    dataset: Dataset,
+    out: str,
+    targets: Sequence[int] | None = None,
+    **options: Any,
+) -> list[LikenessSummary]:
+    """Run a sanity check over a data set; write ``table.md`` and ``table.csv`` beside its rows and return their lines.
+
+    Args:
+        study: which check.
+        model, dataset, out, targets: as for ``finercam.runs.engine.run_study``.
+        options: the keyword arguments of that.
+
+    Raises:
+        FinercamError: as for ``run_study``, or every photo failed.
+    """
+    rows = run_study(study, model, dataset, out, targets, **options).rows
+    if len(rows.failed) == rows.photos:
+        key, error = rows.failed[0]
+        raise FinercamError(f"none of {rows.photos} photos could be measured; the first is {key}: {error}")
+    lines = study.summary(rows)
+    heading = f"{study.title}: {dataset.name}, {model.model.name}, {find_method(study.method).full_title}"
+    failed = [f"- failed: {key}: {error}" for key, error in rows.failed]
+    folder = Folder(out)
+    folder.write("table.md", "\n".join([to_markdown(lines, heading, study.of), *failed]).encode())
+    folder.write("table.csv", to_csv(lines, study.of).encode())
+    return lines
+
+
+def to_markdown(lines: Sequence[LikenessSummary], heading: str, of: str) -> str:
+    """Return a table of how alike maps are, each mean with its interval and the images that it is over.
+
+    Args:
+        lines: a row each.
+        heading: of the table.
+        of: heading of the first column: ``layer`` or ``compared``.
+    """
+    images = lines[0].images
+    table = [[of, *_COLUMNS.values(), "empty"], ["---"] * (len(_COLUMNS) + 2)]
+    for line in lines:
+        means = [_shown(getattr(line, name), line.images) for name in _COLUMNS]
+        table.append([line.of, *means, f"{100 * line.empty:.1f} %"])
+    said = (
+        f"{images} images; means with 95 % bootstrap intervals over those where neither map is constant. "
+        "The lower, the better: 1 is the same map."
+    )
+    return "\n".join([f"## {heading}", "", said, "", *("| " + " | ".join(row) + " |" for row in table), ""])
+
+
+def to_csv(lines: Sequence[LikenessSummary], of: str) -> str:
+    """Return every number of the table, a line each."""
+    file = io.StringIO(newline="")
+    table = csv.writer(file, lineterminator="\n")
+    columns = [f"{name}{end}" for name in _COLUMNS for end in ("", " low", " high", " n")]
+    table.writerow([of, *columns, "empty", "images"])
+    for line in lines:
+        numbers = [number for name in _COLUMNS for number in _exactly(getattr(line, name))]
+        table.writerow([line.of, *numbers, f"{line.empty:.6g}", line.images])
+    return file.getvalue()
+
+
+def _shown(mean: Mean, images: int) -> str:
+    if not mean.n:
+        return ""
+    return str(mean) if mean.n == images else f"{mean} (n = {mean.n})"
+
+
+def _exactly(mean: Mean) -> tuple[str, ...]:
+    numbers = (mean.mean, mean.low, mean.high)
+    return (*(f"{number:.6g}" if mean.n else "" for number in numbers), str(mean.n))

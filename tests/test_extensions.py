@@ -1,0 +1,130 @@
+"""What CONTRIBUTING.md promises: an extension of each kind is one file, here brought in from outside the package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from support.running import run
+
+EXTENSION = Path(__file__).parent / "support" / "extension.py"
+
+
+@pytest.fixture
+def squares(tmp_path):
+    folder = tmp_path / "squares"
+    folder.mkdir()
+    for colour, shade in (("red", (255, 0, 0)), ("green", (0, 255, 0)), ("blue", (0, 0, 255))):
+        for number in range(2):
+            picture = Image.new("RGB", (32, 32), (40, 40, 40))
+            picture.paste(shade, (2 * number, 2, 14, 14))
+            picture.save(folder / f"{colour}-{number}.png")
+    return folder
+
+
+def finercam_with_extension(*arguments, **environment):
+    return run("--import", EXTENSION, *arguments, **environment)
+
+
+def test_the_lists_show_what_was_imported():
+    for command, names in (
+        ("methods", ("gradient-norm", "Flash")),
+        ("metrics", ("highest",)),
+        ("datasets", ("squares:DIR",)),
+    ):
+        code, out, err = finercam_with_extension(command)
+        assert code == 0, err
+        assert all(name in out for name in names)
+        _, without, _ = run(command)
+        assert not any(name in without for name in names)
+
+
+def test_everything_works_together_on_the_command_line(squares, tmp_path):
+    code, _, err = finercam_with_extension(
+        "explain",
+        squares / "red-0.png",
+        "--model",
+        "colours",
+        "--method",
+        "gradient-norm,flash@cells=8",
+        "--gamma",
+        "0,1",
+        "--references",
+        "1",
+        "--out",
+        tmp_path / "explained",
+    )
+    assert code == 0, err
+    records = [json.loads(line) for line in (tmp_path / "explained" / "explanations.jsonl").read_text().splitlines()]
+    assert {(record["method"], record["gamma"]) for record in records} == {
+        (method, gamma) for method in ("gradient-norm", "flash@cells=8") for gamma in (0, 1)
+    }
+    assert len({record["files"]["picture"] for record in records}) == 4
+    assert all((tmp_path / "explained" / record["files"]["maps"]).is_file() for record in records)
+
+    code, out, err = finercam_with_extension(
+        "evaluate",
+        f"squares:{squares}",
+        "--model",
+        "colours",
+        "--method",
+        "gradient-norm,flash",
+        "--metric",
+        "highest@0.5,localization",
+        "--references",
+        "1",
+        "--workers",
+        "1",
+        "--out",
+        tmp_path / "run",
+    )
+    assert code == 0, err
+    rows = pq.read_table(tmp_path / "run" / "rows").to_pylist()
+    assert {row["method"] for row in rows} >= {"gradient-norm", "flash"}
+    hits = [row["highest@0.5"] for row in rows if row["method"] == "gradient-norm" and row["contrast"] == "plain"]
+    assert hits == [0.5] * 6
+    assert "Flash" in out
+
+
+def test_a_module_that_is_not_there_is_one_line():
+    code, _, err = run("--import", "no_such_module", "methods")
+    assert code == 2
+    assert err.strip() == (
+        "finercam: there is no module 'no_such_module'; give a dotted name that Python finds, or the path of a .py file"
+    )
+
+
+_IN_PYTHON = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import extension, finercam
+from finercam.runs.engine import run_study
+from finercam.runs.loaded import loaded_classifier
+photos, out = sys.argv[2:]
+explanation = finercam.explain("colours", f"{photos}/blue-0.png", gamma=1.0, references=1, keep=True, method="flash")
+explanation.save(f"{out}/why.txt")
+kept = finercam.Explanation.load(explanation.save(f"{out}/why.safetensors"))
+assert kept.again(gamma=0.5).saliency.equal(explanation.again(gamma=0.5).saliency)
+data = finercam.read_dataset(f"squares:{photos}")
+found = run_study(extension.Brightness(), loaded_classifier(finercam.load("colours")), data, f"{out}/study")
+print(extension.Brightness().summary(found.rows))
+"""
+
+
+def test_a_writer_and_a_study_of_ones_own(squares, tmp_path):
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_PYTHON, str(EXTENSION.parent), str(squares), str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "why.txt").read_text().startswith("blue, against ")
+    assert "'red-1.png': 'red'" in done.stdout
+    assert "'blue-0.png': 'blue'" in done.stdout
