@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import random
 import signal
 import subprocess
@@ -90,7 +91,8 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(undisturbed, tmp_path):
     for part in (3, 5):
         (out / "rows" / f"part-{part:05d}.parquet").unlink()
     # Files of no more than 4 KiB: a part does not fit.
-    limited = f"ulimit -f 4; exec {sys.executable} -m finercam.cli.main {' '.join(map(str, ARGUMENTS))} --out {out}"
+    command = shlex.join(map(str, (sys.executable, "-m", "finercam", *ARGUMENTS, "--out", out)))
+    limited = f"ulimit -f 4; exec {command}"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, env=environment, check=False)
     assert ended.returncode == 2, ended.stderr
