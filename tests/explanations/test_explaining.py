@@ -284,7 +284,7 @@ def test_several_questions_and_methods_share_one_run_of_the_model(model):
 
 #: Methods that take long with their defaults, made short; and those that refuse this network.
 SHORT = {"rise": "rise@masks=20", "mask": "mask@steps=5", "smoothgrad": "smoothgrad@copies=2"}
-REFUSING = {"gem", "legrad"}
+REFUSING = {"gem", "legrad", "lrp"}
 
 
 @pytest.mark.parametrize("method", [SHORT.get(name, name) for name in sorted(finercam.METHODS) if name not in REFUSING])

@@ -48,6 +48,7 @@ EXPLAINERS = {
     "occlusion",
     "multiscale",
     "gradient-x-input",
+    "lrp",
 }
 AFTER = "mean-after-relu"
 #: What a contrast may combine; the rest is refused (test_contrast.py).
