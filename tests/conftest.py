@@ -19,6 +19,12 @@ NAMES = [
 ]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Every test draws the same random networks and pictures in every run, whatever ran before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory):
     import_torchvision()
