@@ -35,12 +35,11 @@ def test_exactly_the_floor_of_the_fraction_is_masked_whatever_the_ties():
             masked_confidences(
                 rerun_of(seen),
                 images,
-                [ranking(saliency)],
+                [{0: ranking(saliency)}],
                 [cut],
                 classes(2),
                 torch.zeros(2, 2),
-                fill=filling(images),
-                blurred=lambda: images,
+                fill=lambda name: filling(images),
             )
             (copies,) = masked
             expected = literal.without_top(images, saliency, int(fraction * 63), filling(images))

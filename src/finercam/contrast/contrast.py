@@ -29,7 +29,9 @@ from finercam.contrast.references import (
 )
 from finercam.errors import FinercamError, nearest
 
-AGAINST = ("similar", "predicted", "weights")
+#: The class that an evaluation compares a photo's with, of whose difference it may know the pixels.
+COMPARED = "compared"
+AGAINST = ("similar", "predicted", "weights", COMPARED)
 WEIGHTINGS = ("mean", "softmax", "official")
 AGGREGATES = ("mean", "max", "mean-after-relu")
 
@@ -41,7 +43,8 @@ class Contrast:
     Args:
         against: how references are chosen. ``"similar"``: the classes whose logits are nearest to the target's.
             ``"predicted"``: the highest logits other than the target's. ``"weights"``: the highest cosine
-            similarity of classifier rows (Eq. 11). ``"predicted@2"`` and the like: only the second of these. Or the
+            similarity of classifier rows (Eq. 11). ``"predicted@2"`` and the like: only the second of these.
+            ``"compared"``: in an evaluation, the class d that it measures against. Or the
             classes themselves, by name or index, for all images or one list per image. The target never is its own
             reference.
         references: how many, T. Fewer classes than T give fewer references; 0 is for the plain CAM only.
@@ -66,6 +69,8 @@ class Contrast:
         if isinstance(self.against, str):
             ways, _ = rank_of(self.against)
             _check_choice("against", ways, AGAINST, "; give classes as a list of names or indices")
+            if ways == COMPARED != self.against:
+                raise FinercamError(f"against is {self.against!r}; {COMPARED!r} is a single class and takes no rank")
         else:
             object.__setattr__(self, "against", frozen(self.against))
         _check_choice("weighting", self.weighting, WEIGHTINGS)
@@ -168,6 +173,8 @@ class Contrast:
     def _find_references(
         self, logits: Tensor, target: Tensor, labels: Labels | None, head: Tensor | None
     ) -> Int[Tensor, "b T"]:
+        if self.against == COMPARED:
+            raise FinercamError(f"against={COMPARED!r} is for evaluations, which choose a class d; name classes here")
         if isinstance(self.against, str):
             return nearest_references(self.against, self.references, target, logits, head)
         return named_references(self.against, target, logits, labels)

@@ -100,7 +100,7 @@ def run_study(
         folder.drop_failed()
     done_before = folder.done()
     pending = tuple(part for part in range(manifest.parts) if part not in done_before)
-    job = Job(study, model, classes, run, dataset.open, out, pending, code)
+    job = Job(study, model, classes, run, dataset.open, dataset.repaint, out, pending, code)
     total = len(manifest)
     before = total - sum(map(manifest.size, pending))
     done, failed = before, 0

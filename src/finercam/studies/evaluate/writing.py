@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from finercam.metrics.intervals import Mean
 from finercam.metrics.metric import Column
-from finercam.studies.evaluate.tables import Block, Line, method_title
+from finercam.studies.evaluate.tables import Block, Line, better, method_title
 
 #: What LaTeX takes for more than a letter.
 _TEX = str.maketrans(
@@ -38,8 +38,11 @@ def _markdown_block(block: Block) -> Iterator[str]:
     failed = f", {len(block.failed)} failed" if block.failed else ""
     yield (
         f"{_photos(block)}{failed}; {accuracy}. Means over n photos with 95 % bootstrap intervals; the best of "
-        "the methods in bold. Controls know nothing of the network."
+        "the methods in bold. Controls: random, blurred random and centre know nothing of the network; cubed is the "
+        "base map to the third power; noisy the base map with noise of a tenth of its peak; random class and reversed "
+        "the same method asked about a class drawn by lot, and the other way round."
     )
+    yield from _about_known(block)
     yield ""
     empties = any(line.empty for line in block.lines)
     headings = ["map", "n", *(column.heading for column in block.columns), *(["empty"] if empties else [])]
@@ -52,11 +55,14 @@ def _markdown_block(block: Block) -> Iterator[str]:
     yield ""
     compared = [line for line in block.lines if line.differences]
     if compared:
-        yield "What the contrast changes, photo by photo (in bold where the interval leaves out 0):"
+        yield (
+            "What the contrast changes, photo by photo (in bold where the interval leaves out 0; † marks a gain that "
+            "is not beyond all of the method's own controls):"
+        )
         yield ""
         yield from _markdown_head(["map", *(column.heading for column in block.columns)])
         for line in compared:
-            cells = [_difference(line.differences[c.spec]) for c in block.columns]
+            cells = [_difference(line.differences[c.spec]) + _mark(line, c) for c in block.columns]
             yield _markdown_row([f"{method_title(line.method)} {line.title}", *cells])
         yield ""
     for key, error in block.failed[:20]:
@@ -65,6 +71,30 @@ def _markdown_block(block: Block) -> Iterator[str]:
         yield f"- and {len(block.failed) - 20} more"
     if block.failed:
         yield ""
+
+
+def _about_known(block: Block) -> Iterator[str]:
+    """Yield what is to be said of photos that are compared with a class of which the difference is known."""
+    alike, without = block.alike
+    if alike or without:
+        parts = [
+            *([f"{alike} that the model does not tell from class d"] if alike else []),
+            *([f"{without} without a class of which the difference is known"] if without else []),
+        ]
+        yield ""
+        yield f"Not explained: {', and '.join(parts)}."
+    if block.repainted is not None:
+        fall, sides = block.repainted
+        yield ""
+        yield (
+            f"Painting what differs as class d's lowers the margin over d by {fall} and changes the side of "
+            f"{100 * sides.mean:.1f} % of {sides.n} photos."
+        )
+
+
+def _mark(line: Line, column: Column) -> str:
+    """Return a mark where a difference is a gain in itself, but not beyond what controls gain."""
+    return " †" if better(line.differences[column.spec], column) and column.spec not in line.beyond else ""
 
 
 def _photos(block: Block) -> str:
@@ -114,6 +144,7 @@ def to_csv(blocks: Sequence[Block]) -> str:
             "difference low",
             "difference high",
             "pairs",
+            "beyond controls",
             "empty",
         ]
     )
@@ -132,6 +163,7 @@ def to_csv(blocks: Sequence[Block]) -> str:
                         *_exactly(mean),
                         *(_exactly(paired) if paired else ("", "", "")),
                         paired.n if paired else "",
+                        str(column.spec in line.beyond).lower() if paired else "",
                         f"{line.empty:.6g}",
                     ]
                 )
