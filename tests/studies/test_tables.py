@@ -144,7 +144,7 @@ def test_markdown_says_what_is_best_and_what_changed(out):
     changed = text.split("What the contrast changes")[1]
     assert "| Grad-CAM + Finer | 4 | -0.0625 [" in changed
     assert "| Layer-CAM + Finer, gamma=1 | 4 | +0.1000 [+0.1000, +0.1000] |" in changed
-    assert "+0.0000 [+0.0000, +0.0000] |" in changed
+    assert "+0.0000 [+0.0000, +0.0000] (n = 3) |" in changed
     assert "**" not in text
     assert "- failed: 4.png: not a picture" in text
 
