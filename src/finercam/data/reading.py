@@ -56,9 +56,7 @@ def _find(head: str, spec: str) -> Format:
     raise FinercamError(f"{spec!r} is not a data set: {hint}")
 
 
-def draw(
-    dataset: Dataset, images: int, seed: int, takes: Callable[[Item], bool] = lambda item: True
-) -> Dataset:
+def draw(dataset: Dataset, images: int, seed: int, takes: Callable[[Item], bool] = lambda item: True) -> Dataset:
     """Return the data set with ``images`` of its items, or all if there are no more, in the same order.
 
     Items are ranked by a hash of key and seed, in one pass that holds no more than are drawn.
