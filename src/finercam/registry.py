@@ -9,6 +9,7 @@ package, so that one new file in it is enough; those of other packages are found
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import pkgutil
 import sys
@@ -230,9 +231,13 @@ def _as(hint: Any, text: str, what: str) -> Any:
             raise FinercamError(f"{what} is {text!r}; write true or false")
         return text.casefold() in ("true", "yes", "1")
     if hint in (int, float):
+        kind = "a whole number" if hint is int else "a number"
         try:
-            return hint(text)
+            value = hint(text)
         except ValueError:
-            kind = "a whole number" if hint is int else "a number"
             raise FinercamError(f"{what} is {text!r}; it must be {kind}") from None
+        # No parameter has a meaning at infinity, and NaN passes by every bound.
+        if isinstance(value, float) and not math.isfinite(value):
+            raise FinercamError(f"{what} is {text!r}; it must be a finite number")
+        return value
     return text

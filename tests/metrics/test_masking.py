@@ -111,7 +111,7 @@ def test_insertion_ends_with_the_image_and_starts_from_the_blurred_one():
         ("insertion@-1", "steps is -1"),
         ("relative-drop@0", "the fraction is 0.0"),
         ("confidence-drop@1.01", "the fraction is 1.01"),
-        ("relative-drop@nan", "the fraction is nan"),
+        ("relative-drop@nan", "fraction is 'nan'"),
         ("relative-drop@half", "fraction is 'half'; it must be a number"),
     ],
 )

@@ -122,6 +122,8 @@ def test_a_name_is_given_once(strangers):
         ("far@0.5@0.6", r"far takes quantile \(default 0.9\)"),
         ("far@quantile=0.5@quantile=0.6", "given twice"),
         ("far@lots", "quantile is 'lots'; it must be a number"),
+        ("far@nan", "quantile is 'nan'; it must be a finite number"),
+        ("parts@inf", "radius is 'inf'; it must be a finite number"),
         ("far@1.5", "'far@1.5': the quantile is 1.5; it must lie between 0 and 1"),
         ("fur", "no metric 'fur'; did you mean 'far'"),
         ("class-sensitivity@d", "of is 'd'; did you mean 'random', 'reversed'"),

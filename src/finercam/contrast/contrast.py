@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,6 +33,8 @@ COMPARED = "compared"
 AGAINST = ("similar", "predicted", "weights", COMPARED)
 WEIGHTINGS = ("mean", "softmax", "official")
 AGGREGATES = ("mean", "max", "mean-after-relu")
+#: The largest strength, either way. Far below what overflows, and far above what leaves anything of the target.
+MOST_GAMMA = 1e6
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class Contrast:
             classes themselves, by name or index, for all images or one list per image. The target never is its own
             reference.
         references: how many, T. Fewer classes than T give fewer references; 0 is for the plain CAM only.
-        gamma: comparison strength: 0 is the plain CAM, 0.6 the default, above 1 extrapolates. Any finite
-            number. ``None`` means 0.6, or 1 for the official weighting, as its authors have it.
+        gamma: comparison strength: 0 is the plain CAM, 0.6 the default, above 1 extrapolates. From
+            -1,000,000 to 1,000,000. ``None`` means 0.6, or 1 for the official weighting, as its authors have it.
         weighting: how references share the strength. ``"mean"``: equally (the paper). ``"softmax"``: by their
             renormalised probabilities, taken as constants. ``"official"``: the same, but differentiated through
             the probabilities (the authors' released code).
@@ -79,8 +80,8 @@ class Contrast:
             object.__setattr__(self, "gamma", _own_strength(self.weighting))
         if self.references < 1 and not (self.references == 0 and self.strength == 0 and not self.reverse):
             raise FinercamError(f"references is {self.references}; it must be at least 1 (gamma=0 is the plain CAM)")
-        if not math.isfinite(self.strength):
-            raise FinercamError(f"gamma is {self.gamma}; it must be a finite number")
+        if not abs(self.strength) <= MOST_GAMMA:
+            raise FinercamError(f"gamma is {self.gamma}; it must be a number from -1,000,000 to 1,000,000")
         if self.weighting != "mean" and self.aggregate == "max":
             raise FinercamError(f"weighting {self.weighting!r} has no meaning for the maximum; use weighting='mean'")
         if self.weighting == "official" and (self.aggregate != "mean" or self.reverse):
@@ -187,7 +188,7 @@ class Contrast:
         name, *others = short_names([display_name(i, labels) for i in (target, *references)])
         if self.strength == 0 and not self.reverse:
             return f"{name}, alone"
-        details = [f"gamma {self.strength:g}"]
+        details = [f"gamma {exactly(self.strength)}"]
         if self.weighting != "mean":
             details.append(f"{self.weighting} weighting")
         if self.aggregate != "mean":
@@ -195,6 +196,11 @@ class Contrast:
         if self.reverse:
             return f"{', '.join(others)}, against {name}, reversed, {', '.join(details)}"
         return f"{name}, against {', '.join(others)}, {', '.join(details)}"
+
+
+def exactly(number: float) -> str:
+    """Return the shortest text that is read as this number and no other, without a needless ``.0``."""
+    return repr(float(number)).removesuffix(".0")
 
 
 def _own_strength(weighting: str) -> float:

@@ -148,6 +148,7 @@ class Dataset:
         repaint: returns an item's photo as one of another class, given that class's label: what tells the two apart
             is painted as the other's, and all else stays. ``None`` where the photo cannot be made one of that class.
             Can be sent to another process. Left out where no photo can be repainted.
+        sample: what it is a sample of, if it was drawn.
     """
 
     name: str
@@ -158,3 +159,19 @@ class Dataset:
     regions: tuple[str, ...] = ()
     attributes: Callable[[], Attributes] | None = None
     repaint: Repaint | None = None
+    sample: Sample | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A draw of photos, so that it can be made again among some of them.
+
+    Attributes:
+        whole: what was drawn from.
+        images: how many were to be drawn.
+        seed: of the draw.
+    """
+
+    whole: Dataset
+    images: int
+    seed: int

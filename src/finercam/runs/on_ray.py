@@ -52,7 +52,7 @@ class OnRay(Engine):
     def __post_init__(self) -> None:
         if self.actors is not None and self.actors < 1:
             raise FinercamError(f"{self.actors} models at once is too few; give --workers from 1 upwards")
-        if self.gpus is not None and self.gpus < 0:
+        if self.gpus is not None and not 0 <= self.gpus < float("inf"):
             raise FinercamError(f"gpus is {self.gpus}; give a number from 0 upwards")
 
     def do(self, job: Job) -> Iterator[Done]:

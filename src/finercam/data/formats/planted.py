@@ -42,9 +42,10 @@ def read(
     """Read another data set, and give each of its classes a twin that differs by a small mark on the photo.
 
     The classes are the other data set's, followed by their twins in the same order (``Laysan Albatross with a red
-    tint``, and the size and the seed of the marks where they are not the usual ones). Every photo is there twice, as it is and, right after, with its class's mark. The two are equal but for
-    the pixels that the mark changes, so it is known where a classifier that tells them apart must look. (Zhou et al.
-    have the class decided by what was planted; here the species is left to be told, too.)
+    tint``; marks of an unusual size or seed say so in the name). Every photo is there twice, as it is and, right
+    after, with its class's mark. The two are equal but for the pixels that the mark changes, so it is known where a
+    classifier that tells them apart must look. (Zhou et al. have the class decided by what was planted; here the
+    species is left to be told, too.)
 
     A class has one mark: one of the data set's parts that it lies on, a colour and a direction, drawn by lot from
     ``seed`` and the name of the class. Where that part cannot be seen in a photo, it lies on another one, by a

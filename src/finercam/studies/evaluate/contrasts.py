@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Sequence
 
-from finercam.contrast.contrast import COMPARED, PLAIN, Contrast
+from finercam.contrast.contrast import COMPARED, PLAIN, Contrast, exactly
 from finercam.errors import FinercamError, nearest
 
 #: The name of a base method's own rows.
@@ -36,11 +36,6 @@ def contrast_name(contrast: Contrast) -> str:
     if contrast.reverse:
         parts.append("reverse")
     return " ".join(parts)
-
-
-def exactly(number: float) -> str:
-    """Return the shortest text that is read as this number and no other, without a needless ``.0``."""
-    return repr(float(number)).removesuffix(".0")
 
 
 def contrasts_of(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from finercam.errors import FinercamError
 from finercam.methods.method import find_method
-from finercam.metrics.intervals import Mean, bootstrap_mean
+from finercam.metrics.intervals import Mean, mean_of
 from finercam.metrics.metric import Column, Metric, find_metric
 from finercam.runs.rows import Rows
 from finercam.studies.evaluate.contrasts import PLAIN_NAME
@@ -144,7 +144,7 @@ def block_of(run: Rows, *, only_correct: bool = False) -> Block:
         run.failed,
         _alike(photos) if plan.get("other") == "known" else (0, 0),
         _repainted(photos),
-        bootstrap_mean(_numbers(photos["correct"])),
+        mean_of(_numbers(photos["correct"])),
         columns,
         tuple(lines),
     )
@@ -163,7 +163,7 @@ def _repainted(photos: pa.Table) -> tuple[Mean, Mean] | None:
     if not len(some):
         return None
     before, after = _numbers(some["margin"]), _numbers(some["margin repainted"])
-    return bootstrap_mean(before - after), bootstrap_mean((after < 0).double())
+    return mean_of(before - after), mean_of((after < 0).double())
 
 
 def _is(method: str, contrast: str) -> Any:
@@ -222,7 +222,7 @@ def _line(
             raise FinercamError(f"rows of {method} {contrast}, its base and its controls are of different photos")
 
         def gain(column: Column, other: _Values) -> Mean:
-            return bootstrap_mean(values.numbers[column.spec] - other.numbers[column.spec])
+            return mean_of(values.numbers[column.spec] - other.numbers[column.spec])
 
         differences = {column.spec: gain(column, base) for column in columns}
         for column in columns:
@@ -230,7 +230,7 @@ def _line(
             gains = [differences[column.spec], *(found for one in controls if (found := gain(column, one)).n)]
             if all(better(found, column) for found in gains):
                 beyond.add(column.spec)
-    means = {column.spec: bootstrap_mean(values.numbers[column.spec]) for column in columns}
+    means = {column.spec: mean_of(values.numbers[column.spec]) for column in columns}
     return Line(method, contrast, len(values.ids), values.empty, means, differences, frozenset(beyond))
 
 

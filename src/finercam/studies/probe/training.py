@@ -162,10 +162,12 @@ def _kept_back(items: Sequence[Item], seed: int) -> set[str]:
     photo: dict[str, str] = {}
     for item in items:
         by_class.setdefault(item.label, []).append(item)
-        photo.setdefault(item.uri, item.key)
+        # A drawn item may have no place of its own.
+        photo.setdefault(item.uri or item.key, item.key)
 
     def lot(item: Item) -> bytes:
-        return hashlib.sha256(f"{seed}/{photo[item.uri]}".encode("utf-8", "surrogateescape")).digest()
+        key = photo[item.uri or item.key]
+        return hashlib.sha256(f"{seed}/{key}".encode("utf-8", "surrogateescape")).digest()
 
     kept: set[str] = set()
     for some in by_class.values():
