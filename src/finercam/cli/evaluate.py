@@ -164,7 +164,7 @@ def probe_first(
             replace_other=False,
             **options,
         )
-    _, test = splits(*(read_dataset(dataset, part) for part in ("train", "test")))
+    _, test = splits(read_dataset(dataset, "train"), read_dataset(dataset, "test"))
     return f"probe/{folder}", test if images is None else draw(test, images, seed)
 
 
