@@ -236,8 +236,9 @@ def test_nothing_left_is_said_on_the_terminal_and_in_the_picture(mode, concept, 
     from finercam.report import explained as figure
 
     said = []
-    draw = figure.draw_panels
+    draw, lay_out = figure.draw_panels, figure.lay_out
     monkeypatch.setattr(figure, "draw_panels", lambda panels: said.extend(panels) or draw(panels))
+    monkeypatch.setattr(figure, "lay_out", lambda panels, **how: said.extend(panels) or lay_out(panels, **how))
     code, out, err = concept(photos / "one.png", "--concept", "bird", "--gamma", "1", "--mode", mode)
     assert code == 0
     assert "EMPTY MAP" in out

@@ -20,10 +20,15 @@ Photo: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif"})
 
 
-def open_photo(photo: Photo) -> Image.Image:
+def open_photo(photo: Photo, about: int | None = None) -> Image.Image:
     """Return the photo as an upright RGB picture, 8 bits per channel.
 
     EXIF orientation is applied; transparency is laid over white; 16-bit values are scaled, not cut off.
+
+    Args:
+        photo: a path, picture or array.
+        about: the longer side in pixels at which it will be shown: a JPEG twice as large or more is decoded smaller,
+            which is faster.
 
     Raises:
         FinercamError: the file is missing or is not a picture, or the array is not one.
@@ -34,6 +39,9 @@ def open_photo(photo: Photo) -> Image.Image:
         return _to_rgb(ImageOps.exif_transpose(photo))
     try:
         with Image.open(photo) as opened:
+            if about is not None:
+                (width, height), longer = opened.size, max(opened.size)
+                opened.draft(None, (max(1, width * about // longer), max(1, height * about // longer)))
             return _to_rgb(ImageOps.exif_transpose(opened))
     except FileNotFoundError:
         raise FinercamError(f"there is no file {os.fspath(photo)!r}") from None

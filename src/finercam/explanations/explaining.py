@@ -17,7 +17,9 @@ from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.contrast.objective import Objective
 from finercam.contrast.options import Aggregate, Weighting, contrast_from, refuse_unknown
 from finercam.contrast.references import ClassName, Named, Targets
+from finercam.data.original import Original
 from finercam.data.photos import Photo, open_photo
+from finercam.data.placement import Placer
 from finercam.errors import FinercamError
 from finercam.explanations.answering import answer, ask, gather, gather_each, taps_of
 from finercam.explanations.explanation import Explanation, explanations_from
@@ -121,11 +123,15 @@ def explain(
     if isinstance(what, Contrast) and isinstance(what.against[0], tuple) and len(what.against) != len(given):
         raise FinercamError(f"{len(what.against)} lists of references were given for {len(given)} photos")
     found: list[Explanation] = []
+    placer = Placer(model.preprocessing)
     for batch, images in _batches(model, given, run.images):
         asked = Asked(what.part(batch), target if each is None else each[batch], how)
         sources = [_source(photo) for photo in given[batch]]
+        originals = [None if isinstance(photo, Tensor) else Original(photo, placer) for photo in given[batch]]
         kept = list(collect) if keep else None
-        for (explanation,) in explain_batch(model, images, [asked], sources=sources, collect=kept, run=run):
+        for (explanation,) in explain_batch(
+            model, images, [asked], sources=sources, originals=originals, collect=kept, run=run
+        ):
             found.append(explanation)
     return found if several else found[0]
 
@@ -193,6 +199,7 @@ def explain_batch(
     asked: Sequence[Asked],
     *,
     sources: Sequence[str | None],
+    originals: Sequence[Original | None] | None = None,
     collect: Sequence[ClassName] | None = None,
     run: Run | None = None,
 ) -> list[list[Explanation]]:
@@ -202,6 +209,7 @@ def explain_batch(
         classifier, images: the model and preprocessed images.
         asked: what, and how. Beside each answer stands the same method's plain map of its target.
         sources: where the images are from.
+        originals: the photos behind them, for pictures; ``None`` shows what the model was given.
         collect: as for ``gather``; ``None`` keeps no evidence.
         run: how the model is run.
     """
@@ -219,6 +227,7 @@ def explain_batch(
             classifier=classifier,
             run=run or Run(),
             sources=sources,
+            originals=originals or [None] * len(images),
             keep=collect is not None,
         )
         for one, pair, evidence in zip(asked, questions, gathered, strict=True)

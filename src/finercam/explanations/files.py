@@ -12,10 +12,14 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from finercam.data.original import Original
 from finercam.data.photos import find_photos
-from finercam.errors import FinercamError
+from finercam.data.placement import Placer
+from finercam.errors import FinercamError, nearest
 from finercam.explanations.explaining import Asked, explain_batch, preprocess
 from finercam.explanations.explanation import Explanation
+from finercam.explanations.spreadsheet import spreadsheet_of
+from finercam.explanations.writers import WRITERS
 from finercam.files import whole
 from finercam.models.classifier import Classifier
 from finercam.models.run import Run
@@ -48,6 +52,7 @@ class _Job:
     file: Path
     result: Path
     image: Tensor
+    original: Original
 
 
 def explain_files(
@@ -65,7 +70,8 @@ def explain_files(
     """Explain photos, write the results, and yield what became of each photo as it is done.
 
     A photo that cannot be read or explained does not stop the rest. Beside each photo's path below ``out`` stand its
-    picture (``.png``) and maps (``.safetensors``); ``out/explanations.jsonl`` has a line for each explanation.
+    picture (``.png``) and maps (``.safetensors``); ``out/explanations.jsonl`` has a line for each explanation, and
+    ``out/explanations.csv`` the same as a table.
 
     Args:
         classifier: the model.
@@ -88,7 +94,7 @@ def explain_files(
     names = list(asked) if isinstance(asked, dict) else [""] * len(asked)
     what = list(asked.values()) if isinstance(asked, dict) else list(asked)
     put = save or save_whole
-    with _records_file(out / records) as lines:
+    with spreadsheet_of(out / records), _records_file(out / records) as lines:
         failed: list[Saved] = []
         for batch in _batches(_open(classifier, found, out, failed), run.images):
             yield from _taken(failed)
@@ -105,12 +111,37 @@ def explain_files(
         yield from _taken(failed)
 
 
-def save_whole(explanation: Explanation, result: Path) -> dict[str, Any]:
-    """Write an explanation's figure and maps beside a path without suffix."""
+def save_whole(
+    explanation: Explanation, result: Path, formats: Sequence[str] = ("png",), **options: Any
+) -> dict[str, Any]:
+    """Write an explanation's figure and maps beside a path without suffix.
+
+    Args:
+        explanation: what is written.
+        result: the path.
+        formats: of the figure, without dots; the first is the record's ``picture``.
+        options: of the figure, as for ``Explanation.save``.
+    """
     # Not with_suffix: a photo's name may have dots in it.
-    picture = explanation.save(result.with_name(result.name + ".png"))
+    pictures = {form: explanation.save(result.with_name(f"{result.name}.{form}"), **options) for form in formats}
     maps = explanation.save(result.with_name(result.name + ".safetensors"))
-    return {"files": {"picture": str(picture), "maps": str(maps)}}
+    first, *more = pictures
+    files = {"picture": pictures[first], **{form: pictures[form] for form in more}, "maps": maps}
+    return {"files": {name: str(path) for name, path in files.items()}}
+
+
+def picture_formats(given: Sequence[str]) -> tuple[str, ...]:
+    """Return formats of pictures, without dots.
+
+    Raises:
+        FinercamError: there is no such format.
+    """
+    known = sorted(suffix.removeprefix(".") for suffix in WRITERS if suffix != ".safetensors")
+    found = tuple(dict.fromkeys(one.lower().removeprefix(".") for one in given))
+    for one in found:
+        if one not in known:
+            raise FinercamError(f"there is no picture format {one!r}; {nearest(one, known)}")
+    return found or ("png",)
 
 
 def _relative(record: dict[str, Any], out: Path) -> dict[str, Any]:
@@ -127,13 +158,14 @@ def _taken(failed: list[Saved]) -> list[Saved]:
 def _open(classifier: Classifier, found: Sequence[tuple[Path, Path]], out: Path, failed: list[Saved]) -> Iterator[_Job]:
     """Yield the photos found, preprocessed; those that cannot be read are added to ``failed``."""
     taken: set[Path] = set()
+    placer = Placer(classifier.preprocessing)
     for file, relative in found:
         # Two photos may differ in folder or suffix only; neither may overwrite the other's results.
         stem = relative.with_suffix("")
         result = next(name for name in _names(out / stem, file.suffix.lstrip(".")) if name not in taken)
         taken.add(result)
         try:
-            yield _Job(file, result, preprocess(classifier, file))
+            yield _Job(file, result, preprocess(classifier, file), Original(file, placer))
         except FinercamError as error:
             failed.append(Saved(file, error=str(error)))
 
@@ -169,6 +201,7 @@ def _explained(
             torch.stack([job.image for job in batch]),
             asked,
             sources=[str(job.file) for job in batch],
+            originals=[job.original for job in batch],
             collect=[] if keep else None,
             run=run,
         )

@@ -15,6 +15,8 @@ from torch import Tensor
 from finercam.contrast.contrast import Contrast
 from finercam.contrast.labels import Labels
 from finercam.contrast.objective import Objective
+from finercam.data.original import Original, unpacked
+from finercam.data.placement import Axis, Placement
 from finercam.errors import FinercamError
 from finercam.methods.evidence import Evidence
 from finercam.methods.method import find_method
@@ -54,6 +56,9 @@ def write(explanation: Explanation, path: Path) -> None:
             "labels": None if labels is None else labels.names,
             "evidence": plain,
         }
+        if explanation.original is not None and explanation.placement is not None:
+            tensors["photo"] = explanation.original.packed()
+            again["photo"] = asdict(explanation.placement)
         metadata["again"] = json.dumps(again, ensure_ascii=False)
     save_file({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}, path, metadata)
 
@@ -100,6 +105,7 @@ def read(kind: type[Found], path: Path, classifier: Classifier | None) -> Found:
             facts=Facts(labels=labels, rows=rows, **given),
             run=Run(**again["run"]),
             source=again["source"],
+            original=_original(tensors, again.get("photo")),
             evidence=evidence,
             classifier=classifier,
         )
@@ -107,6 +113,11 @@ def read(kind: type[Found], path: Path, classifier: Classifier | None) -> Found:
         if isinstance(error, FinercamError):
             raise
         raise FinercamError(f"{str(path)!r} is not an explanation that finercam wrote ({error!r})") from error
+
+
+def _original(tensors: Mapping[str, Tensor], axes: Mapping[str, Any] | None) -> Original | None:
+    """Return the photo that was kept; none was where a tensor was explained."""
+    return None if axes is None else unpacked(tensors["photo"], Placement(Axis(**axes["x"]), Axis(**axes["y"])))
 
 
 def pack(evidence: Evidence) -> tuple[dict[str, Tensor], dict[str, Any]]:
