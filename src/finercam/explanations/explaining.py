@@ -138,7 +138,7 @@ def explain(
 
 def saliency(
     classifier: Classifier | nn.Module | str,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     target: Targets = None,
     *,
     against: str | Named | None = None,
@@ -195,7 +195,7 @@ class Asked:
 
 def explain_batch(
     classifier: Classifier,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     asked: Sequence[Asked],
     *,
     sources: Sequence[str | None],
@@ -246,7 +246,7 @@ def as_classifier(given: Classifier | nn.Module | str) -> Classifier:
     return load(given)
 
 
-def preprocess(classifier: Classifier, photo: Photo | Tensor) -> Float[Tensor, "3 H W"]:
+def preprocess(classifier: Classifier, photo: Photo | Tensor) -> Float[Tensor, "c H W"]:
     """Return the photo as the model takes it. A tensor is taken to be preprocessed.
 
     Raises:
@@ -255,7 +255,7 @@ def preprocess(classifier: Classifier, photo: Photo | Tensor) -> Float[Tensor, "
     if isinstance(photo, Tensor):
         if photo.ndim != 3 or not photo.is_floating_point():
             raise FinercamError(
-                f"a tensor is taken as a preprocessed image 3 H W of floats; this one is {photo.dtype} of shape "
+                f"a tensor is taken as a preprocessed image c H W of floats; this one is {photo.dtype} of shape "
                 f"{tuple(photo.shape)}. Give a raw photo as a path, a PIL image or an array H W 3"
             )
         return photo

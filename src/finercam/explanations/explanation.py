@@ -58,7 +58,7 @@ class Explanation:
     saliency: Float[Tensor, "H W"]
     map: Float[Tensor, "h w"]
     plain: Float[Tensor, "H W"]
-    image: Float[Tensor, "3 H W"] = field(repr=False)
+    image: Float[Tensor, "c H W"] = field(repr=False)
     logits: Float[Tensor, " C"] = field(repr=False)
     target: int
     references: tuple[int, ...]
@@ -278,7 +278,7 @@ def explanations_from(
     plain: Question,
     question: Question,
     *,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     contrast: Contrast | Objective,
     facts: Facts,
     classifier: Classifier | None,

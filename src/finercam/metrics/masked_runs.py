@@ -18,14 +18,14 @@ Rerun: TypeAlias = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Iterab
 
 def masked_confidences(
     rerun: Rerun,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     ranks: Sequence[Int[Tensor, "b H W"]],
     cuts: Sequence[Cut],
     classes: Int[Tensor, "b k"],
     unmasked: Float[Tensor, "b k"],
     *,
-    fill: Float[Tensor, "b 3 H W"],
-    blurred: Callable[[], Float[Tensor, "b 3 H W"]],
+    fill: Float[Tensor, "b c H W"],
+    blurred: Callable[[], Float[Tensor, "b c H W"]],
 ) -> Float[Tensor, "m b n k"]:
     """Return the probabilities of ``k`` classes for every map, image and cut, in the type of ``unmasked``.
 

@@ -18,11 +18,12 @@ COLOUR_MAP = "inferno"
 
 
 def as_seen(
-    image: Float[Tensor, "3 H W"], mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+    image: Float[Tensor, "c H W"], mean: Sequence[float] | None = None, std: Sequence[float] | None = None
 ) -> Image.Image:
     """Return the picture the model was given, its normalisation taken back.
 
-    Without ``mean`` and ``std`` the values are stretched from their least to their largest.
+    One channel is shown in grey; of four and more the first three are taken for red, green and blue. Without ``mean``
+    and ``std`` the values are stretched from their least to their largest.
     """
     pixels = image.detach().float().cpu()
     if mean is not None and std is not None:
@@ -30,6 +31,8 @@ def as_seen(
     else:
         low, high = pixels.min(), pixels.max()
         pixels = (pixels - low) / (high - low).clamp(min=1e-12)
+    if len(pixels) != 3:
+        pixels = pixels[:3] if len(pixels) > 3 else pixels.mean(0).expand(3, -1, -1)
     array = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     return Image.fromarray(np.ascontiguousarray(array))
 

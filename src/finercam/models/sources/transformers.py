@@ -25,6 +25,10 @@ from finercam.models.text_image import TextImageModel, Tokens
 KINDS = ("clip", "siglip", "siglip2", "metaclip_2", "chinese_clip", "altclip")
 
 
+#: Where a saved model says how photos are preprocessed.
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+
+
 def classifier(checkpoint: Checkpoint) -> ClassifierParts:
     """Return the module, preprocessing and class names of an image classifier."""
     config, name = _image_config(checkpoint), checkpoint.name
@@ -148,6 +152,14 @@ def _create(checkpoint: Checkpoint, config: Any) -> tuple[Any, set[str]]:
 def _processor(checkpoint: Checkpoint) -> Any:
     from transformers import AutoImageProcessor
 
+    name = checkpoint.name
+    if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in _PROCESSORS):
+        raise FinercamError(
+            f"folder {name!r} does not say how photos are preprocessed: it has no {_PROCESSORS[0]}. Save the image "
+            "processor that the model was trained with beside it: "
+            f"transformers.AutoImageProcessor.from_pretrained(BASE).save_pretrained({name!r}); or give it in Python: "
+            "finercam.Classifier.of(module, preprocess=...)"
+        )
     return AutoImageProcessor.from_pretrained(checkpoint.name, **_where(checkpoint))
 
 
@@ -200,7 +212,7 @@ class _Pixels(nn.Module):
         self.vision_model = model.vision_model
         self.visual_projection = getattr(model, "visual_projection", None) or nn.Identity()
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b D"]:
+    def forward(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "_b D"]:
         """Return the embeddings."""
         embedding: Tensor = self.visual_projection(self.vision_model(pixel_values=images).pooler_output)
         return embedding
@@ -214,7 +226,7 @@ class _Patches(nn.Module):
         self.vision_model = model.vision_model
         self.patch = int(config.vision_config.patch_size)
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b D"]:
+    def forward(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "_b D"]:
         """Return the embeddings; the sides must be multiples of the patch."""
         b, channels, height, width = images.shape
         h, w, p = height // self.patch, width // self.patch, self.patch
