@@ -58,7 +58,7 @@ def find_layers(
         tried = trial(module, image_size, read, channels)
         seen = tried.watch(names or ())
         named = seen.named
-        lie = _how_calls_lie(module, image_size, grid, seen.cells)
+        lie = _how_calls_lie(tried, seen, grid)
         if names is None:
             chosen = _last_that_matters(tried, seen, lie)
             names, named = (chosen.name,), {chosen.name: chosen}
@@ -115,20 +115,21 @@ def _is_mean(given: Any, maps: Tensor) -> bool:
     return bool((off <= rounding * precise.abs().mean((2, 3))).all())
 
 
-def _how_calls_lie(
-    module: nn.Module, image_size: tuple[int, int], grid: Grid | None, cells: set[tuple[int, int]]
-) -> Callable[[Call], Grid | None]:
+def _how_calls_lie(tried: Trial, seen: Watched, grid: Grid | None) -> Callable[[Call], Grid | None]:
     """Return the function that says how a call's output lies over the image."""
-    stated = getattr(module, "num_prefix_tokens", None)
+    stated = getattr(tried.module, "num_prefix_tokens", None)
     # timm's models say how many tokens come before the patches. It need not hold for every layer: in CaiT the
-    # class token joins late.
+    # class token joins late, and prompts may have joined since.
     prefixes = [stated, None] if isinstance(stated, int) else [None]
+    shown = {} if grid is not None else tried.prefixes(seen)
 
     def lie(call: Call) -> Grid | None:
         if grid is not None:
-            return grid if _fits(grid, call.output, image_size) else None
-        shape = call.output.shape
-        found = (infer_grid(shape, image_size, prefix, cells) for prefix in prefixes)
+            return grid if _fits(grid, call.output, tried.size) else None
+        shape = tuple(call.output.shape)
+        if shape in shown:
+            return None if shown[shape] is None else infer_grid(shape, tried.size, shown[shape])
+        found = (infer_grid(shape, tried.size, prefix, seen.cells) for prefix in prefixes)
         return next((one for one in found if one is not None), None)
 
     return lie

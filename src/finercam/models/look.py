@@ -21,7 +21,7 @@ from finercam.models.altering import Altered, altered_logits
 from finercam.models.checks import read_checked_logits
 from finercam.models.closed_form import closed_form_rows
 from finercam.models.folding import folded
-from finercam.models.grid import Grid, infer_grid
+from finercam.models.grid import Grid, grid_as
 from finercam.models.passes import casts_kept, forward_pass, tapped_run
 from finercam.models.products import products
 from finercam.models.run import Run
@@ -220,8 +220,7 @@ class Look:
         batch = 0 if output.shape[0] == len(self.images) else 1
         shape = [1 if axis == batch else length for axis, length in enumerate(output.shape)]
         stated = getattr(self.classifier.module, "num_prefix_tokens", None)
-        prefixes = (stated, None) if isinstance(stated, int) else (None,)
-        found = next((grid for prefix in prefixes if (grid := infer_grid(shape, self.image_size, prefix))), None)
+        found = grid_as(shape, self.image_size, self.classifier.grids, stated)
         if found is None:
             raise FinercamError(
                 f"layer {layer!r} puts out the shape {tuple(output.shape)}, which is not a grid of cells over images "

@@ -26,7 +26,7 @@ from finercam.explanations.answering import answer, ask, gather_each, taps_of
 from finercam.explanations.explaining import preprocess
 from finercam.methods.method import find_method
 from finercam.metrics.controls import controls
-from finercam.metrics.intervals import Mean, bootstrap_mean
+from finercam.metrics.intervals import Mean, mean_of
 from finercam.metrics.localization import average_precision, energy_inside
 from finercam.models.classifier import Classifier
 from finercam.runs.rows import Rows
@@ -242,10 +242,10 @@ def summarise(rows: Sequence[Row], *, only_correct: bool = True) -> list[Summary
             Summary(
                 method,
                 contrast,
-                bootstrap_mean(_column(own, "energy")),
-                bootstrap_mean(_column(own, "precision")),
-                bootstrap_mean(_column(own, "energy") - _column(base, "energy")) if base else None,
-                bootstrap_mean(_column(own, "precision") - _column(base, "precision")) if base else None,
+                mean_of(_column(own, "energy")),
+                mean_of(_column(own, "precision")),
+                mean_of(_column(own, "energy") - _column(base, "energy")) if base else None,
+                mean_of(_column(own, "precision") - _column(base, "precision")) if base else None,
             )
         )
     return summaries
@@ -266,7 +266,7 @@ def intervention(rows: Sequence[Row], *, only_correct: bool = True) -> Intervent
     own = list(per_image.values())
     before, after = _column(own, "margin"), _column(own, "repainted")
     sides = ((before > 0) & (after < 0)).double()
-    return Intervention(bootstrap_mean(before), bootstrap_mean(before - after), bootstrap_mean(sides))
+    return Intervention(mean_of(before), mean_of(before - after), mean_of(sides))
 
 
 def _column(rows: Sequence[Row], name: str) -> Float[Tensor, " n"]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from finercam.errors import FinercamError
 from finercam.methods.method import find_method
-from finercam.metrics.intervals import Mean, bootstrap_mean
+from finercam.metrics.intervals import Mean, mean_of
 from finercam.metrics.metric import Column, Metric, find_metric
 from finercam.runs.rows import Rows
 from finercam.studies.evaluate.batches import CONTROL
@@ -134,7 +134,7 @@ def block_of(run: Rows, *, only_correct: bool = False) -> Block:
         run.photos,
         len(photos),
         run.failed,
-        bootstrap_mean(_numbers(photos["correct"])),
+        mean_of(_numbers(photos["correct"])),
         columns,
         tuple(lines),
     )
@@ -187,6 +187,6 @@ def _line(method: str, contrast: str, values: _Values, base: _Values | None, col
         # The same images: a run's rows hold every map of an image or none.
         if not np.array_equal(values.ids, base.ids):
             raise FinercamError(f"rows of {method} {contrast} and its base are of different photos")
-        differences = {c.spec: bootstrap_mean(values.numbers[c.spec] - base.numbers[c.spec]) for c in columns}
-    means = {c.spec: bootstrap_mean(values.numbers[c.spec]) for c in columns}
+        differences = {c.spec: mean_of(values.numbers[c.spec] - base.numbers[c.spec]) for c in columns}
+    means = {c.spec: mean_of(values.numbers[c.spec]) for c in columns}
     return Line(method, contrast, len(values.ids), values.empty, means, differences)

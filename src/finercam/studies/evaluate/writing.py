@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Sequence
 
-from finercam.metrics.intervals import Mean
+from finercam.metrics.intervals import FEWEST_TO_JUDGE, Mean
 from finercam.metrics.metric import Column
 from finercam.studies.evaluate.tables import Block, Line, method_title
 
@@ -18,11 +19,11 @@ _TEX = str.maketrans(
 
 
 def best(block: Block, column: Column) -> Line | None:
-    """Return the line that is best in a column, controls left out."""
+    """Return the line that is best in a column; controls, and means over too few photos, are not in the running."""
     if not column.better:
         return None
     sign = 1 if column.better == "higher" else -1
-    running = [line for line in block.lines if not line.control and line.means[column.spec].n]
+    running = [line for line in block.lines if not line.control and line.means[column.spec].judged]
     return max(running, key=lambda line: sign * line.means[column.spec].mean, default=None)
 
 
@@ -37,8 +38,8 @@ def _markdown_block(block: Block) -> Iterator[str]:
     accuracy = f"{100 * block.accuracy.mean:.1f} % correctly classified" if block.accuracy.n else "no labels"
     failed = f", {len(block.failed)} failed" if block.failed else ""
     yield (
-        f"{_photos(block)}{failed}; {accuracy}. Means over n photos with 95 % bootstrap intervals; the best of "
-        "the methods in bold. Controls know nothing of the network."
+        f"{_photos(block)}{failed}; {accuracy}. Means over n photos with 95 % intervals; the best of "
+        f"the methods in bold where n is at least {FEWEST_TO_JUDGE}. Controls know nothing of the network."
     )
     yield ""
     empties = any(line.empty for line in block.lines)
@@ -46,7 +47,7 @@ def _markdown_block(block: Block) -> Iterator[str]:
     yield from _markdown_head(headings)
     winners = {column.spec: best(block, column) for column in block.columns}
     for line in block.lines:
-        cells = [_cell(line.means[c.spec], bold=winners[c.spec] is line) for c in block.columns]
+        cells = [_cell(line.means[c.spec], line.images, bold=winners[c.spec] is line) for c in block.columns]
         empty = [f"{100 * line.empty:.1f} %"] if empties else []
         yield _markdown_row([line.title, str(line.images), *cells, *empty])
     yield ""
@@ -54,10 +55,10 @@ def _markdown_block(block: Block) -> Iterator[str]:
     if compared:
         yield "What the contrast changes, photo by photo (in bold where the interval leaves out 0):"
         yield ""
-        yield from _markdown_head(["map", *(column.heading for column in block.columns)])
+        yield from _markdown_head(["map", "n", *(column.heading for column in block.columns)])
         for line in compared:
-            cells = [_difference(line.differences[c.spec]) for c in block.columns]
-            yield _markdown_row([f"{method_title(line.method)} {line.title}", *cells])
+            cells = [_difference(line.differences[c.spec], line.images) for c in block.columns]
+            yield _markdown_row([f"{method_title(line.method)} {line.title}", str(line.images), *cells])
         yield ""
     for key, error in block.failed[:20]:
         yield f"- failed: {key}: {error}"
@@ -81,18 +82,19 @@ def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _cell(mean: Mean, bold: bool) -> str:
-    if not mean.n:
-        return ""
-    number = f"{mean.mean:.3f}"
-    return f"{f'**{number}**' if bold else number} [{mean.low:.3f}, {mean.high:.3f}]"
+def _cell(mean: Mean, images: int, bold: bool) -> str:
+    number, space, between = mean.text().partition(" ")
+    return f"{f'**{number}**' if bold else number}{space}{between}{_counted(mean, images)}"
 
 
-def _difference(mean: Mean) -> str:
-    if not mean.n:
-        return ""
-    text = f"{mean.mean:+.4f} [{mean.low:+.4f}, {mean.high:+.4f}]"
-    return f"**{text}**" if mean.low > 0 or mean.high < 0 else text
+def _difference(mean: Mean, images: int) -> str:
+    text = mean.text("+.4f")
+    return (f"**{text}**" if mean.leaves_out_zero else text) + _counted(mean, images)
+
+
+def _counted(mean: Mean, images: int) -> str:
+    """Return over how many photos a mean is, where that is not the line's own number."""
+    return f" (n = {mean.n})" if 0 < mean.n != images else ""
 
 
 def to_csv(blocks: Sequence[Block]) -> str:
@@ -141,7 +143,8 @@ def to_csv(blocks: Sequence[Block]) -> str:
 def _exactly(mean: Mean) -> tuple[str, str, str]:
     if not mean.n:
         return ("", "", "")
-    return (f"{mean.mean:.6g}", f"{mean.low:.6g}", f"{mean.high:.6g}")
+    low, high = ("" if math.isnan(end) else f"{end:.6g}" for end in (mean.low, mean.high))
+    return (f"{mean.mean:.6g}", low, high)
 
 
 def to_tex(blocks: Sequence[Block]) -> str:
