@@ -298,7 +298,11 @@ def test_one_bad_photo_is_reported_and_the_rest_go_on(concept, photos, tmp_path)
     assert code == 1
     assert "broken.jpg" in err
     assert "3 looked at, 1 failed" in err
-    assert len((tmp_path / "out" / "concepts.jsonl").read_text().splitlines()) == 3
+    records = [json.loads(line) for line in (tmp_path / "out" / "concepts.jsonl").read_text().splitlines()]
+    assert len(records) == 4
+    (failed,) = [record for record in records if "error" in record]
+    assert failed == {"schema": 1, "image": str(photos / "broken.jpg"), "error": failed["error"]}
+    assert "is not a picture" in failed["error"]
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,11 @@ def test_one_bad_photo_is_reported_and_the_rest_go_on(explain, photos, tmp_path)
     assert code == 1
     assert "broken.jpg" in err
     assert "3 explained, 1 failed" in err
-    assert len((tmp_path / "out" / "explanations.jsonl").read_text().splitlines()) == 3
+    records = [json.loads(line) for line in (tmp_path / "out" / "explanations.jsonl").read_text().splitlines()]
+    assert len(records) == 4
+    (failed,) = [record for record in records if "error" in record]
+    assert failed == {"schema": 1, "image": str(photos / "broken.jpg"), "error": failed["error"]}
+    assert "is not a picture" in failed["error"]
 
 
 def test_a_photo_whose_only_reference_is_its_prediction_fails_alone(explain, photos, tmp_path):
@@ -134,7 +138,7 @@ def test_a_photo_whose_only_reference_is_its_prediction_fails_alone(explain, pho
     code, out, err = explain(photos, "--json", "--against", tops[0])
     assert code == 1
     assert "no class to compare" in err
-    assert len(out.splitlines()) == sum(top != tops[0] for top in tops)
+    assert ["error" in json.loads(line) for line in out.splitlines()] == [top == tops[0] for top in tops]
 
 
 @pytest.mark.parametrize(

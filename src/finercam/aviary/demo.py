@@ -12,9 +12,9 @@ from finercam.aviary import SPECIES, Aviary, label_names, look_alikes
 from finercam.aviary.studies.difference import intervention, measure, summarise
 from finercam.aviary.tables import difference_table
 from finercam.cli.console import followed, say, show
-from finercam.errors import FinercamError
 from finercam.explanations.explaining import explain
 from finercam.explanations.explanation import Explanation
+from finercam.files import writable_folder
 from finercam.models import Classifier, load
 from finercam.report.pages import Section, write_report
 from finercam.report.panels import Panel, draw_panels
@@ -32,8 +32,7 @@ def run_demo(out: Path, *, measured: int = 64, browse: bool = False) -> Path:
         measured: birds in the table.
         browse: open the report in a browser.
     """
-    if out.exists() and not out.is_dir():
-        raise FinercamError(f"--out {str(out)!r} is a file; give a folder")
+    writable_folder(out)
     classifier = load("aviary")
     birds = Aviary(split="demo", n=640)
     chosen = _first_of_each_family(birds)

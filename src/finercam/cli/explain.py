@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,9 +11,11 @@ import typer
 
 from finercam.cli import options as o
 from finercam.cli.console import progress, say
+from finercam.texts import json_line
 
 if TYPE_CHECKING:
     from finercam.contrast.labels import Labels
+    from finercam.data.finding import Found
     from finercam.explanations.explanation import Explanation
     from finercam.explanations.files import Saved
     from finercam.models.classifier import Classifier
@@ -57,7 +58,7 @@ def explain(
     from finercam.cli.names import read_names
     from finercam.contrast.contrast import Contrast
     from finercam.contrast.labels import find_class
-    from finercam.data.photos import find_photos
+    from finercam.data.finding import find_photos
     from finercam.explanations.explaining import Asked
     from finercam.explanations.files import explain_files
     from finercam.methods.method import find_method
@@ -79,7 +80,7 @@ def explain(
             o.listed(aggregate),
         )
     ]
-    total = len(list(find_photos(photos)))
+    found = find_photos(photos, out)
     names = None if classes is None else read_names(classes)
     classifier = load(model, layer=layer, device=device, revision=revision, classes=names)
     if target != "predicted":
@@ -93,33 +94,40 @@ def explain(
         for contrast in contrasts
     }
     done = explain_files(
-        classifier, photos, out, list(asked.values()) if len(asked) == 1 else asked, run=run, keep=keep, save=put
+        classifier, found, out, list(asked.values()) if len(asked) == 1 else asked, run=run, keep=keep, save=put
     )
-    raise typer.Exit(1 if report(done, total, "explained", out, as_json) else 0)
+    raise typer.Exit(1 if report(done, found, "explained", out, as_json) else 0)
 
 
-def report(done: Iterable[Saved], total: int, what: str, out: Path, as_json: bool) -> int:
-    """Print what became of each photo, as it is done, and return how many failed."""
+def report(done: Iterable[Saved], found: Found, what: str, out: Path, as_json: bool) -> int:
+    """Print what became of each photo, as it is done, and what was passed over; return how many photos failed."""
     from finercam.report.fonts import undrawable
 
     written = failed = 0
     names: set[str] = set()
     with progress() as bar:
-        task = bar.add_task("explaining", total=total)
+        task = bar.add_task("explaining", total=len(found))
         for photo in done:
             if photo.error is not None:
                 failed += 1
                 say(f"{photo.file}: {photo.error}", style="red", to=bar.console)
             else:
                 written += 1
-            for record, explanation in zip(photo.records, photo.explanations, strict=True):
-                print(json.dumps(record, ensure_ascii=False) if as_json else _summary(explanation, record), flush=True)
+            if as_json:
+                lines = [json_line(record) for record in photo.records]
+            else:
+                pairs = zip(photo.explanations, photo.records, strict=photo.error is None)
+                lines = [_summary(explanation, record) for explanation, record in pairs]
+            for line in lines:
+                say(line, stderr=False)
             for explanation in photo.explanations:
                 names |= {explanation.target_name, *explanation.reference_names}
             bar.advance(task)
     lost = undrawable("".join(names))
     if lost:
         say(f"no font of this machine has {lost!r}; pictures have escapes for them. Install one, as Noto Sans CJK")
+    for sentence in found.skipped:
+        say(sentence)
     say(f"{written} {what}, {failed} failed; see {out}")
     return failed
 

@@ -119,8 +119,8 @@ def faithfulness(
     if pictures > 0:
         _draw(study, on.model, run, subject.dataset, examined, pictures, out / "faithfulness.png")
     for pair in judgements[1:]:
-        print(f"{writing.title_of(pair, names)} ({pair.photos} photos): {pair.sentence()}")
-    print(f"All {judgements[0].photos} photos: {judgements[0].sentence()}")
+        say(f"{writing.title_of(pair, names)} ({pair.photos} photos): {pair.sentence()}", stderr=False)
+    say(f"All {judgements[0].photos} photos: {judgements[0].sentence()}", stderr=False)
     say(f"report: {out / 'report.md'}")
 
 

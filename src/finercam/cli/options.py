@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from finercam.errors import FinercamError
+from finercam.files import writable_folder
 
 if TYPE_CHECKING:
     from finercam.explanations.files import Save
@@ -161,14 +162,12 @@ def saving(formats: Sequence[str], size: int | None, dpi: int, scale: str) -> Sa
 
 
 def folder(out: Path) -> Path:
-    """Return ``--out``.
+    """Return ``--out``, which need not be there yet.
 
     Raises:
-        FinercamError: it is a file.
+        FinercamError: it is a file, or lies below one.
     """
-    if out.exists() and not out.is_dir():
-        raise FinercamError(f"--out {str(out)!r} is a file; give a folder")
-    return out
+    return writable_folder(out)
 
 
 def only(values: Sequence[Any], option: str) -> Any:

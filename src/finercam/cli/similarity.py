@@ -10,7 +10,7 @@ import typer
 
 from finercam.cli.console import new_table, say, show
 from finercam.errors import FinercamError
-from finercam.files import whole
+from finercam.files import whole, writable_folder
 
 if TYPE_CHECKING:
     from finercam.models import Classifier
@@ -40,8 +40,7 @@ def similarity(
 
     if top < 1 or pairs < 1:
         raise FinercamError(f"--top is {top} and --pairs {pairs}; both must be at least 1")
-    if out.exists() and not out.is_dir():
-        raise FinercamError(f"--out {str(out)!r} is a file; give a folder")
+    writable_folder(out)
     short = titles(models)
     named = {name: load(model, device=device, revision=revision) for name, model in zip(short, models, strict=True)}
     rows = {name: rows_of(classifier) for name, classifier in named.items()}
@@ -59,9 +58,9 @@ def similarity(
             both = (classifier.class_name(index) for index in (pair.first, pair.second))
             table.add_row(f"{pair.similarity:.3f}", *both)
         show(table)
-    print(draw_curves(curves, out / "similarity.png"))
-    print(_write_pairs(out / "pairs.csv", named, found))
-    print(_write_curves(out / "curve.csv", curves))
+    say(str(draw_curves(curves, out / "similarity.png")), stderr=False)
+    say(str(_write_pairs(out / "pairs.csv", named, found)), stderr=False)
+    say(str(_write_curves(out / "curve.csv", curves)), stderr=False)
 
 
 def _write_pairs(path: Path, named: dict[str, Classifier], found: dict[str, LookAlikes]) -> Path:

@@ -23,7 +23,7 @@ from finercam.data.original import Original
 from finercam.errors import FinercamError
 from finercam.explanations import stored
 from finercam.explanations.answering import answer, ask, gather
-from finercam.explanations.records import record
+from finercam.explanations.fields import record
 from finercam.explanations.writers import writer_of
 from finercam.files import whole
 from finercam.methods.evidence import Evidence, NotGathered

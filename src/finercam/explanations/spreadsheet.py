@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from finercam.files import whole
-
-#: What a spreadsheet would take for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from finercam.texts import csv_text, encoded
 
 
-@contextmanager
-def spreadsheet_of(records: Path) -> Iterator[None]:
-    """Write a file of records, one line of JSON each, as CSV beside it once it is there, also when it is stopped."""
-    try:
-        yield
-    finally:
-        if records.is_file():
-            write_csv(records, records.with_suffix(".csv"))
+def write_csv(records: Path) -> None:
+    """Write a file of records, one line of JSON each, as CSV beside it.
 
-
-def write_csv(records: Path, path: Path) -> None:
-    """Write records as CSV: ``target.name`` is the name in ``target``; values of a list are separated by semicolons."""
-    rows = [flat(json.loads(line)) for line in records.read_text(encoding="utf-8").splitlines()]
+    ``target.name`` is the name in ``target``; the values of a list are separated by semicolons.
+    """
+    lines = records.read_bytes().decode("utf-8").split("\n")
+    rows = [flat(json.loads(line)) for line in lines if line]
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    with whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({column: _safe(value) for column, value in row.items()} for row in rows)
+    table = csv_text([columns, *([row.get(column) for column in columns] for row in rows)])
+    with whole(records.with_suffix(".csv")) as aside:
+        aside.write_bytes(encoded(table))
 
 
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +47,3 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
-
-
-def _safe(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from finercam.contrast.contrast import Contrast
@@ -22,6 +22,7 @@ from finercam.methods.evidence import Evidence
 from finercam.methods.method import find_method
 from finercam.models.facts import Facts
 from finercam.models.run import Run
+from finercam.texts import json_line
 
 if TYPE_CHECKING:
     from finercam.explanations.explanation import Explanation
@@ -38,7 +39,7 @@ _FACTS = ("name", "classes", "layers", "mean", "std", "prompts", "scale", "shift
 def write(explanation: Explanation, path: Path) -> None:
     """Write an explanation; see ``Explanation.save``."""
     tensors = {name: getattr(explanation, name).detach().float() for name in _MAPS}
-    metadata = {"finercam": json.dumps(explanation.record(), ensure_ascii=False)}
+    metadata = {"finercam": json_line(explanation.record())}
     evidence = explanation.evidence
     if evidence is not None:
         kept, plain = pack(evidence)
@@ -59,8 +60,9 @@ def write(explanation: Explanation, path: Path) -> None:
         if explanation.original is not None and explanation.placement is not None:
             tensors["photo"] = explanation.original.packed()
             again["photo"] = asdict(explanation.placement)
-        metadata["again"] = json.dumps(again, ensure_ascii=False)
-    save_file({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}, path, metadata)
+        metadata["again"] = json_line(again)
+    # Not save_file, which writes to a file of its own that a killed process leaves behind.
+    path.write_bytes(save({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}, metadata))
 
 
 def read(kind: type[Found], path: Path, classifier: Classifier | None) -> Found:

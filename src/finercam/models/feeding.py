@@ -40,9 +40,9 @@ def noise(channels: int, size: tuple[int, int], count: int = 1) -> Tensor:
 
 
 def first_channels(module: nn.Module, size: tuple[int, int]) -> int:
-    """Return how many channels the module's first convolution takes; 3 where the images reach none.
+    """Return how many channels the module's first convolution takes; 3 where it is not given the images themselves.
 
-    The module is run on noise up to there.
+    The module is run on noise of 3 channels up to there.
     """
     taken: list[int] = []
 
@@ -51,7 +51,8 @@ def first_channels(module: nn.Module, size: tuple[int, int]) -> int:
 
     def look(inner: nn.Module, args: Any) -> None:
         assert isinstance(inner, nn.Conv2d)
-        taken.append(inner.in_channels)
+        # A module may add channels of its own to the image's: what arrives then fits.
+        taken.append(inner.in_channels if args and args[0].shape[1:2] == (3,) else 3)
         raise _Seen
 
     convolutions: dict[nn.Module, Callable[[nn.Module, Any], None]] = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from finercam.aviary.network import MEAN, STD
@@ -138,7 +138,7 @@ def write(model: Any, out: Path, used: Sequence[int]) -> int:
     table[list(used)] = state["token_embedding.weight"][list(used)]
     state["token_embedding.weight"] = table
     with whole(out / WEIGHTS) as path:
-        save_file(state, path, metadata={"format": "pt"})
+        path.write_bytes(save(state, metadata={"format": "pt"}))
     config = {
         "model_cfg": MODEL_CONFIG,
         "preprocess_cfg": {
