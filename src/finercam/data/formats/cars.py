@@ -125,7 +125,7 @@ def _variable(path: Path, name: str) -> NDArray[Any]:
     try:
         from scipy.io import loadmat  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
-        raise FinercamError("Stanford Cars is annotated in .mat files; pip install 'finercam[cars]'") from error
+        raise FinercamError("Stanford Cars is annotated in .mat files; pip install scipy") from error
     try:
         content = loadmat(path, squeeze_me=True, variable_names=[name])
     except Exception as error:

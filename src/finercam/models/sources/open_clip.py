@@ -210,5 +210,5 @@ OPEN_CLIP = source(
     backbone=backbone,
     text_image=text_image,
     saved=Saved("open_clip_config.json", prefix="local-dir:"),
-    install="finercam[open_clip]",
+    install="open_clip_torch",
 )

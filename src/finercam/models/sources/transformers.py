@@ -247,5 +247,5 @@ TRANSFORMERS = source(
     text_image=text_image,
     # Its wrapper of timm's models has both keys, and is better read by timm.
     saved=Saved("config.json", key="model_type", without="architecture"),
-    install="finercam[transformers]",
+    install="transformers",
 )
