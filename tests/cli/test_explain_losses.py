@@ -291,7 +291,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(model_folder, tmp_path):
     Image.effect_noise((900, 900), 90).convert("RGB").save(tmp_path / "photos" / "zz.png")
     out = tmp_path / "out"
     command = [sys.executable, "-m", "finercam", "explain", *sorted((tmp_path / "photos").iterdir())]
-    command += ["--model", model_folder, "--out", out, "--batch-size", 1]
+    command += ["--model", model_folder, "--out", out, "--batch-size", "1"]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     sizes = sorted(path.stat().st_size for path in out.iterdir())
     assert sizes[-1] > sizes[-2] + 4096

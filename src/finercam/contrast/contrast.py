@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -72,10 +73,11 @@ class Contrast:
         _check_choice("aggregate", self.aggregate, AGGREGATES)
         if self.gamma is None:
             object.__setattr__(self, "gamma", _own_strength(self.weighting))
+        if not _is_finite(self.gamma):
+            raise FinercamError(f"gamma is {self.gamma!r}; it must be a finite number")
+        object.__setattr__(self, "references", _count(self.references))
         if self.references < 1 and not (self.references == 0 and self.strength == 0 and not self.reverse):
             raise FinercamError(f"references is {self.references}; it must be at least 1 (gamma=0 is the plain CAM)")
-        if not math.isfinite(self.strength):
-            raise FinercamError(f"gamma is {self.gamma}; it must be a finite number")
         if self.weighting != "mean" and self.aggregate == "max":
             raise FinercamError(f"weighting {self.weighting!r} has no meaning for the maximum; use weighting='mean'")
         if self.weighting == "official" and (self.aggregate != "mean" or self.reverse):
@@ -194,9 +196,25 @@ def _own_strength(weighting: str) -> float:
     return 1.0 if weighting == "official" else 0.6
 
 
+def _is_finite(gamma: Any) -> bool:
+    try:
+        return not isinstance(gamma, str) and math.isfinite(float(gamma))
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return False
+
+
+def _count(references: object) -> int:
+    try:
+        if isinstance(references, bool):
+            raise TypeError
+        return operator.index(references)  # type: ignore[arg-type]
+    except TypeError:
+        raise FinercamError(f"references is {references!r}; it must be a whole number") from None
+
+
 def _check_choice(option: str, given: str, choices: Sequence[str], more: str = "") -> None:
     if given not in choices:
-        raise FinercamError(f"{option} is {given!r}; {nearest(given, choices)}{more}")
+        raise FinercamError(f"{option} is {given!r}; {nearest(str(given), choices)}{more}")
 
 
 #: The ordinary CAM: the target's logit alone, with nothing to compare it with.

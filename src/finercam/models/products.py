@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,26 @@ from finercam.errors import FinercamError
 
 #: Gradients in float16 fall below its smallest numbers; the product is linear, so it is scaled up and back.
 _FLOAT16_SCALE = 1024.0
+
+
+@contextmanager
+def differentiating() -> Iterator[None]:
+    """Turn what stands in the way of a backward pass into one line.
+
+    Raises:
+        FinercamError: the model cannot be differentiated.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        advice = "turn it off, or use_reentrant=False" if "heckpointing" in first else "choose a later layer"
+        raise FinercamError(
+            f"the logits cannot be differentiated ({first}); {advice}, or give layer= and use a method that needs no "
+            "gradients (scorecam, ablationcam)"
+        ) from error
 
 
 def products(logits: Tensor, taps: Sequence[Tensor], rows: Float[Tensor, "b m C"]) -> list[tuple[Tensor, ...]]:
@@ -29,7 +50,8 @@ def products(logits: Tensor, taps: Sequence[Tensor], rows: Float[Tensor, "b m C"
     scale = _FLOAT16_SCALE if any(tap.dtype == torch.float16 for tap in taps) else 1.0
     collected = []
     for row in rows.unbind(1):
-        gradients = torch.autograd.grad(logits, taps, row * scale, retain_graph=True, materialize_grads=True)
+        with differentiating():
+            gradients = torch.autograd.grad(logits, taps, row * scale, retain_graph=True, materialize_grads=True)
         if scale != 1.0:
             gradients = tuple(gradient.float() / scale for gradient in gradients)
         collected.append(gradients)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from finercam.errors import FinercamError
 from finercam.models.outputs import main_tensor
 from finercam.models.passes import forward_pass, hooked, tapped_run
+from finercam.models.products import differentiating
 from finercam.models.undisturbed import device_of
 
 #: How many of the last module calls are kept.
@@ -130,13 +131,8 @@ class Trial:
             # One class, for in a mixture of many a maximum over the cells reads many cells; the top one, for the
             # logits of others may be cut off at zero.
             row = torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1]).to(logits)
-            try:
+            with differentiating():
                 gradients = torch.autograd.grad(logits, outputs, row, allow_unused=True)
-            except RuntimeError as error:
-                raise FinercamError(
-                    f"the logits cannot be differentiated ({next(iter(str(error).splitlines()), '')}); give layer=, "
-                    "and use a method that needs no gradients (scorecam, ablationcam)"
-                ) from error
         return [Dependence(out.detach(), gradient) for out, gradient in zip(outputs, gradients, strict=True)]
 
     def gets_round(self, name: str, output: Tensor, logits: Tensor) -> bool:
