@@ -10,6 +10,16 @@ class FinercamError(ValueError):
     """Something given cannot be used. The message says what was given, what was expected and what to do."""
 
 
+def check_between(what: str, number: float | int, low: float | int, high: float | int) -> None:
+    """Refuse a number outside of what makes sense.
+
+    Raises:
+        FinercamError: it is below ``low`` or above ``high``, or not a number.
+    """
+    if not low <= number <= high:
+        raise FinercamError(f"{what} is {number}; it must be at least {low} and at most {high}")
+
+
 def nearest(given: str, choices: Iterable[str], n: int = 3, called: Mapping[str, str] | None = None) -> str:
     """Return the choices that look most like ``given``, as a phrase for the end of an error message.
 

@@ -21,13 +21,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from finercam.errors import FinercamError, nearest
+from finercam.errors import FinercamError, check_between, nearest
 
 T = TypeVar("T")
 
 #: Environment variable that names modules to be imported before a registry is looked into: what ``--import`` gives, for
 #: the processes of a command too.
 IMPORT = "FINERCAM_IMPORT"
+#: Masks, steps, copies: each is a run of a model or so, and more would not end. A seed counts nothing.
+_MOST = 1_000_000
 
 
 def folded(name: str) -> str:
@@ -231,8 +233,11 @@ def _as(hint: Any, text: str, what: str) -> Any:
         return text.casefold() in ("true", "yes", "1")
     if hint in (int, float):
         try:
-            return hint(text)
-        except ValueError:
+            number = hint(text)
+        except (ValueError, OverflowError):
             kind = "a whole number" if hint is int else "a number"
-            raise FinercamError(f"{what} is {text!r}; it must be {kind}") from None
+            raise FinercamError(f"{what} is {text[:200]!r}; it must be {kind}") from None
+        if hint is int and not what.endswith("seed"):
+            check_between(what, number, -_MOST, _MOST)
+        return number
     return text

@@ -12,7 +12,7 @@ import typer
 from finercam.cli import options as o
 from finercam.cli.console import say
 from finercam.cli.studying import engine_named, matched, say_failed, watched
-from finercam.errors import FinercamError
+from finercam.errors import FinercamError, check_between
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -79,8 +79,8 @@ def faithfulness(
 
     where, run = engine_named(engine, workers, ray_address, gpus), o.run_from(precision, batch_size, copies)
     how = o.only(o.listed(method), "method")
-    if attributes < 1:
-        raise FinercamError(f"--attributes is {attributes}; it must be at least 1")
+    check_between("--attributes", attributes, 1, 10_000)
+    check_between("--pictures", pictures, 0, 1000)
     o.folder(out)
     subject = read_subject(dataset, split, images, seed)
     names = subject.dataset.class_names

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from finercam.errors import FinercamError, nearest
+from finercam.errors import FinercamError, check_between, nearest
 from finercam.metrics.metric import metric
 from finercam.metrics.view import UNMASKED, Cut, Needs, View
 
@@ -85,14 +85,17 @@ def check_fraction(fraction: float) -> None:
         raise FinercamError(f"the fraction is {fraction}; it must lie above 0 and up to 1")
 
 
+#: A run of the model for each: the paper's curves have 50 or so.
+MOST_STEPS = 10_000
+
+
 def _step_cuts(inserted: bool, steps: int) -> Callable[[int], Sequence[Cut]]:
     return lambda pixels: [Cut(inserted, top_count(step / steps, pixels)) for step in range(steps + 1)]
 
 
 def _curve_needs(inserted: bool) -> Callable[[int], Needs]:
     def needs(steps: int) -> Needs:
-        if steps < 1:
-            raise FinercamError(f"steps is {steps}; a curve needs at least 1")
+        check_between("steps", steps, 1, MOST_STEPS)
         return Needs(cuts=_step_cuts(inserted, steps))
 
     return needs

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 
 from finercam.metrics.intervals import Mean
 from finercam.metrics.metric import Column
 from finercam.studies.evaluate.tables import Block, Line, method_title
-
-#: What LaTeX takes for more than a letter.
-_TEX = str.maketrans(
-    {c: f"\\{c}" for c in "&%$#_{}"}
-    | {"\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}"}
-)
+from finercam.texts import csv_text, markdown, tex
 
 
 def best(block: Block, column: Column) -> Line | None:
@@ -32,7 +25,7 @@ def to_markdown(blocks: Sequence[Block]) -> str:
 
 
 def _markdown_block(block: Block) -> Iterator[str]:
-    yield f"## {block.data}, {block.model}"
+    yield f"## {markdown(block.data)}, {markdown(block.model)}"
     yield ""
     accuracy = f"{100 * block.accuracy.mean:.1f} % correctly classified" if block.accuracy.n else "no labels"
     failed = f", {len(block.failed)} failed" if block.failed else ""
@@ -42,25 +35,25 @@ def _markdown_block(block: Block) -> Iterator[str]:
     )
     yield ""
     empties = any(line.empty for line in block.lines)
-    headings = ["map", "n", *(column.heading for column in block.columns), *(["empty"] if empties else [])]
+    headings = ["map", "n", *(markdown(column.heading) for column in block.columns), *(["empty"] if empties else [])]
     yield from _markdown_head(headings)
     winners = {column.spec: best(block, column) for column in block.columns}
     for line in block.lines:
         cells = [_cell(line.means[c.spec], bold=winners[c.spec] is line) for c in block.columns]
         empty = [f"{100 * line.empty:.1f} %"] if empties else []
-        yield _markdown_row([line.title, str(line.images), *cells, *empty])
+        yield _markdown_row([markdown(line.title), str(line.images), *cells, *empty])
     yield ""
     compared = [line for line in block.lines if line.differences]
     if compared:
         yield "What the contrast changes, photo by photo (in bold where the interval leaves out 0):"
         yield ""
-        yield from _markdown_head(["map", *(column.heading for column in block.columns)])
+        yield from _markdown_head(["map", *(markdown(column.heading) for column in block.columns)])
         for line in compared:
             cells = [_difference(line.differences[c.spec]) for c in block.columns]
-            yield _markdown_row([f"{method_title(line.method)} {line.title}", *cells])
+            yield _markdown_row([markdown(f"{method_title(line.method)} {line.title}"), *cells])
         yield ""
     for key, error in block.failed[:20]:
-        yield f"- failed: {key}: {error}"
+        yield f"- failed: {markdown(key)}: {markdown(error)}"
     if len(block.failed) > 20:
         yield f"- and {len(block.failed) - 20} more"
     if block.failed:
@@ -78,7 +71,7 @@ def _markdown_head(headings: Sequence[str]) -> Iterator[str]:
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
 def _cell(mean: Mean, bold: bool) -> str:
@@ -97,9 +90,7 @@ def _difference(mean: Mean) -> str:
 
 def to_csv(blocks: Sequence[Block]) -> str:
     """Return every number of the tables, a line for each map and metric."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
+    rows: list[Sequence[object]] = [
         [
             "model",
             "data",
@@ -116,12 +107,12 @@ def to_csv(blocks: Sequence[Block]) -> str:
             "pairs",
             "empty",
         ]
-    )
+    ]
     for block in blocks:
         for line in block.lines:
             for column in block.columns:
                 mean, paired = line.means[column.spec], line.differences.get(column.spec)
-                writer.writerow(
+                rows.append(
                     [
                         block.model,
                         block.data,
@@ -135,7 +126,7 @@ def to_csv(blocks: Sequence[Block]) -> str:
                         f"{line.empty:.6g}",
                     ]
                 )
-    return text.getvalue()
+    return csv_text(rows)
 
 
 def _exactly(mean: Mean) -> tuple[str, str, str]:
@@ -155,11 +146,11 @@ def to_tex(blocks: Sequence[Block]) -> str:
 def _tex_block(block: Block) -> Iterator[str]:
     yield "\\begin{table}"
     yield "\\centering"
-    yield f"\\caption{{{_tex(block.data)}, {_tex(block.model)}: means over {block.photos} images.}}"
+    yield f"\\caption{{{tex(block.data)}, {tex(block.model)}: means over {block.photos} images.}}"
     yield f"\\begin{{tabular}}{{l{'c' * len(block.columns)}}}"
     yield "\\toprule"
     arrows = {"higher": " $\\uparrow$", "lower": " $\\downarrow$", "": ""}
-    yield " & ".join(["Method", *(_tex(c.title) + arrows[c.better] for c in block.columns)]) + " \\\\"
+    yield " & ".join(["Method", *(tex(c.title) + arrows[c.better] for c in block.columns)]) + " \\\\"
     yield "\\midrule"
     winners = {column.spec: best(block, column) for column in block.columns}
     control = False
@@ -168,7 +159,7 @@ def _tex_block(block: Block) -> Iterator[str]:
             control = True
             yield "\\midrule"
         cells = [_tex_number(line.means[c.spec], bold=winners[c.spec] is line) for c in block.columns]
-        yield " & ".join([_tex(line.title), *cells]) + " \\\\"
+        yield " & ".join([tex(line.title), *cells]) + " \\\\"
     yield "\\bottomrule"
     yield "\\end{tabular}"
     yield "\\end{table}"
@@ -179,7 +170,3 @@ def _tex_number(mean: Mean, bold: bool) -> str:
         return "--"
     number = f"{mean.mean:.3f}"
     return f"\\textbf{{{number}}}" if bold else number
-
-
-def _tex(text: str) -> str:
-    return text.translate(_TEX)
