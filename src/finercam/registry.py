@@ -21,7 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from finercam.errors import FinercamError, check_between, nearest
+from finercam.errors import FinercamError, nearest
 
 T = TypeVar("T")
 
@@ -237,7 +237,7 @@ def _as(hint: Any, text: str, what: str) -> Any:
         except (ValueError, OverflowError):
             kind = "a whole number" if hint is int else "a number"
             raise FinercamError(f"{what} is {text[:200]!r}; it must be {kind}") from None
-        if hint is int and not what.endswith("seed"):
-            check_between(what, number, -_MOST, _MOST)
+        if hint is int and number > _MOST and not what.endswith("seed"):
+            raise FinercamError(f"{what} is {number}; give at most {_MOST}")
         return number
     return text

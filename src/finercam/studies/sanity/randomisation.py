@@ -26,6 +26,7 @@ from finercam.contrast.contrast import Contrast
 from finercam.contrast.objective import Objective
 from finercam.contrast.question import Question
 from finercam.data.dataset import Dataset, Item
+from finercam.errors import check_between
 from finercam.explanations.answering import Answer, answer, ask, rows_for
 from finercam.methods.method import find_method
 from finercam.models.classifier import Classifier
