@@ -9,6 +9,7 @@ package, so that one new file in it is enough; those of other packages are found
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import pkgutil
 import sys
@@ -232,12 +233,15 @@ def _as(hint: Any, text: str, what: str) -> Any:
             raise FinercamError(f"{what} is {text!r}; write true or false")
         return text.casefold() in ("true", "yes", "1")
     if hint in (int, float):
+        kind = "a whole number" if hint is int else "a number"
         try:
-            number = hint(text)
+            value = hint(text)
         except (ValueError, OverflowError):
-            kind = "a whole number" if hint is int else "a number"
             raise FinercamError(f"{what} is {text[:200]!r}; it must be {kind}") from None
-        if hint is int and number > _MOST and not what.endswith("seed"):
-            raise FinercamError(f"{what} is {number}; give at most {_MOST}")
-        return number
+        # No parameter has a meaning at infinity, and NaN passes by every bound.
+        if isinstance(value, float) and not math.isfinite(value):
+            raise FinercamError(f"{what} is {text!r}; it must be a finite number")
+        if hint is int and value > _MOST and not what.endswith("seed"):
+            raise FinercamError(f"{what} is {value}; give at most {_MOST}")
+        return value
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -210,15 +211,22 @@ def test_a_named_class_that_is_ruled_out_has_no_weight(weighting: str) -> None:
 
 
 @pytest.mark.parametrize("gamma", [-0.5, 0, 0.6, 1, 2, 1e6])
-def test_gamma_is_any_finite_number(gamma: float) -> None:
+def test_gamma_may_be_any_number(gamma: float) -> None:
     expected = torch.eye(6)[0] - gamma * torch.eye(6)[[1, 3]].mean(0)
     assert torch.allclose(row(Contrast([1, 3], gamma=gamma), LOGITS, 0)[0], expected)
 
 
-@pytest.mark.parametrize("gamma", [math.nan, math.inf, -math.inf])
-def test_gamma_is_finite(gamma: float) -> None:
-    with pytest.raises(FinercamError, match=f"gamma is {gamma}; it must be a finite number"):
+@pytest.mark.parametrize("gamma", [math.nan, math.inf, -math.inf, 1e39, -1.1e6])
+def test_gamma_has_a_range(gamma: float) -> None:
+    """1e39 is finite, and a row of float32 with it is not."""
+    with pytest.raises(FinercamError, match=re.escape(f"gamma is {gamma}; it must be a number from -1,000,000 to 1,")):
         Contrast(gamma=gamma)
+
+
+def test_strengths_are_told_in_full() -> None:
+    one, other = (Contrast([1], gamma=gamma).sentence(0, [1], None) for gamma in (1.2345671, 1.2345674))
+    assert one == "class 0, against class 1, gamma 1.2345671"
+    assert other == "class 0, against class 1, gamma 1.2345674"
 
 
 def test_default_gamma() -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from finercam.errors import FinercamError
-from finercam.metrics.intervals import bootstrap_mean
+from finercam.metrics.intervals import mean_of
 from finercam.runs.measuring import schema
 from finercam.runs.run_folder import RunFolder
 from finercam.runs.storage import Folder
@@ -37,7 +37,7 @@ def to_table(rows, metrics):
     return pa.Table.from_pylist(rows, schema(Evaluation(metrics=tuple(metrics), steps=10)))
 
 
-def write_run(folder, name="aviary", metrics=METRICS, numbers=NUMBERS, photos=6, parts=((0, 2), (1, 3, 4))):
+def write_run(folder, name="aviary", metrics=METRICS, numbers=NUMBERS, photos=6, parts=((0, 2), (1, 3, 4)), failed=4):
     """A run of six photos, of which the last one is not measured yet and the fifth failed."""
     run = RunFolder(Folder(str(folder)))
     run.claim(
@@ -52,7 +52,7 @@ def write_run(folder, name="aviary", metrics=METRICS, numbers=NUMBERS, photos=6,
         rows = []
         for i in part:
             base = {"id": i, "key": f"{i}.png", "label": 0}
-            if i == 4:
+            if i == failed:
                 rows.append({**base, "error": "not a picture | at all"})
                 continue
             for (method, contrast), values in numbers.items():
@@ -62,7 +62,7 @@ def write_run(folder, name="aviary", metrics=METRICS, numbers=NUMBERS, photos=6,
                         "target": 1,
                         "other": 2,
                         "predicted": 1,
-                        "correct": CORRECT[i],
+                        "correct": CORRECT[i % 4],
                         "method": method,
                         "contrast": contrast,
                         "empty": (i, contrast) == (3, "finer"),
@@ -102,7 +102,7 @@ def test_means_and_paired_differences(out, only_correct):
                 base = column(name, line.method, "plain", photos)
                 difference = np.array(own) - base
                 assert line.differences[name].mean == pytest.approx(np.nanmean(difference))
-                assert line.differences[name] == bootstrap_mean(torch_of(difference))
+                assert line.differences[name] == mean_of(torch_of(difference))
         assert bool(line.differences) == line.contrast.startswith("finer")
     empty = {(line.method, line.contrast): line.empty for line in block.lines}
     assert empty["gradcam", "finer"] == (0 if only_correct else 0.25)
@@ -123,7 +123,7 @@ def test_markdown_says_what_is_best_and_what_changed(out):
         row[0]: row[1:]
         for row in ([c.strip() for c in line.strip("| ").split(" | ")] for line in text.splitlines() if "|" in line)
     }
-    assert cells["map"] == ["Del. ↓", "RD@0.05 ↑", "Loc. ↑"]
+    assert cells["map"] == ["n", "Del. ↓", "RD@0.05 ↑", "Loc. ↑"]
     first = text.split("What the contrast changes")[0]
     rows = [[c.strip() for c in line.strip("|").split("|")] for line in first.splitlines() if line.startswith("|")]
     assert rows[0] == ["map", "n", "Del. ↓", "RD@0.05 ↑", "Loc. ↑", "empty"]
@@ -136,16 +136,39 @@ def test_markdown_says_what_is_best_and_what_changed(out):
         "Random",
     ]
     bold = {(row[0], rows[0][i]) for row in rows[2:] for i, cell in enumerate(row) if "**" in cell}
-    # Neither a control nor the cubed base wins, however good.
-    assert bold == {("Layer-CAM", "Del. ↓"), ("+ Finer", "RD@0.05 ↑"), ("Layer-CAM", "Loc. ↑")}
+    assert bold == set()  # of four photos
     assert rows[2][2].startswith("0.450 [")
     assert rows[4][5] == "25.0 %"
+    assert rows[4][4].endswith("(n = 3)")
+    assert "(n = " not in rows[4][3]
     changed = text.split("What the contrast changes")[1]
-    assert "| Grad-CAM + Finer | **-0.0625 [" in changed
-    assert "| Layer-CAM + Finer, gamma=1 | **+0.1000 [" in changed
-    assert "+0.0000 [+0.0000, +0.0000] |" in changed
-    assert "**+0.0000" not in changed
+    assert "| Grad-CAM + Finer | 4 | -0.0625 [" in changed
+    assert "| Layer-CAM + Finer, gamma=1 | 4 | +0.1000 [+0.1000, +0.1000] |" in changed
+    assert "+0.0000 [+0.0000, +0.0000] (n = 3) |" in changed
+    assert "**" not in text
     assert "- failed: 4.png: not a picture" in text
+
+
+def test_enough_photos_have_their_best_in_bold(tmp_path):
+    """Neither a control nor the cubed base wins, however good; nor does a line whose mean is over too few photos."""
+    many = {key: values * 4 for key, values in NUMBERS.items()}
+    many["layercam", "plain"][0] = [None, 0.15, 0.5]
+    out = write_run(tmp_path / "run", numbers=many, photos=12, parts=(range(8), range(8, 12)), failed=None)
+    text = writing.to_markdown([read_block(out)])
+    first, changed = text.split("What the contrast changes")
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in first.splitlines() if line.startswith("|")]
+    bold = {(row[0], rows[0][i]) for row in rows[2:] for i, cell in enumerate(row) if "**" in cell}
+    assert bold == {("+ Finer, gamma=1", "Del. ↓"), ("+ Finer", "RD@0.05 ↑")}
+    assert "| Grad-CAM + Finer | 12 | **-0.0625 [" in changed
+    assert "**+0.0000" not in changed
+
+
+def test_a_single_photo_has_no_interval(tmp_path):
+    block = read_block(write_run(tmp_path / "run", photos=1, parts=((0,),)))
+    text = writing.to_markdown([block]) + writing.to_csv([block]) + writing.to_tex([block])
+    assert "nan" not in text
+    assert "**" not in text
+    assert "| 0.300 | 0.100 | 0.500 |" in text
 
 
 def test_csv_holds_every_number(out):
@@ -173,7 +196,7 @@ def test_latex_is_well_formed_and_escaped(tmp_path):
     lines = [line for line in body.splitlines() if "&" in line]
     assert len(lines) == len(NUMBERS)
     assert all(line.count("&") == 3 and line.endswith("\\\\") for line in lines)
-    assert re.search(r"^\+ Finer & 0\.388 & \\textbf\{0\.275\}", body, re.MULTILINE)
+    assert re.search(r"^\+ Finer & 0\.388 & 0\.275", body, re.MULTILINE)
     assert body.count("\\midrule") == 1
     assert body.index("\\midrule") < body.index("Random")
 

@@ -56,7 +56,8 @@ Against = Annotated[
     list[str],
     typer.Option(
         "--against",
-        help="Look-alikes: similar, predicted, weights (predicted@2 is only the second), or classes by name.",
+        help="Look-alikes: similar, predicted, weights (predicted@2 is only the second), or classes by name; in an "
+        "evaluation also compared: class d.",
     ),
 ]
 Weightings = Annotated[

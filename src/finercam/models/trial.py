@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -17,8 +17,8 @@ from finercam.models.passes import forward_pass, hooked, tapped_run
 from finercam.models.products import differentiating
 from finercam.models.undisturbed import device_of
 
-#: How many of the last module calls are kept.
-_WINDOW = 160
+#: How many of the last module calls are kept, and how many of the first tensors of each shape of tokens.
+_WINDOW, _FIRST = 160, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +50,14 @@ class Watched:
             is the input in other clothes.
         named: the last call of each part that was asked for.
         cells: heights and widths of all maps b K h w that were put out.
+        tokens: by shape, the first tensors 1 N K or N 1 K that parts were given or put out.
         logits: as read from the output.
     """
 
     calls: list[Call]
     named: dict[str, Call]
     cells: set[tuple[int, int]]
+    tokens: dict[tuple[int, ...], list[Tensor]]
     logits: Tensor
 
 
@@ -89,12 +91,19 @@ class Trial:
         calls: deque[Call] = deque(maxlen=_WINDOW)
         named: dict[str, Call] = {}
         cells: set[tuple[int, int]] = set()
+        tokens: dict[tuple[int, ...], list[Tensor]] = {}
         learned = False
 
         def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
             def hook(inner: nn.Module, args: Any, output: Any) -> None:
                 nonlocal learned
                 tensor = main_tensor(output)
+                for given in (args[0] if args else None, tensor):
+                    if isinstance(given, Tensor) and given.ndim == 3 and 1 in given.shape[:2]:
+                        first = tokens.setdefault(tuple(given.shape), [])
+                        if len(first) < _FIRST:
+                            # A copy: what comes later may work in place.
+                            first.append(given.detach().clone())
                 learned = learned or next(inner.parameters(), None) is not None
                 if tensor is not None:
                     call = Call(name, inner, args[0] if args else None, tensor, _version(tensor))
@@ -118,7 +127,29 @@ class Trial:
                 f"the model does not run on an image of {self.size[0]} x {self.size[1]} pixels "
                 f"({type(error).__name__}: {first}); give image_size=(H, W)"
             ) from error
-        return Watched(list(calls), named, cells, self.read(output))
+        return Watched(list(calls), named, cells, tokens, self.read(output))
+
+    def prefixes(self, seen: Watched) -> dict[tuple[int, ...], int | None]:
+        """Return how many tokens before the patches each shape of tokens is seen to have, where it is seen.
+
+        A class token, registers and prompts are the same for every image until they meet the patches, so another image
+        is run and compared. ``None`` stands for tokens of which others than the first are the same, too: those are no
+        patches behind a prefix.
+        """
+        if not seen.tokens:
+            return {}
+        other = replace(self, noise=-self.noise.flip(2)).watch().tokens
+        found: dict[tuple[int, ...], int | None] = {}
+        for shape, tensors in seen.tokens.items():
+            for one, two in zip(tensors, other.get(shape, ()), strict=False):
+                same = (one == two).all(2).flatten()
+                lead = int((~same).int().argmax())
+                if not bool(same.any()) or bool(same.all()):
+                    continue
+                found[shape] = None if bool(same[lead:].any()) else max(lead, found.get(shape) or 0)
+                if found[shape] is None:
+                    break
+        return found
 
     def dependence(self, names: Sequence[str]) -> list[Dependence]:
         """Return how the logits depend on what each of these parts puts out."""

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from finercam.contrast.contrast import Contrast
+from finercam.contrast.contrast import Contrast, exactly
 from finercam.contrast.labels import short_names
 from finercam.report.panels import Panel, draw_panels
 from finercam.report.render import as_seen, overlay
@@ -95,7 +95,7 @@ def _heading(explanation: Explanation) -> str:
     contrast, title = explanation.contrast, explanation.method.full_title
     if not isinstance(contrast, Contrast):
         return f"{title}, {contrast.name}"
-    asked = f"gamma {contrast.strength:g}"
+    asked = f"gamma {exactly(contrast.strength)}"
     return f"Finer {title}, {f'reversed, {asked}' if contrast.reverse else asked}"
 
 

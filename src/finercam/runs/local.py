@@ -52,7 +52,7 @@ class Local(Engine):
         """
         folder = RunFolder(Folder(job.out))
         measurer = Measurer(job.study, Bench(job.model.model, job.run, job.targets, job.clock))
-        prepare = Preparer(job.study, job.open, job.model.preprocessing)
+        prepare = Preparer(job.study, job.open, job.model.preprocessing, job.repaint)
         workers = default_workers() if self.workers is None else self.workers
         for part, items in prepared_parts(folder.folder, job.parts, prepare, workers):
             outcome = measurer.measure(items)

@@ -81,7 +81,7 @@ def to_markdown(
         else "Advantages over chance and over the map without the comparison are (a - b) / (a + b): 0 for equal "
         "shares, 0.33 for twice as much, 1 for all."
     )
-    lines = [f"# {markdown(heading)}", "", measure, scale, "Intervals are 95 % bootstrap intervals over photos.", ""]
+    lines = [f"# {markdown(heading)}", "", measure, scale, "Intervals are 95 % intervals over photos.", ""]
     for one in judgements:
         lines += [f"## {markdown(title_of(one, names))}", "", f"**{markdown(one.sentence())}**", "", _photos(one), ""]
         lines += [_HEADER, "|" + "---|" * _HEADER.count(" | ") + "---|"]
@@ -147,15 +147,16 @@ def _photos(one: Judgement) -> str:
     said = f"{one.photos} photos, {one.correct} correctly classified, {one.empty} with an empty map."
     if not one.off.n:
         return said
+    between = "" if math.isnan(one.off.low) else f" [{100 * one.off.low:.0f}, {100 * one.off.high:.0f}]"
     return (
-        f"{said} Of the saliency {percent(one.off)} [{100 * one.off.low:.0f}, {100 * one.off.high:.0f}] lies off the "
+        f"{said} Of the saliency {percent(one.off)}{between} lies off the "
         f"object ({percent(one.off_plain)} of the plain map, {percent(one.off_area)} of the pixels), "
         f"{percent(one.on_listed)} on what is listed."
     )
 
 
 def _signed(mean: Mean) -> str:
-    return f"{mean.mean:+.3f} [{mean.low:+.3f}, {mean.high:+.3f}]"
+    return mean.text("+.3f")
 
 
 def _ends(mean: Mean) -> tuple[float, float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,7 +71,7 @@ def to_markdown(lines: Sequence[LikenessSummary], heading: str, of: str) -> str:
         means = [_shown(getattr(line, name), line.images) for name in _COLUMNS]
         table.append([markdown(line.of), *means, f"{100 * line.empty:.1f} %"])
     said = (
-        f"{images} images; means with 95 % bootstrap intervals over those where neither map is constant. "
+        f"{images} images; means with 95 % intervals over those where neither map is constant. "
         "The lower, the better: 1 is the same map."
     )
     return "\n".join([f"## {markdown(heading)}", "", said, "", *("| " + " | ".join(row) + " |" for row in table), ""])
@@ -94,4 +95,4 @@ def _shown(mean: Mean, images: int) -> str:
 
 def _exactly(mean: Mean) -> tuple[str, ...]:
     numbers = (mean.mean, mean.low, mean.high)
-    return (*(f"{number:.6g}" if mean.n else "" for number in numbers), str(mean.n))
+    return (*("" if math.isnan(number) else f"{number:.6g}" for number in numbers), str(mean.n))
