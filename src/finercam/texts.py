@@ -30,7 +30,7 @@ def printable(text: str) -> str:
     return "".join(_escaped(c) if unicodedata.category(c) in _HARMFUL or c in _TURNS else c for c in text)
 
 
-def shortened(text: str, most: int = 2000) -> str:
+def shortened(text: str, most: int = 200) -> str:
     """Return text of at most so many characters; what is longer loses its middle."""
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-(most // 2) :]}"
 

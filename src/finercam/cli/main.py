@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def _end(message: str, code: int) -> NoReturn:
-    say(f"finercam: {shortened(message)}")
+    say(f"finercam: {shortened(message, 4000)}")
     sys.exit(code)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from finercam.errors import FinercamError
+from finercam.errors import FinercamError, check_between
 from finercam.files import writable_folder
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ Against = Annotated[
     list[str],
     typer.Option(
         "--against",
-        help="Look-alikes: similar, predicted, weights (predicted@2 is only the second), or classes by name.",
+        help="Look-alikes: similar, predicted, weights (predicted@2 is only the second), or classes by name; in an "
+        "evaluation also compared: class d.",
     ),
 ]
 Weightings = Annotated[
@@ -138,11 +139,11 @@ def run_from(precision: str = "float32", batch_size: int = 8, copies: int | None
     Raises:
         FinercamError: an unknown precision, or a number below 1.
     """
-    from finercam.models.run import Run
+    from finercam.models.run import MOST_AT_ONCE, Run
 
     for option, number in (("batch-size", batch_size), ("copies", copies)):
-        if number is not None and number < 1:
-            raise FinercamError(f"--{option} is {number}; it must be at least 1")
+        if number is not None:
+            check_between(f"--{option}", number, 1, MOST_AT_ONCE)
     return Run(precision, batch_size, copies)
 
 

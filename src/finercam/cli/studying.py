@@ -52,7 +52,11 @@ def matched(
 
     options: dict[str, Any] = {"layer": layer, "device": device, "revision": revision}
     classifier = load(spec, **options)
-    return Matched(loaded_classifier(classifier, spec, options), model_classes(classifier, data, match, skip_unmatched))
+    # Where photos may be left out a run draws others for them, so any class with photos may be met.
+    among = data.sample.whole if skip_unmatched and data.sample is not None else data
+    return Matched(
+        loaded_classifier(classifier, spec, options), model_classes(classifier, among, match, skip_unmatched)
+    )
 
 
 def engine_named(name: str, workers: int | None, ray_address: str | None, gpus: float | None) -> Engine:

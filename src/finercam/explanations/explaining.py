@@ -117,7 +117,7 @@ def explain(
     model, how, run = as_classifier(classifier), find_method(method), run or Run()
     several = isinstance(photos, (list, tuple)) or (isinstance(photos, Tensor) and photos.ndim == 4)
     given: list[Any] = list(photos) if several else [photos]  # type: ignore[arg-type]
-    each = target if isinstance(target, (list, tuple, Tensor)) else None
+    each = target if isinstance(target, (list, tuple)) or (isinstance(target, Tensor) and target.ndim) else None
     if each is not None and len(each) != len(given):
         raise FinercamError(f"{len(each)} targets were given for {len(given)} photos")
     if isinstance(what, Contrast) and isinstance(what.against[0], tuple) and len(what.against) != len(given):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -242,6 +243,19 @@ def _bare(module: nn.Module) -> nn.Module:
         module = module.module
     # A compiled module calls its original without hooks; the original gives the same answers.
     original: nn.Module = getattr(module, "_orig_mod", module)
+    script = next((name for name, inner in original.named_modules() if isinstance(inner, torch.jit.ScriptModule)), None)
+    if script is not None:
+        what = f"its part {script!r}" if script else "the model"
+        raise FinercamError(
+            f"{what} is TorchScript, whose layers cannot be watched; give the Python module that it was made from"
+        )
+    tensors = chain(original.named_parameters(), original.named_buffers())
+    empty = next((name for name, tensor in tensors if tensor.is_meta), None)
+    if empty is not None:
+        raise FinercamError(
+            f"the model's {empty} is on the meta device and has no values; load the weights first (load_state_dict "
+            "with assign=True, or without device_map=)"
+        )
     return original
 
 

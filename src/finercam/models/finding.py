@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ import torch
 
 from finercam.errors import FinercamError, nearest
 from finercam.models.source import SOURCES, Checkpoint, Saved, Source
+from finercam.texts import shortened
 
 
 def find_model(
@@ -32,7 +35,7 @@ def find_model(
     if source is not None and bool(slash) == bool(name) and source.takes(name):
         return source, Checkpoint(name, pretrained, revision)
     # An empty path would be the working directory.
-    if spec and Path(spec).is_dir():
+    if spec and os.path.isdir(spec):
         source, name = _recognise(Path(spec))
         return source, Checkpoint(name, pretrained, revision)
     if source is not None:
@@ -41,7 +44,7 @@ def find_model(
         known = [SOURCES[name] for name in sorted(SOURCES)]
         specs = [spec for one in known for spec in one.specs]
         hint = nearest(head, specs, called={one.name: one.specs[0] for one in known})
-    raise FinercamError(f"{spec!r} is neither a folder nor a model's name; {hint}")
+    raise FinercamError(f"{shortened(spec)!r} is neither a folder nor a model's name; {hint}")
 
 
 def ways(can: Callable[[Source], bool]) -> str:
@@ -122,8 +125,12 @@ def find_device(device: str) -> torch.device:
 
 @contextmanager
 def plain_errors(spec: str | os.PathLike[str], source: Source) -> Iterator[None]:
-    """Turn what a library raises while it loads a model into a ``FinercamError`` of one line."""
-    spec = os.fspath(spec)
+    """Turn what a library raises while it loads a model into a ``FinercamError`` of one line.
+
+    Nobody is asked anything meanwhile: a library that would run a folder's own code on a "y" reads no answer.
+    """
+    spec, asked = os.fspath(spec), sys.stdin
+    sys.stdin = io.StringIO()
     try:
         yield
     except FinercamError:
@@ -135,4 +142,7 @@ def plain_errors(spec: str | os.PathLike[str], source: Source) -> Iterator[None]
         # The libraries raise whatever their hub, file or config readers raise; the first line says it best.
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         offline = "; without a connection, give the folder of a downloaded model" if isinstance(error, OSError) else ""
-        raise FinercamError(f"{spec} could not be loaded: {type(error).__name__}: {first}{offline}") from error
+        what = f"{type(error).__name__}: {first}{offline}"
+        raise FinercamError(f"{shortened(spec)} could not be loaded: {what}") from error
+    finally:
+        sys.stdin = asked

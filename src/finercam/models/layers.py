@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from finercam.errors import FinercamError, nearest
+from finercam.models.closed_form import does_what_it_says, is_plain
 from finercam.models.grid import Grid, infer_grid
 from finercam.models.trial import Call, Trial, Watched, outermost_first, trial
 from finercam.models.undisturbed import undisturbed
@@ -67,13 +68,22 @@ def find_layers(
             raise FinercamError(f"layer {unreached[0]!r} is not used in the forward pass; choose another")
         grids = tuple(grid or _grid(named[name], lie, image_size) for name in names)
         maps = grids[0].maps(named[names[0]].output, image_size)
-        head = head_call(seen.calls, seen.logits)
-        pooled = len(names) == 1 and head is not None and not named[names[0]].changed_since
-        # A head whose output is changed in place (scaled, say) no longer gives the logits.
-        pooled = pooled and head is not None and not head.changed_since and _is_mean(head.given, maps)
-    linear = None if head is None else head.module
-    assert linear is None or isinstance(linear, nn.Linear)
+        linear, given = _head(seen)
+        pooled = linear is not None and is_plain(linear) and len(names) == 1 and not named[names[0]].changed_since
+        pooled = pooled and _is_mean(given, maps)
     return FoundLayers(names, grids, linear, pooled, seen.logits.shape[1])
+
+
+def _head(seen: Watched) -> tuple[nn.Linear | None, Any]:
+    """Return the linear layer that makes the logits by its weight and bias, and what it was given."""
+    call = head_call(seen.calls, seen.logits)
+    # A head whose output is changed in place (scaled, say) no longer gives the logits.
+    if call is None or call.changed_since or not isinstance(call.module, nn.Linear):
+        return None, None
+    given = call.given
+    if not isinstance(given, Tensor) or given.ndim != 2 or not does_what_it_says(call.module, given, seen.logits):
+        return None, None
+    return call.module, given
 
 
 def _names(module: nn.Module, layer: str | nn.Module | Sequence[str | nn.Module]) -> tuple[str, ...]:

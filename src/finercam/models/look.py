@@ -109,7 +109,7 @@ class Look:
             return (alpha[..., None, None].expand(-1, -1, -1, h, w),)
         self._ensure(names, differentiated=True)
         assert self._graph is not None
-        per_row = products(self._graph, [self._taps[name] for name in names], rows.to(self.logits))
+        per_row = products(self._graph, {name: self._taps[name] for name in names}, rows.to(self.logits))
         return tuple(
             torch.stack([self._as_grid(name, one[layer]) for one in per_row], 1) for layer, name in enumerate(names)
         )
@@ -118,12 +118,15 @@ class Look:
     def closed_form(self) -> Float[Tensor, "C K"] | None:
         """Rows of the final linear layer, where the gradient at the target layer is ``v @ rows / (h w)`` in each cell.
 
-        Raises:
-            FinercamError: the model no longer does what it did when its classifier was made.
+        ``None`` where it is not, or not up to rounding, or the model was changed since its classifier was made: then
+        the gradient is computed.
         """
-        if not self.classifier.pooled:
+        classifier = self.classifier
+        if not classifier.pooled or classifier.head is None:
             return None
-        return closed_form_rows(self.classifier, self.logits, self.activations()[0], self.run.precision)
+        half = (torch.bfloat16, torch.float16)
+        coarse = self.run.precision != "float32" or classifier.head.weight.dtype in half
+        return closed_form_rows(classifier.head, self.logits, self.activations()[0], coarse=coarse)
 
     def rerun(
         self,

@@ -15,6 +15,7 @@ from finercam.errors import FinercamError
 from finercam.models.feeding import noise
 from finercam.models.outputs import main_tensor
 from finercam.models.passes import forward_pass, hooked, tapped_run
+from finercam.models.products import differentiating
 from finercam.models.undisturbed import device_of
 
 #: How many of the last module calls are kept, and how many of the first tensors of each shape of tokens.
@@ -164,13 +165,8 @@ class Trial:
             # One class, for in a mixture of many a maximum over the cells reads many cells; the top one, for the
             # logits of others may be cut off at zero.
             row = torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1]).to(logits)
-            try:
+            with differentiating():
                 gradients = torch.autograd.grad(logits, outputs, row, allow_unused=True)
-            except RuntimeError as error:
-                raise FinercamError(
-                    f"the logits cannot be differentiated ({next(iter(str(error).splitlines()), '')}); give layer=, "
-                    "and use a method that needs no gradients (scorecam, ablationcam)"
-                ) from error
         return [Dependence(out.detach(), gradient) for out, gradient in zip(outputs, gradients, strict=True)]
 
     def gets_round(self, name: str, output: Tensor, logits: Tensor) -> bool:

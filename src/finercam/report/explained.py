@@ -10,7 +10,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from finercam.contrast.contrast import Contrast
+from finercam.contrast.contrast import Contrast, exactly
 from finercam.contrast.labels import full_name
 from finercam.errors import FinercamError, nearest
 from finercam.report.panels import Bar, Panel, draw_panels, lay_out
@@ -185,7 +185,7 @@ def _heading(explanation: Explanation) -> str:
     if _is_plain(contrast):
         return title
     reverse = "reversed, " if contrast.reverse else ""
-    return f"Finer {title}, {reverse}gamma {contrast.strength:g}"
+    return f"Finer {title}, {reverse}gamma {exactly(contrast.strength)}"
 
 
 def _is_plain(contrast: object) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from finercam.data.dataset import Dataset, Item
+from finercam.data.reading import draw
 from finercam.errors import FinercamError
 from finercam.models.run import Run
 from finercam.runs import manifest as manifests
@@ -75,7 +77,8 @@ def run_study(
     Args:
         study: what is measured.
         model: see ``finercam.runs.loaded``.
-        dataset: its items are the manifest, but those that the study does not take.
+        dataset: its items are the manifest, but those that the study does not take. A sample is drawn again among
+            those that it does, so that it is of as many as were to be drawn.
         out: a folder, or a URI that fsspec writes to.
         targets: by label of the data set, the model's class, or -1; left out where the study asks for no classes.
         run: how the model is run. Only its precision decides numbers, and may not differ from one time to the next.
@@ -92,7 +95,8 @@ def run_study(
     if model.preprocessing.transform is None:
         raise FinercamError("this classifier has no preprocessing for photos; give Classifier.of(..., preprocess=)")
     schema(study)
-    study.check(model.model, dataset)
+    study.check(model.model, dataset if dataset.sample is None else dataset.sample.whole)
+    dataset = _taken(study, dataset, classes)
     code = code_of(study, model, dataset.open)
     folder = RunFolder(Folder(out))
     manifest, resumed = _set_up(study, model, dataset, folder, classes, run, code)
@@ -100,7 +104,7 @@ def run_study(
         folder.drop_failed()
     done_before = folder.done()
     pending = tuple(part for part in range(manifest.parts) if part not in done_before)
-    job = Job(study, model, classes, run, dataset.open, out, pending, code)
+    job = Job(study, model, classes, run, dataset.open, dataset.repaint, out, pending, code)
     total = len(manifest)
     before = total - sum(map(manifest.size, pending))
     done, failed = before, 0
@@ -111,6 +115,18 @@ def run_study(
             advance(Progress(total, done, failed))
     folder.check(manifest, study.row_key)
     return Finished(Rows(out), total, resumed, total - before, dict(job.clock.seconds))
+
+
+def _taken(study: Study[Any, Any], dataset: Dataset, targets: tuple[int, ...]) -> Dataset:
+    """Return the data set without the items that the study does not take; a sample with others in their place."""
+
+    def takes(item: Item) -> bool:
+        return study.takes(item, targets[item.label] if targets else -1)
+
+    if dataset.sample is not None:
+        sample = dataset.sample
+        return draw(sample.whole, sample.images, sample.seed, takes)
+    return replace(dataset, items=lambda: filter(takes, dataset.items()))
 
 
 def _set_up(
@@ -124,11 +140,7 @@ def _set_up(
 ) -> tuple[Manifest, bool]:
     """Claim the folder for this run, list its photos, and return the list and whether the run was begun before."""
 
-    def items() -> Iterator[Item]:
-        for item in dataset.items():
-            if study.takes(item, targets[item.label] if targets else -1):
-                yield item
-
+    items = dataset.items
     known = (folder.fingerprint or {}).get("photos per part")
     part_size = known if isinstance(known, int) and known > 0 else 0
     if not part_size:

@@ -21,7 +21,7 @@ from torch import Tensor
 from finercam.aviary import Aviary, label_names, look_alikes
 from finercam.aviary.species import SPECIES
 from finercam.aviary.studies.running import rows_over
-from finercam.contrast.contrast import PLAIN, Contrast
+from finercam.contrast.contrast import PLAIN, Contrast, exactly
 from finercam.explanations.answering import answer, ask, gather_each, taps_of
 from finercam.explanations.explaining import preprocess
 from finercam.methods.method import find_method
@@ -146,7 +146,7 @@ def _measure(study: Difference, bench: Bench[Classifier], batch: Sequence[Bird])
             min(f, key=lambda d: abs(float(y[d] - y[c]))) for y, c, f in zip(logits, targets, family, strict=True)
         ]
         contrasts = [PLAIN, *(Contrast(against=[[d] for d in others], gamma=gamma) for gamma in study.gammas)]
-        titles = [ALONE, *(f"gamma {gamma:g}" for gamma in study.gammas)]
+        titles = [ALONE, *(f"gamma {exactly(gamma)}" for gamma in study.gammas)]
         questions = ask(classifier, logits, contrasts, targets)
         evidence = gather_each(look, ways, questions, collect=[])
         repainted = torch.stack(

@@ -80,9 +80,10 @@ def text_image(checkpoint: Checkpoint, device: torch.device) -> TextImageModel:
             f"{', '.join(KINDS)}"
         )
     kind = transformers.AutoModelForZeroShotImageClassification
-    model = (
-        kind.from_pretrained(name, use_safetensors=True, **where) if checkpoint.pretrained else kind.from_config(config)
-    )
+    if checkpoint.pretrained:
+        model = kind.from_pretrained(name, use_safetensors=True, **where)
+    else:
+        model = kind.from_config(config, trust_remote_code=False)
     # Checkpoints saved in half precision come so.
     model = model.float().to(device).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
@@ -117,9 +118,9 @@ def _pooled(module: nn.Module, image_size: tuple[int, int], pool: str, spec: str
     return Pooled(inner, found.grids[0], pool)
 
 
-def _where(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return where on the hub to find the files."""
-    return {} if checkpoint.revision is None else {"revision": checkpoint.revision}
+def _where(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return where on the hub to find the files; code among them is never run, and nobody is asked whether it may."""
+    return {"trust_remote_code": False} | ({} if checkpoint.revision is None else {"revision": checkpoint.revision})
 
 
 def _config(checkpoint: Checkpoint) -> Any:
@@ -142,7 +143,7 @@ def _create(checkpoint: Checkpoint, config: Any) -> tuple[Any, set[str]]:
     from transformers import AutoModelForImageClassification
 
     if not checkpoint.pretrained:
-        return AutoModelForImageClassification.from_config(config), set()
+        return AutoModelForImageClassification.from_config(config, trust_remote_code=False), set()
     module, found = AutoModelForImageClassification.from_pretrained(
         checkpoint.name, use_safetensors=True, output_loading_info=True, **_where(checkpoint)
     )

@@ -26,7 +26,7 @@ from finercam.contrast.contrast import Contrast
 from finercam.contrast.objective import Objective
 from finercam.contrast.question import Question
 from finercam.data.dataset import Dataset, Item
-from finercam.errors import FinercamError
+from finercam.errors import check_between
 from finercam.explanations.answering import Answer, answer, ask, rows_for
 from finercam.methods.method import find_method
 from finercam.models.classifier import Classifier
@@ -98,8 +98,8 @@ class Randomisation(Study[Classifier, Prepared]):
 
     def __post_init__(self) -> None:
         check_target(self.target)
-        if self.samples < 0:
-            raise FinercamError(f"samples is {self.samples}; it must be at least 0, which takes the image as it is")
+        # 0 takes the image as it is.
+        check_between("samples", self.samples, 0, 10_000)
 
     def settings(self) -> dict[str, Any]:
         """Return all that decides the numbers."""
