@@ -107,7 +107,7 @@ def test_insertion_ends_with_the_image_and_starts_from_the_blurred_one():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("deletion@steps=0", "steps is 0; a curve needs at least 1"),
+        ("deletion@steps=0", "steps is 0; it must be at least 1"),
         ("insertion@-1", "steps is -1"),
         ("relative-drop@0", "the fraction is 0.0"),
         ("confidence-drop@1.01", "the fraction is 1.01"),

@@ -14,6 +14,7 @@ from finercam.cli import options as o
 from finercam.cli.console import say
 from finercam.cli.studying import engine_named, matched, say_profile, watched
 from finercam.errors import FinercamError
+from finercam.texts import encoded
 
 if TYPE_CHECKING:
     from finercam.data.dataset import Dataset
@@ -190,7 +191,7 @@ def write_tables(runs: Sequence[str], out: str | None, *, only_correct: bool = F
     if out is not None:
         folder = Folder(out)
         for name, write in (("md", writing.to_markdown), ("csv", writing.to_csv), ("tex", writing.to_tex)):
-            folder.write(f"table.{name}", write(blocks).encode())
+            folder.write(f"table.{name}", encoded(write(blocks)))
     return blocks
 
 

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,6 +37,9 @@ WEIGHTINGS = ("mean", "softmax", "official")
 AGGREGATES = ("mean", "max", "mean-after-relu")
 #: The largest strength, either way. Far below what overflows, and far above what leaves anything of the target.
 MOST_GAMMA = 1e6
+
+#: How many references a sentence names.
+_SAID = 5
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,9 @@ class Contrast:
         _check_choice("aggregate", self.aggregate, AGGREGATES)
         if self.gamma is None:
             object.__setattr__(self, "gamma", _own_strength(self.weighting))
+        if not _is_finite(self.gamma):
+            raise FinercamError(f"gamma is {self.gamma!r}; it must be a finite number")
+        object.__setattr__(self, "references", _count(self.references))
         if self.references < 1 and not (self.references == 0 and self.strength == 0 and not self.reverse):
             raise FinercamError(f"references is {self.references}; it must be at least 1 (gamma=0 is the plain CAM)")
         if not abs(self.strength) <= MOST_GAMMA:
@@ -185,17 +193,19 @@ class Contrast:
 
         ``Blue Grosbeak, against Grandala, Indigo Bunting, Lazuli Bunting, gamma 0.6``
         """
-        name, *others = short_names([display_name(i, labels) for i in (target, *references)])
-        if self.strength == 0 and not self.reverse:
-            return f"{name}, alone"
+        name, *others = short_names([display_name(i, labels) for i in (target, *references[:_SAID])])
+        if len(references) > _SAID:
+            others.append(f"and {len(references) - _SAID} more")
+        looked_for, against = (", ".join(others), name) if self.reverse else (name, ", ".join(others))
+        reverse = ", reversed" if self.reverse else ""
+        if self.strength == 0:
+            return f"{looked_for}, alone{reverse}"
         details = [f"gamma {exactly(self.strength)}"]
         if self.weighting != "mean":
             details.append(f"{self.weighting} weighting")
         if self.aggregate != "mean":
             details.append(f"{self.aggregate} of the references")
-        if self.reverse:
-            return f"{', '.join(others)}, against {name}, reversed, {', '.join(details)}"
-        return f"{name}, against {', '.join(others)}, {', '.join(details)}"
+        return f"{looked_for}, against {against}{reverse}, {', '.join(details)}"
 
 
 def exactly(number: float) -> str:
@@ -207,9 +217,25 @@ def _own_strength(weighting: str) -> float:
     return 1.0 if weighting == "official" else 0.6
 
 
+def _is_finite(gamma: Any) -> bool:
+    try:
+        return not isinstance(gamma, str) and math.isfinite(float(gamma))
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return False
+
+
+def _count(references: object) -> int:
+    try:
+        if isinstance(references, bool):
+            raise TypeError
+        return operator.index(references)  # type: ignore[arg-type]
+    except TypeError:
+        raise FinercamError(f"references is {references!r}; it must be a whole number") from None
+
+
 def _check_choice(option: str, given: str, choices: Sequence[str], more: str = "") -> None:
     if given not in choices:
-        raise FinercamError(f"{option} is {given!r}; {nearest(given, choices)}{more}")
+        raise FinercamError(f"{option} is {given!r}; {nearest(str(given), choices)}{more}")
 
 
 #: The ordinary CAM: the target's logit alone, with nothing to compare it with.

@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
 from finercam.data.attributes import Attributes
-from finercam.data.photos import open_photo
+from finercam.data.photos import open_photo, read_photo
 from finercam.data.storage import read_bytes
 from finercam.errors import FinercamError
 
@@ -103,15 +103,12 @@ def open_mask(uri: str) -> Bool[np.ndarray, "H W"]:
 
 def _read(uri: str, use: Callable[[Image.Image], Any]) -> Any:
     """Return what ``use`` makes of the picture at a path or URI."""
-    content = read_bytes(uri)
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.load()
-            return use(picture)
-    except UnidentifiedImageError:
-        raise FinercamError(f"{uri!r} is not a picture that can be read") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise FinercamError(f"{uri!r} cannot be read: {error}") from error
+
+    def loaded(picture: Image.Image) -> Any:
+        picture.load()
+        return use(picture)
+
+    return read_photo(io.BytesIO(read_bytes(uri)), uri, loaded)
 
 
 def _as_stored(picture: Image.Image) -> Image.Image:

@@ -74,7 +74,7 @@ def ask(
 
 def gather(
     classifier: Classifier,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     contrasts: Sequence[Contrast | Objective],
     targets: Targets = None,
     *,

@@ -18,13 +18,13 @@ Rerun: TypeAlias = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Iterab
 
 def masked_confidences(
     rerun: Rerun,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     ranks: Sequence[Mapping[int, Int[Tensor, "b H W"]]],
     cuts: Sequence[Cut],
     classes: Int[Tensor, "b k"],
     unmasked: Float[Tensor, "b k"],
     *,
-    fill: Callable[[str], Float[Tensor, "b 3 H W"]],
+    fill: Callable[[str], Float[Tensor, "b c H W"]],
 ) -> Float[Tensor, "m b n k"]:
     """Return the probabilities of ``k`` classes for every map, image and cut, in the type of ``unmasked``.
 

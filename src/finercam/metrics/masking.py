@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from finercam.errors import FinercamError, nearest
+from finercam.errors import FinercamError, check_between, nearest
 from finercam.metrics.metric import metric
 from finercam.metrics.view import OWN_FILL, UNMASKED, Cut, Needs, View
 
@@ -28,11 +28,11 @@ MOST_CELLS = 1024
 
 
 def filling(
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     fill: str = "mean",
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-) -> Float[Tensor, "b 3 H W"]:
+) -> Float[Tensor, "b c H W"]:
     """Return what removed pixels are replaced by.
 
     Args:
@@ -104,6 +104,10 @@ def check_fraction(fraction: float) -> None:
         raise FinercamError(f"the fraction is {fraction}; it must lie above 0 and up to 1")
 
 
+#: A run of the model for each: the paper's curves have 50 or so.
+MOST_STEPS = 10_000
+
+
 def _check_cells(cells: int) -> None:
     if not 0 <= cells <= MOST_CELLS:
         raise FinercamError(f"cells is {cells}; it must lie between 0 (pixel by pixel) and {MOST_CELLS}")
@@ -128,15 +132,13 @@ def _step_cuts(inserted: bool, steps: int, fill: str, cells: int) -> Callable[[i
 
 
 def _deletion_needs(steps: int, fill: Fill, cells: int) -> Needs:
-    if steps < 1:
-        raise FinercamError(f"steps is {steps}; a curve needs at least 1")
+    check_between("steps", steps, 1, MOST_STEPS)
     _check_cells(cells)
     return Needs(cuts=_step_cuts(False, steps, fill, cells))
 
 
 def _insertion_needs(steps: int) -> Needs:
-    if steps < 1:
-        raise FinercamError(f"steps is {steps}; a curve needs at least 1")
+    check_between("steps", steps, 1, MOST_STEPS)
     return Needs(cuts=_step_cuts(True, steps, OWN_FILL, 0))
 
 

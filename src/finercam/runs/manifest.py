@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,20 +71,12 @@ def write(folder: Folder, items: Iterable[Item], targets: Sequence[int], part_si
     """
     digest = hashlib.sha256()
     count = 0
-    try:
-        with tempfile.NamedTemporaryFile(suffix=".parquet") as aside:
-            with pq.ParquetWriter(aside, SCHEMA) as writer:
-                for start, lines in _groups(items, targets, part_size):
-                    digest.update(json.dumps(lines, sort_keys=True).encode())
-                    rows = [{"id": start + i, **line} for i, line in enumerate(lines)]
-                    writer.write_table(_table(rows), row_group_size=part_size)
-                    count += len(rows)
-            aside.flush()
-            folder.write_from(NAME, aside)
-    except OSError as error:
-        raise FinercamError(
-            f"the list of photos cannot be written in {tempfile.gettempdir()}: {error}; make room there, or set TMPDIR"
-        ) from error
+    with folder.writing(NAME) as aside, pq.ParquetWriter(aside, SCHEMA) as writer:
+        for start, lines in _groups(items, targets, part_size):
+            digest.update(json.dumps(lines, sort_keys=True).encode())
+            rows = [{"id": start + i, **line} for i, line in enumerate(lines)]
+            writer.write_table(_table(rows), row_group_size=part_size)
+            count += len(rows)
     return Summary(count, digest.hexdigest())
 
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Sequence
 
 from finercam.metrics.intervals import FEWEST_TO_JUDGE, Mean
 from finercam.metrics.metric import Column
 from finercam.studies.evaluate.tables import Block, Line, better, method_title
-
-#: What LaTeX takes for more than a letter.
-_TEX = str.maketrans(
-    {c: f"\\{c}" for c in "&%$#_{}"}
-    | {"\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}"}
-)
+from finercam.texts import csv_text, markdown, tex
 
 
 def best(block: Block, column: Column) -> Line | None:
@@ -33,7 +26,7 @@ def to_markdown(blocks: Sequence[Block]) -> str:
 
 
 def _markdown_block(block: Block) -> Iterator[str]:
-    yield f"## {block.data}, {block.model}"
+    yield f"## {markdown(block.data)}, {markdown(block.model)}"
     yield ""
     accuracy = f"{100 * block.accuracy.mean:.1f} % correctly classified" if block.accuracy.n else "no labels"
     failed = f", {len(block.failed)} failed" if block.failed else ""
@@ -47,13 +40,13 @@ def _markdown_block(block: Block) -> Iterator[str]:
     yield from _about_known(block)
     yield ""
     empties = any(line.empty for line in block.lines)
-    headings = ["map", "n", *(column.heading for column in block.columns), *(["empty"] if empties else [])]
+    headings = ["map", "n", *(markdown(column.heading) for column in block.columns), *(["empty"] if empties else [])]
     yield from _markdown_head(headings)
     winners = {column.spec: best(block, column) for column in block.columns}
     for line in block.lines:
         cells = [_cell(line.means[c.spec], line.images, bold=winners[c.spec] is line) for c in block.columns]
         empty = [f"{100 * line.empty:.1f} %"] if empties else []
-        yield _markdown_row([line.title, str(line.images), *cells, *empty])
+        yield _markdown_row([markdown(line.title), str(line.images), *cells, *empty])
     yield ""
     compared = [line for line in block.lines if line.differences]
     if compared:
@@ -62,13 +55,14 @@ def _markdown_block(block: Block) -> Iterator[str]:
             "is not beyond all of the method's own controls):"
         )
         yield ""
-        yield from _markdown_head(["map", "n", *(column.heading for column in block.columns)])
+        yield from _markdown_head(["map", "n", *(markdown(column.heading) for column in block.columns)])
         for line in compared:
             cells = [_difference(line.differences[c.spec], line.images) + _mark(line, c) for c in block.columns]
-            yield _markdown_row([f"{method_title(line.method)} {line.title}", str(line.images), *cells])
+            title = markdown(f"{method_title(line.method)} {line.title}")
+            yield _markdown_row([title, str(line.images), *cells])
         yield ""
     for key, error in block.failed[:20]:
-        yield f"- failed: {key}: {error}"
+        yield f"- failed: {markdown(key)}: {markdown(error)}"
     if len(block.failed) > 20:
         yield f"- and {len(block.failed) - 20} more"
     if block.failed:
@@ -110,7 +104,7 @@ def _markdown_head(headings: Sequence[str]) -> Iterator[str]:
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
 def _cell(mean: Mean, images: int, bold: bool) -> str:
@@ -130,9 +124,7 @@ def _counted(mean: Mean, images: int) -> str:
 
 def to_csv(blocks: Sequence[Block]) -> str:
     """Return every number of the tables, a line for each map and metric."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
+    rows: list[Sequence[object]] = [
         [
             "model",
             "data",
@@ -150,12 +142,12 @@ def to_csv(blocks: Sequence[Block]) -> str:
             "beyond controls",
             "empty",
         ]
-    )
+    ]
     for block in blocks:
         for line in block.lines:
             for column in block.columns:
                 mean, paired = line.means[column.spec], line.differences.get(column.spec)
-                writer.writerow(
+                rows.append(
                     [
                         block.model,
                         block.data,
@@ -170,7 +162,7 @@ def to_csv(blocks: Sequence[Block]) -> str:
                         f"{line.empty:.6g}",
                     ]
                 )
-    return text.getvalue()
+    return csv_text(rows)
 
 
 def _exactly(mean: Mean) -> tuple[str, str, str]:
@@ -191,11 +183,11 @@ def to_tex(blocks: Sequence[Block]) -> str:
 def _tex_block(block: Block) -> Iterator[str]:
     yield "\\begin{table}"
     yield "\\centering"
-    yield f"\\caption{{{_tex(block.data)}, {_tex(block.model)}: means over {block.photos} images.}}"
+    yield f"\\caption{{{tex(block.data)}, {tex(block.model)}: means over {block.photos} images.}}"
     yield f"\\begin{{tabular}}{{l{'c' * len(block.columns)}}}"
     yield "\\toprule"
     arrows = {"higher": " $\\uparrow$", "lower": " $\\downarrow$", "": ""}
-    yield " & ".join(["Method", *(_tex(c.title) + arrows[c.better] for c in block.columns)]) + " \\\\"
+    yield " & ".join(["Method", *(tex(c.title) + arrows[c.better] for c in block.columns)]) + " \\\\"
     yield "\\midrule"
     winners = {column.spec: best(block, column) for column in block.columns}
     control = False
@@ -204,7 +196,7 @@ def _tex_block(block: Block) -> Iterator[str]:
             control = True
             yield "\\midrule"
         cells = [_tex_number(line.means[c.spec], bold=winners[c.spec] is line) for c in block.columns]
-        yield " & ".join([_tex(line.title), *cells]) + " \\\\"
+        yield " & ".join([tex(line.title), *cells]) + " \\\\"
     yield "\\bottomrule"
     yield "\\end{tabular}"
     yield "\\end{table}"
@@ -215,7 +207,3 @@ def _tex_number(mean: Mean, bold: bool) -> str:
         return "--"
     number = f"{mean.mean:.3f}"
     return f"\\textbf{{{number}}}" if bold else number
-
-
-def _tex(text: str) -> str:
-    return text.translate(_TEX)
