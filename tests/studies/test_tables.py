@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 
@@ -310,6 +311,55 @@ def test_a_damaged_part_and_a_strangers_file_are_left_out_and_left_there(out, tm
         "part-00000.parquet",
         "part-00001.parquet",
     ]
+
+
+def test_parts_that_are_copied_or_anothers_are_refused(out, tmp_path):
+    rows = tmp_path / "run" / "rows"
+    content = (rows / "part-00001.parquet").read_bytes()
+    for name in ("part-00009.parquet", "part-00000.parquet"):
+        before = (rows / name).read_bytes() if (rows / name).exists() else None
+        (rows / name).write_bytes(content)
+        with pytest.raises(FinercamError, match=rf"{name} is part 1 of this run, by what it says of itself"):
+            read_block(out)
+        (rows / name).unlink() if before is None else (rows / name).write_bytes(before)
+    assert read_block(out).measured == 5
+    # Of the same photos, but measured on another model.
+    other = write_run(tmp_path / "other", name="aviary again")
+    (rows / "part-00001.parquet").write_bytes((tmp_path / "other" / "rows" / "part-00001.parquet").read_bytes())
+    with pytest.raises(FinercamError, match=r"part-00001\.parquet is a part of another run"):
+        read_block(out)
+    assert read_block(other).measured == 5
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda run: run["plan"].update(metrics=["insertion"]),
+        lambda run: run["plan"].update(metrics=["no such"]),
+        lambda run: run["plan"].update(metrics=7),
+        lambda run: run.pop("plan"),
+        lambda run: run.pop("data"),
+        lambda run: run["data"].update(photos="many"),
+        lambda run: run.update(model=[]),
+        lambda run: run.update(study=["evaluate"]),
+        lambda run: run.clear(),
+    ],
+)
+def test_a_description_that_was_edited_is_one_line(out, tmp_path, edit):
+    path = tmp_path / "run" / "run.json"
+    run = json.loads(path.read_text())
+    edit(run)
+    path.write_text(json.dumps(run))
+    said = r"run\.json was edited|holds no run of a study|holds no evaluation"
+    with pytest.raises(FinercamError, match=said) as found:
+        read_block(out)
+    assert "\n" not in str(found.value)
+
+
+def test_a_description_in_another_layout_is_the_same(out, tmp_path):
+    path = tmp_path / "run" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    assert read_block(out).measured == 5
 
 
 def test_rows_of_other_photos_than_the_bases_are_refused(tmp_path):
