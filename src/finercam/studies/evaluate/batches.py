@@ -51,7 +51,7 @@ class Batches:
         self._label_of_class = {target: label for label, target in enumerate(bench.targets) if target >= 0}
         model = bench.model
         names = {name for one in study.contrasts if not isinstance(one.against, str) for name in one.against}
-        self._named = [find_class(name, model.classes, model.labels) for name in names]  # type: ignore[arg-type]
+        self._named = [find_class(name, model.classes, model.labels) for name in names]
         # Altered copies are many, only their logits are wanted, and the network for them is made once.
         self._altered = folded(bench.model) if study.reruns else None
 
