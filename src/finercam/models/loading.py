@@ -56,5 +56,6 @@ def load(
         layer=layer,
         grid=grid,
         class_names=parts.class_names,
+        probabilities=parts.probabilities,
         name=os.fspath(spec),
     )

@@ -21,6 +21,7 @@ from finercam.metrics.masking import filling, ranking
 from finercam.metrics.points import PartPoints
 from finercam.metrics.view import OBJECT, UNMASKED, Cut, View
 from finercam.models.altering import Altered
+from finercam.models.assumed import as_probabilities
 from finercam.models.classifier import Classifier
 from finercam.models.folding import folded
 from finercam.models.look import Look
@@ -69,7 +70,7 @@ class Batches:
         if bool((others < 0).any()):
             raise FinercamError("a target has no other class with a finite logit to be compared with")
         pair = torch.stack([targets, others], 1)
-        unmasked = look.logits.softmax(1).gather(1, pair)
+        unmasked = as_probabilities(look.logits, self.bench.model.probabilities).gather(1, pair)
         rows = [
             {
                 "target": target,
@@ -167,6 +168,7 @@ class Batches:
             unmasked,
             fill=filling(look.images, self.study.fill, preprocessing.mean, preprocessing.std),
             blurred=lambda: filling(look.images, "blur"),
+            probabilities=self.bench.model.probabilities,
         )
 
     def _timed_rerun(self, look: Look) -> Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Iterator[Altered]]:
