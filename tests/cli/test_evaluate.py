@@ -179,9 +179,38 @@ def test_classes_that_the_model_has_not(run, birds, tmp_path):
     assert "1 photos;" in text
 
 
+def test_a_sample_is_of_as_many_measured_photos_as_were_asked_for(run, birds, tmp_path):
+    """Eleven of fifteen photos are of a class that the model has not; a sample of three misses the others."""
+    photos = tmp_path / "photos"
+    for number in range(11):
+        path = photos / "Purple Unicorn" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((64, 64, 3), number, np.uint8)).save(path)
+    for path in birds.rglob("*.png"):
+        (photos / path.parent.name).mkdir(exist_ok=True)
+        (photos / path.parent.name / path.name).write_bytes(path.read_bytes())
+    known = {"--images": 3, "--seed": 1}
+    options = [text for pair in known.items() for text in pair]
+    code, text, err = run(*command(photos, tmp_path / "run", "--skip-unmatched", *options))
+    assert code == 0, err
+    assert "3 photos;" in text
+    keys = {row["key"] for row in rows_of(tmp_path / "run")}
+    assert len(keys) == 3
+    assert not any("Unicorn" in key for key in keys)
+    # Those that would be drawn if there were no others.
+    code, text, _ = run(*command(birds, tmp_path / "other", *options))
+    assert {row["key"] for row in rows_of(tmp_path / "other")} == keys
+    # A smaller sample is part of a larger one, and whoever is explained as predicted is of any class.
+    code, text, _ = run(*command(photos, tmp_path / "all", "--target", "predicted", *options))
+    assert any("Unicorn" in row["key"] for row in rows_of(tmp_path / "all"))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--gamma", "1e39"), "gamma is 1e+39; it must be a number from -1,000,000 to 1,000,000"),
+        (("--gamma", "nan"), "gamma is nan"),
+        (("--method", "rise@keep=nan"), "keep is 'nan'; it must be a finite number"),
         (("--metric", "deletoin"), "'deletion'"),
         (("--metric", "localization"), "boxes or masks"),
         (("--method", "gradcma"), "'gradcam'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from finercam import PLAIN, Contrast, FinercamError, Objective
+from finercam.contrast import contrast as contrast_module
 from finercam.contrast.contrast import AGAINST, AGGREGATES, WEIGHTINGS, find_targets
 from finercam.contrast.labels import Labels
 from support import reference
@@ -209,15 +211,22 @@ def test_a_named_class_that_is_ruled_out_has_no_weight(weighting: str) -> None:
 
 
 @pytest.mark.parametrize("gamma", [-0.5, 0, 0.6, 1, 2, 1e6])
-def test_gamma_is_any_finite_number(gamma: float) -> None:
+def test_gamma_may_be_any_number(gamma: float) -> None:
     expected = torch.eye(6)[0] - gamma * torch.eye(6)[[1, 3]].mean(0)
     assert torch.allclose(row(Contrast([1, 3], gamma=gamma), LOGITS, 0)[0], expected)
 
 
-@pytest.mark.parametrize("gamma", [math.nan, math.inf, -math.inf])
-def test_gamma_is_finite(gamma: float) -> None:
-    with pytest.raises(FinercamError, match=f"gamma is {gamma}; it must be a finite number"):
+@pytest.mark.parametrize("gamma", [math.nan, math.inf, -math.inf, 1e39, -1.1e6])
+def test_gamma_has_a_range(gamma: float) -> None:
+    """1e39 is finite, and a row of float32 with it is not."""
+    with pytest.raises(FinercamError, match=re.escape(f"gamma is {gamma}; it must be a number from -1,000,000 to 1,")):
         Contrast(gamma=gamma)
+
+
+def test_strengths_are_told_in_full() -> None:
+    one, other = (Contrast([1], gamma=gamma).sentence(0, [1], None) for gamma in (1.2345671, 1.2345674))
+    assert one == "class 0, against class 1, gamma 1.2345671"
+    assert other == "class 0, against class 1, gamma 1.2345674"
 
 
 def test_default_gamma() -> None:
@@ -484,3 +493,44 @@ def test_a_rank_beyond_the_classes_is_refused():
 def test_a_rank_that_is_none_is_refused(against):
     with pytest.raises(FinercamError):
         Contrast(against)
+
+
+@pytest.mark.parametrize("target", [True, 1.0, torch.tensor(1.0), torch.tensor([True, False]), [0, 1.0], object()])
+def test_targets_that_are_not_classes_are_refused(target):
+    with pytest.raises(FinercamError, match="is not a class"):
+        Contrast().ask(torch.randn(2, 5), target)
+
+
+def test_a_tensor_without_dimensions_is_one_target_for_all():
+    logits = torch.tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]])
+    assert Contrast().ask(logits, logits[0].argmax()).targets.tolist() == [1, 1]
+    assert Contrast(against=[torch.tensor(2), logits[1].argmax()]).ask(logits, 1).references.tolist() == [[2, 0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({"references": True}, "references is True"),
+        ({"against": None}, "against is None; give classes as a list"),
+        ({"against": 3}, "against is 3; give classes as a list"),
+        ({"against": [True]}, "is not a class"),
+        ({"against": "similar@²"}, "a rank from 1 upwards"),
+        ({"against": "similar@" + "9" * 5000}, "a rank from 1 upwards"),
+        ({"gamma": 10**400}, "it must be a finite number"),
+    ],
+)
+def test_options_of_other_kinds_are_refused_in_one_line(odd, message):
+    with pytest.raises(FinercamError, match=message) as error:
+        Contrast(**odd)
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("given", [2.5, 2.0, "3", None, torch.tensor(2.0)])
+def test_a_number_of_references_is_a_whole_one(given):
+    # The types of public signatures are checked in tests, so it is asked of what they call.
+    with pytest.raises(FinercamError, match="it must be a whole number"):
+        contrast_module._count(given)
+    assert contrast_module._count(np.int64(2)) == contrast_module._count(torch.tensor(2)) == 2
+    assert [contrast_module._is_finite(one) for one in (0, 0.5, np.float32(1), "0.6", None, INF)] == [True] * 3 + [
+        False
+    ] * 3

@@ -12,6 +12,8 @@ from torch import nn
 import finercam
 from finercam import Classifier, Contrast, FinercamError, Objective, Run, explain
 from finercam.explanations.explaining import Asked, explain_batch
+from finercam.methods.gradients import gather_gradients, gradient_taps
+from finercam.methods.method import Method
 from support.colour_birds import SPECIES, ColourNet, draw_bird, to_tensor
 
 
@@ -295,3 +297,10 @@ def test_evidence_of_every_method_is_stored(method, model, tmp_path):
     loaded = finercam.Explanation.load(kept.save(tmp_path / "kept.safetensors"))
     torch.testing.assert_close(loaded.again().saliency, kept.saliency)
     assert loaded.method.spec == kept.method.spec
+
+
+def test_a_map_that_is_not_finite_is_an_error(model):
+    """A method of one's own that divides by nothing."""
+    own = Method("divides", "Divides", gather_gradients, lambda a, g: (a * g).sum(1) / 0.0, taps=gradient_taps)
+    with pytest.raises(FinercamError, match="the map that Divides makes for image 0 has values that are not finite"):
+        explain(model, draw_bird(0), method=own)

@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt
 from sklearn.metrics import average_precision_score
 
 from finercam.errors import FinercamError
-from finercam.metrics.intervals import bootstrap_mean
+from finercam.metrics.intervals import mean_of
 from finercam.metrics.localization import average_precision, energy_inside, iou_of_top, pointing, widened
 
 EVERY = [energy_inside, average_precision, pointing, iou_of_top]
@@ -185,9 +185,9 @@ def test_where_quantus_departs():
 def test_the_interval_covers_the_mean_and_shrinks_with_images():
     generator = torch.Generator().manual_seed(1)
     values = torch.randn(4000, generator=generator) + 2
-    few, many = bootstrap_mean(values[:100]), bootstrap_mean(values)
+    few, many = mean_of(values[:100]), mean_of(values)
     assert few.low < few.mean < few.high
     assert many.high - many.low == pytest.approx(2 * 1.96 / 4000**0.5, rel=0.15)
     assert few.high - few.low > 4 * (many.high - many.low)
-    assert bootstrap_mean(torch.tensor([1.0, float("nan"), 3.0])).n == 2
-    assert bootstrap_mean(torch.tensor([float("nan")])).n == 0
+    assert mean_of(torch.tensor([1.0, float("nan"), 3.0])).n == 2
+    assert mean_of(torch.tensor([float("nan")])).n == 0

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from finercam import Classifier, FinercamError, Grid, saliency
+from finercam.models.stages import layer_cells
 from models.small import Tokens, classifier, images, made
 from support.looking import look
 
@@ -73,3 +74,41 @@ def test_many_prompts_before_the_patches() -> None:
     """The map the patches were cut from was seen, so twenty tokens before them are no riddle."""
     found = classifier(made(lambda: Tokens(20, True)))
     assert found.grids == (Grid("tokens", 20),)
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize(("prompts", "cells"), [(10, 3), (17, 3), (51, 7), (52, 7), (72, 7)])
+def test_prompts_that_make_a_square_with_the_patches(prompts: int, cells: int, norm_first: bool) -> None:
+    """10 + 3 x 3 tokens are 4 x 4 and three more, 17 + 3 x 3 are 5 x 5 and one more, 51 + 7 x 7 are 10 x 10."""
+    module = made(lambda: Tokens(prompts, True, norm_first))
+    found = Classifier.of(module, image_size=(4 * cells, 4 * cells))
+    assert found.grids == (Grid("tokens", prompts),)
+    assert found.layers == ("encoder.layers.2.norm1" if norm_first else "encoder.layers.1",)
+    named = Classifier.of(module, "encoder.layers.0", image_size=(4 * cells, 4 * cells))
+    assert named.grids == (Grid("tokens", prompts),)
+    with found.look(torch.randn(2, 3, 4 * cells, 4 * cells)) as seen:
+        assert seen.grid("encoder.layers.0") == Grid("tokens", prompts)
+    assert layer_cells(found)["encoder.layers.0"] == (cells, cells)
+
+
+def test_patches_without_a_convolution() -> None:
+    """Nothing else has shown how many cells there are."""
+
+    class Cut(Tokens):
+        def forward(self, images: Tensor) -> Tensor:
+            patches = nn.functional.unfold(images, 4, stride=4).mT @ self.patch.weight.flatten(1).T
+            tokens = torch.cat([self.prefix.expand(len(images), -1, -1), patches], 1)
+            return self.head(self.encoder(tokens)[:, 0])
+
+    assert Classifier.of(made(lambda: Cut(51, True)), image_size=(28, 28)).grids == (Grid("tokens", 51),)
+
+
+def test_prompts_behind_the_patches_are_no_grid() -> None:
+    class Behind(Tokens):
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.patch(images).flatten(2).mT
+            tokens = torch.cat([tokens, self.prefix.expand(len(images), -1, -1)], 1)
+            return self.head(self.encoder(tokens).mean(1))
+
+    found = Classifier.of(made(lambda: Behind(51, True)), image_size=(28, 28))
+    assert found.layers == ("patch",)

@@ -12,9 +12,9 @@ from finercam.aviary import SPECIES, Aviary, label_names, look_alikes
 from finercam.aviary.studies.difference import intervention, measure, summarise
 from finercam.aviary.tables import difference_table
 from finercam.cli.console import followed, say, show
-from finercam.errors import FinercamError
 from finercam.explanations.explaining import explain
 from finercam.explanations.explanation import Explanation
+from finercam.files import writable_folder
 from finercam.models import Classifier, load
 from finercam.report.pages import Section, write_report
 from finercam.report.panels import Panel, draw_panels
@@ -33,8 +33,7 @@ def run_demo(out: Path, *, measured: int = 64, browse: bool = False) -> Path:
         measured: birds in the table.
         browse: open the report in a browser.
     """
-    if out.exists() and not out.is_dir():
-        raise FinercamError(f"--out {str(out)!r} is a file; give a folder")
+    writable_folder(out)
     classifier = load("aviary")
     birds = Aviary(split="demo", n=640)
     chosen = _first_of_each_family(birds)
@@ -119,12 +118,12 @@ def _against_nearest(
         other = birds.repaint(index, SPECIES[nearest].name)
         truth = birds[index].differences[SPECIES[nearest].name]
         panels = [
-            Panel(_large(finer.photo()), finer.target_name, [_says(finer)]),
+            Panel(_large(finer.seen()), finer.target_name, [_says(finer)]),
             Panel(_large(Image.fromarray(other.image)), other.species, ["its look-alike, same scene"]),
-            Panel(overlay(_large(finer.photo()), finer.plain), "Grad-CAM", ["why this species"]),
-            Panel(overlay(_large(finer.photo()), finer.saliency), "Finer-CAM", [f"not {other.species}, gamma 0.6"]),
-            Panel(overlay(_large(finer.photo()), sharp.saliency), "Sharp", [f"not {other.species}, gamma 1"]),
-            Panel(outlined(_large(finer.photo()), truth), "True difference", ["the pixels that tell them apart"]),
+            Panel(overlay(_large(finer.seen()), finer.plain), "Grad-CAM", ["why this species"]),
+            Panel(overlay(_large(finer.seen()), finer.saliency), "Finer-CAM", [f"not {other.species}, gamma 0.6"]),
+            Panel(overlay(_large(finer.seen()), sharp.saliency), "Sharp", [f"not {other.species}, gamma 1"]),
+            Panel(outlined(_large(finer.seen()), truth), "True difference", ["the pixels that tell them apart"]),
         ]
         yield f"{finer.target_name}, not {other.species}", panels
 
@@ -136,7 +135,7 @@ def _sweep(classifier: Classifier, birds: Aviary, index: int) -> tuple[str, Sequ
     for gamma in GAMMAS:
         again = kept.again(gamma=gamma)
         lines = ["the plain CAM" if gamma == 0 else "empty: nothing speaks for it" if again.empty else ""]
-        panels.append(Panel(overlay(_large(again.photo()), again.saliency), f"gamma {gamma:g}", lines))
+        panels.append(Panel(overlay(_large(again.seen()), again.saliency), f"gamma {gamma:g}", lines))
     return f"{kept.target_name}, not its look-alikes", panels
 
 
@@ -148,7 +147,7 @@ def _each_look_alike(classifier: Classifier, birds: Aviary, index: int) -> Itera
     )
     for other in look_alikes(SPECIES[sample.label]):
         finer, sharp = (one.again(against=[other.name], gamma=1.0) for one in (kept, kept_sharp))
-        photo = _large(finer.photo())
+        photo = _large(finer.seen())
         panels = [
             Panel(photo, finer.target_name, [_says(finer)]),
             Panel(_large(Image.fromarray(birds.repaint(index, other.name).image)), other.name, ["same scene"]),

@@ -35,8 +35,7 @@ def difference_table(rows: Sequence[Row], intervals: bool = True) -> Table:
 def _shown(mean: Mean | None, sign: str = "", intervals: bool = True) -> str:
     if mean is None:
         return ""
-    between = f" [{mean.low:{sign}.3f}, {mean.high:{sign}.3f}]" if intervals else ""
-    return f"{mean.mean:{sign}.3f}{between}"
+    return mean.text(f"{sign}.3f") if intervals else f"{mean.mean:{sign}.3f}"
 
 
 def concept_table(rows: Sequence[concept_rows.Row]) -> Table:

@@ -12,7 +12,7 @@ import typer
 from finercam.cli import options as o
 from finercam.cli.console import say
 from finercam.cli.studying import engine_named, matched, say_failed, watched
-from finercam.errors import FinercamError
+from finercam.errors import FinercamError, check_between
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,6 +69,7 @@ def faithfulness(
     chance: what the map has for attributes that do not differ. The verdict names what is used, what is ignored, and
     what is looked at instead.
     """
+    from finercam.contrast.contrast import exactly
     from finercam.contrast.labels import Labels
     from finercam.runs.engine import run_study
     from finercam.studies.faithfulness import writing
@@ -79,8 +80,8 @@ def faithfulness(
 
     where, run = engine_named(engine, workers, ray_address, gpus), o.run_from(precision, batch_size, copies)
     how = o.only(o.listed(method), "method")
-    if attributes < 1:
-        raise FinercamError(f"--attributes is {attributes}; it must be at least 1")
+    check_between("--attributes", attributes, 1, 10_000)
+    check_between("--pictures", pictures, 0, 1000)
     o.folder(out)
     subject = read_subject(dataset, split, images, seed)
     names = subject.dataset.class_names
@@ -114,13 +115,13 @@ def faithfulness(
         )
     examined, judgements = read_examined(finished.rows), study.summary(finished.rows)
     say_failed(finished.rows.failed)
-    heading = f"What {model} looks at in {dataset}, gamma {gamma:g}"
+    heading = f"What {model} looks at in {dataset}, gamma {exactly(gamma)}"
     writing.write(out, judgements, examined, finished.rows.failed, names, heading, words is not None)
     if pictures > 0:
         _draw(study, on.model, run, subject.dataset, examined, pictures, out / "faithfulness.png")
     for pair in judgements[1:]:
-        print(f"{writing.title_of(pair, names)} ({pair.photos} photos): {pair.sentence()}")
-    print(f"All {judgements[0].photos} photos: {judgements[0].sentence()}")
+        say(f"{writing.title_of(pair, names)} ({pair.photos} photos): {pair.sentence()}", stderr=False)
+    say(f"All {judgements[0].photos} photos: {judgements[0].sentence()}", stderr=False)
     say(f"report: {out / 'report.md'}")
 
 
@@ -139,6 +140,8 @@ def _draw(
     from finercam.report.faithfulness import Example, draw_examples
     from finercam.studies.faithfulness.study import look_again
 
+    # What is left out of a sample has others in its place.
+    dataset = dataset if dataset.sample is None else dataset.sample.whole
     chosen: dict[tuple[int, int], Examined] = {}
     # One of each pair of classes, rather one that is correctly classified.
     for one in sorted(examined, key=lambda one: not one.correct):

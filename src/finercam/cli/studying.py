@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from finercam.cli.classes import model_classes
 from finercam.cli.console import progress, say
+from finercam.cli.stopping import Stopped
 from finercam.errors import FinercamError, nearest
 
 if TYPE_CHECKING:
@@ -53,7 +52,11 @@ def matched(
 
     options: dict[str, Any] = {"layer": layer, "device": device, "revision": revision}
     classifier = load(spec, **options)
-    return Matched(loaded_classifier(classifier, spec, options), model_classes(classifier, data, match, skip_unmatched))
+    # Where photos may be left out a run draws others for them, so any class with photos may be met.
+    among = data.sample.whole if skip_unmatched and data.sample is not None else data
+    return Matched(
+        loaded_classifier(classifier, spec, options), model_classes(classifier, among, match, skip_unmatched)
+    )
 
 
 def engine_named(name: str, workers: int | None, ray_address: str | None, gpus: float | None) -> Engine:
@@ -72,13 +75,13 @@ def engine_named(name: str, workers: int | None, ray_address: str | None, gpus: 
 
 @contextmanager
 def watched(what: str = "measuring") -> Iterator[Bar]:
-    """Give a bar to be moved by a run; say in one line that Ctrl-C loses nothing, and end as it makes commands end."""
+    """Give a bar to be moved by a run; where it is stopped, have the command say that nothing is lost."""
     with Bar(what) as bar:
         try:
             yield bar
-        except KeyboardInterrupt:
-            say("finercam: stopped; the same command resumes from here")
-            raise typer.Exit(130) from None
+        except Stopped as stop:
+            stop.message = "stopped; the same command resumes from here"
+            raise
 
 
 class Bar:

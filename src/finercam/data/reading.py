@@ -9,10 +9,13 @@ from functools import partial
 from hashlib import blake2b
 from heapq import nsmallest
 
-from finercam.data.dataset import SPLITS, Dataset, Item
+from finercam.data.dataset import SPLITS, Dataset, Item, Sample
 from finercam.data.format import FORMATS, Format
-from finercam.errors import FinercamError, nearest
+from finercam.errors import FinercamError, check_between, nearest
 from finercam.registry import folded, read_parameters, split_spec
+
+#: Photos in a sample.
+MOST_IMAGES = 100_000_000
 
 
 def read_dataset(spec: str, split: str = "test", images: int | None = None, seed: int = 0) -> Dataset:
@@ -31,8 +34,8 @@ def read_dataset(spec: str, split: str = "test", images: int | None = None, seed
     """
     if split not in SPLITS:
         raise FinercamError(f"split is {split!r}; {nearest(split, SPLITS)}")
-    if images is not None and images < 1:
-        raise FinercamError(f"images is {images}; it must be at least 1")
+    if images is not None:
+        check_between("images", images, 1, MOST_IMAGES)
     head, _, place = spec.partition(":")
     known = _find(head, spec)
     if known.needs_place and not place:
@@ -56,14 +59,18 @@ def _find(head: str, spec: str) -> Format:
     raise FinercamError(f"{spec!r} is not a data set: {hint}")
 
 
-def draw(dataset: Dataset, images: int, seed: int) -> Dataset:
+def draw(dataset: Dataset, images: int, seed: int, takes: Callable[[Item], bool] = lambda item: True) -> Dataset:
     """Return the data set with ``images`` of its items, or all if there are no more, in the same order.
 
     Items are ranked by a hash of key and seed, in one pass that holds no more than are drawn.
+
+    Args:
+        dataset, images, seed: as for ``read_dataset``.
+        takes: which items may be drawn.
     """
-    ranked = ((_rank(item.key, seed), index) for index, item in enumerate(dataset.items()))
+    ranked = ((_rank(item.key, seed), index) for index, item in enumerate(dataset.items()) if takes(item))
     chosen = tuple(sorted(index for _, index in nsmallest(images, ranked)))
-    return replace(dataset, items=partial(_pick, dataset.items, chosen))
+    return replace(dataset, items=partial(_pick, dataset.items, chosen), sample=Sample(dataset, images, seed))
 
 
 def _rank(key: str, seed: int) -> bytes:

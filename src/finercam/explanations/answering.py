@@ -14,6 +14,7 @@ from finercam.contrast.labels import find_class
 from finercam.contrast.objective import Objective
 from finercam.contrast.question import Question
 from finercam.contrast.references import ClassName, Targets
+from finercam.errors import FinercamError
 from finercam.methods.evidence import Evidence
 from finercam.methods.gradients import one_hot_rows
 from finercam.methods.maps import to_saliency
@@ -45,9 +46,17 @@ def answer(evidence: Evidence, question: Question) -> Answer:
 
     Raises:
         NotCollected: the question reaches classes whose gradients were not collected.
+        FinercamError: a map has values that are not finite numbers.
     """
     with exact(evidence.logits.device):
         maps = question.combine(evidence.maps(question.rows))
+        bad = (~maps.isfinite()).flatten(1).any(1)
+        if bool(bad.any()):
+            how = "the method" if evidence.how is None else evidence.how.full_title
+            raise FinercamError(
+                f"the map that {how} makes for image {int(bad.nonzero()[0])} has values that are not finite numbers; "
+                "use another method, or precision float32 if it was run in half precision"
+            )
         return Answer(question, maps, to_saliency(maps, evidence.image_size))
 
 
@@ -65,7 +74,7 @@ def ask(
 
 def gather(
     classifier: Classifier,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     contrasts: Sequence[Contrast | Objective],
     targets: Targets = None,
     *,

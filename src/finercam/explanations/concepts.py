@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from finercam.contrast.contrast import Contrast
+from finercam.contrast.contrast import Contrast, exactly
 from finercam.contrast.labels import find_class
 from finercam.contrast.objective import Objective
 from finercam.errors import FinercamError
@@ -55,9 +55,8 @@ def concept_against(
     if bool((classifier.rows[c] == classifier.rows[b]).all()):
         # A class is never its own reference, but what is the same to the model may be asked for.
         left = 1 - contrast.strength
-        return Asked(
-            Objective(lambda logits: left * logits[:, c], f"{concept}, against {base}, gamma {gamma:g}"), c, method
-        )
+        name = f"{concept}, against {base}, gamma {exactly(gamma)}"
+        return Asked(Objective(lambda logits: left * logits[:, c], name), c, method)
     return Asked(contrast, c, method)
 
 
@@ -71,7 +70,7 @@ class Hidden:
         logits: of what is left.
     """
 
-    image: Float[Tensor, "3 H W"]
+    image: Float[Tensor, "c H W"]
     mask: Bool[Tensor, "H W"]
     logits: Float[Tensor, " C"]
 

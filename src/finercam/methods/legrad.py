@@ -120,7 +120,8 @@ def legrad(
     output = run_through(look, found, attended=attended, left=left)
     with torch.enable_grad():
         logits = read_checked_logits(look.classifier.read, output, look.run.precision)
-    per_row = products(logits, outputs, v.repeat(len(wanted), 1, 1))
+    taps = {found.each[place].name: output for place, output in zip(wanted, outputs, strict=True)}
+    per_row = products(logits, taps, v.repeat(len(wanted), 1, 1))
     gradients = tuple(torch.stack([one[block] for one in per_row], 1) for block in range(len(wanted)))
     h, w = found.grid.maps(found.in_order(read[0].detach()), look.image_size).shape[2:]
     return AttentionEvidence(look.logits, look.image_size, tuple(values), v, gradients, (h, w))

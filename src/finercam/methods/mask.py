@@ -132,7 +132,7 @@ def mask(
     return MaskEvidence(look.logits, look.image_size, v, 1 - seen if sign > 0 else seen, torch.stack(course, 2))
 
 
-def blurred_by(images: Float[Tensor, "b 3 H W"], sigma: float) -> Float[Tensor, "b 3 H W"]:
+def blurred_by(images: Float[Tensor, "b c H W"], sigma: float) -> Float[Tensor, "b c H W"]:
     """Return images under a Gaussian blur of that sigma in pixels; pixels beyond the border repeat it."""
     reach = math.ceil(3 * sigma)
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64) / sigma) ** 2)
@@ -146,8 +146,8 @@ def blurred_by(images: Float[Tensor, "b 3 H W"], sigma: float) -> Float[Tensor, 
 class _Pair:
     """The photos, seen and blurred."""
 
-    images: Float[Tensor, "b 3 H W"]
-    blurred: Float[Tensor, "b 3 H W"]
+    images: Float[Tensor, "b c H W"]
+    blurred: Float[Tensor, "b c H W"]
 
     def moved(self, down: int, across: int) -> _Pair:
         """Return both, moved by so many pixels; the border is repeated."""

@@ -16,8 +16,8 @@ _BLUR = 0.14
 
 
 def pixel_gradients(
-    look: Look, images: Float[Tensor, "b 3 H W"], rows: Float[Tensor, "b m C"]
-) -> Float[Tensor, "b m 3 H W"]:
+    look: Look, images: Float[Tensor, "b c H W"], rows: Float[Tensor, "b m C"]
+) -> Float[Tensor, "b m c H W"]:
     """Return the gradient of each ``row . logits`` with respect to other images of the same size, in one run."""
     with look.beside(images, at=(INPUT,)) as beside:
         (gradients,) = beside.gradients(rows, (INPUT,))
@@ -72,7 +72,7 @@ def box_smoothed(maps: Float[Tensor, "b m H W"], smooth: float) -> Float[Tensor,
     return maps
 
 
-def blurred(images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
+def blurred(images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c H W"]:
     """Return images blurred beyond recognition: by a box of a seventh of the larger side, three times."""
     side = round(_BLUR * max(images.shape[-2:])) | 1
     for _ in range(3):

@@ -26,7 +26,7 @@ _ROWS = 512
 class Consistency:
     """Agreement of each photo's map with the maps of others, 0 to 1.
 
-    Photos share pairs, so an interval from a bootstrap over them is somewhat too narrow.
+    Photos share pairs, so an interval over them is somewhat too narrow.
 
     Attributes:
         within: mean agreement with the other photos of its class; NaN where there is none to compare with.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from finercam.errors import FinercamError
 from finercam.models.attending import Attending, Attention
-from finercam.models.grid import Grid, infer_grid
+from finercam.models.grid import Grid, grid_as
 from finercam.models.outputs import main_tensor, with_main_tensor
 from finercam.models.passes import forward_pass, hooked
 from finercam.models.trial import trial
@@ -207,7 +207,7 @@ def _watch(module: nn.Module, noise: Tensor) -> tuple[list[_Call], list[tuple[tu
 
 
 def _find(classifier: Classifier) -> Blocks:
-    tried = trial(classifier.module, classifier.image_size, classifier.read)
+    tried = trial(classifier.module, classifier.image_size, classifier.read, classifier.channels)
     calls, events, output = _watch(classifier.module, tried.noise)
     found = []
     for number, (around, tokens) in enumerate(events):
@@ -247,9 +247,7 @@ def _grid_of(classifier: Classifier, shape: tuple[int, ...]) -> Grid | None:
         if grid.layout == layout and _fits(grid, shape, classifier.image_size):
             return grid
     stated = getattr(classifier.module, "num_prefix_tokens", None)
-    prefixes = (stated, None) if isinstance(stated, int) else (None,)
-    found = (infer_grid(shape, classifier.image_size, prefix) for prefix in prefixes)
-    return next((grid for grid in found if grid is not None), None)
+    return grid_as(shape, classifier.image_size, classifier.grids, stated)
 
 
 def _fits(grid: Grid, shape: tuple[int, ...], image: tuple[int, int]) -> bool:

@@ -118,6 +118,22 @@ def infer_grid(
     return None
 
 
+def grid_as(shape: Sequence[int], image: tuple[int, int], known: Iterable[Grid], stated: object = None) -> Grid | None:
+    """Return how an output lies over the image in a model of which other layers' grids are known.
+
+    Args:
+        shape, image: as for ``infer_grid``.
+        known: grids of other layers; tokens lie as theirs do where that leaves a grid of patches.
+        stated: what the model says of its tokens before the patches; only a whole number is taken for that.
+    """
+    layout = {(True, False): "tokens", (False, True): "tokens-first"}.get((shape[0] == 1, shape[1:2] == (1,)))
+    prefixes = [grid.prefix for grid in known if grid.layout == layout and grid.size is None]
+    found = (
+        infer_grid(shape, image, prefix) for prefix in (*prefixes, *([stated] if isinstance(stated, int) else []), None)
+    )
+    return next((grid for grid in found if grid is not None), None)
+
+
 def _prefixes(count: int, image: tuple[int, int], seen: Iterable[tuple[int, int]]) -> list[int]:
     """Return how many of the tokens may come before the patches, the likeliest first."""
     # A grid that was seen excuses many (prompts), but never more than there are patches.

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from finercam.errors import FinercamError, nearest
+from finercam.models.closed_form import does_what_it_says, is_plain
 from finercam.models.grid import Grid, infer_grid
 from finercam.models.trial import Call, Trial, Watched, outermost_first, trial
 from finercam.models.undisturbed import undisturbed
@@ -45,6 +46,7 @@ def find_layers(
     read: Callable[[Any], Tensor],
     layer: str | nn.Module | Sequence[str | nn.Module] | None = None,
     grid: Grid | None = None,
+    channels: int = 3,
 ) -> FoundLayers:
     """Run the module on noise and return its target layers; see the head of this file.
 
@@ -54,10 +56,10 @@ def find_layers(
     """
     names = None if layer is None else _names(module, layer)
     with undisturbed(module):
-        tried = trial(module, image_size, read)
+        tried = trial(module, image_size, read, channels)
         seen = tried.watch(names or ())
         named = seen.named
-        lie = _how_calls_lie(module, image_size, grid, seen.cells)
+        lie = _how_calls_lie(tried, seen, grid)
         if names is None:
             chosen = _last_that_matters(tried, seen, lie)
             names, named = (chosen.name,), {chosen.name: chosen}
@@ -66,13 +68,22 @@ def find_layers(
             raise FinercamError(f"layer {unreached[0]!r} is not used in the forward pass; choose another")
         grids = tuple(grid or _grid(named[name], lie, image_size) for name in names)
         maps = grids[0].maps(named[names[0]].output, image_size)
-        head = head_call(seen.calls, seen.logits)
-        pooled = len(names) == 1 and head is not None and not named[names[0]].changed_since
-        # A head whose output is changed in place (scaled, say) no longer gives the logits.
-        pooled = pooled and head is not None and not head.changed_since and _is_mean(head.given, maps)
-    linear = None if head is None else head.module
-    assert linear is None or isinstance(linear, nn.Linear)
+        linear, given = _head(seen)
+        pooled = linear is not None and is_plain(linear) and len(names) == 1 and not named[names[0]].changed_since
+        pooled = pooled and _is_mean(given, maps)
     return FoundLayers(names, grids, linear, pooled, seen.logits.shape[1])
+
+
+def _head(seen: Watched) -> tuple[nn.Linear | None, Any]:
+    """Return the linear layer that makes the logits by its weight and bias, and what it was given."""
+    call = head_call(seen.calls, seen.logits)
+    # A head whose output is changed in place (scaled, say) no longer gives the logits.
+    if call is None or call.changed_since or not isinstance(call.module, nn.Linear):
+        return None, None
+    given = call.given
+    if not isinstance(given, Tensor) or given.ndim != 2 or not does_what_it_says(call.module, given, seen.logits):
+        return None, None
+    return call.module, given
 
 
 def _names(module: nn.Module, layer: str | nn.Module | Sequence[str | nn.Module]) -> tuple[str, ...]:
@@ -114,20 +125,21 @@ def _is_mean(given: Any, maps: Tensor) -> bool:
     return bool((off <= rounding * precise.abs().mean((2, 3))).all())
 
 
-def _how_calls_lie(
-    module: nn.Module, image_size: tuple[int, int], grid: Grid | None, cells: set[tuple[int, int]]
-) -> Callable[[Call], Grid | None]:
+def _how_calls_lie(tried: Trial, seen: Watched, grid: Grid | None) -> Callable[[Call], Grid | None]:
     """Return the function that says how a call's output lies over the image."""
-    stated = getattr(module, "num_prefix_tokens", None)
+    stated = getattr(tried.module, "num_prefix_tokens", None)
     # timm's models say how many tokens come before the patches. It need not hold for every layer: in CaiT the
-    # class token joins late.
+    # class token joins late, and prompts may have joined since.
     prefixes = [stated, None] if isinstance(stated, int) else [None]
+    shown = {} if grid is not None else tried.prefixes(seen)
 
     def lie(call: Call) -> Grid | None:
         if grid is not None:
-            return grid if _fits(grid, call.output, image_size) else None
-        shape = call.output.shape
-        found = (infer_grid(shape, image_size, prefix, cells) for prefix in prefixes)
+            return grid if _fits(grid, call.output, tried.size) else None
+        shape = tuple(call.output.shape)
+        if shape in shown:
+            return None if shown[shape] is None else infer_grid(shape, tried.size, shown[shape])
+        found = (infer_grid(shape, tried.size, prefix, seen.cells) for prefix in prefixes)
         return next((one for one in found if one is not None), None)
 
     return lie

@@ -21,7 +21,7 @@ from finercam.models.altering import Altered, altered_logits
 from finercam.models.checks import read_checked_logits
 from finercam.models.closed_form import closed_form_rows
 from finercam.models.folding import folded
-from finercam.models.grid import Grid, infer_grid
+from finercam.models.grid import Grid, grid_as
 from finercam.models.passes import casts_kept, forward_pass, tapped_run
 from finercam.models.products import products
 from finercam.models.run import Run
@@ -51,7 +51,7 @@ class Look:
     def __init__(
         self,
         classifier: Classifier,
-        images: Float[Tensor, "b 3 H W"],
+        images: Float[Tensor, "b c H W"],
         run: Run,
         at: Sequence[str],
         altered: nn.Module | None,
@@ -109,7 +109,7 @@ class Look:
             return (alpha[..., None, None].expand(-1, -1, -1, h, w),)
         self._ensure(names, differentiated=True)
         assert self._graph is not None
-        per_row = products(self._graph, [self._taps[name] for name in names], rows.to(self.logits))
+        per_row = products(self._graph, {name: self._taps[name] for name in names}, rows.to(self.logits))
         return tuple(
             torch.stack([self._as_grid(name, one[layer]) for one in per_row], 1) for layer, name in enumerate(names)
         )
@@ -118,16 +118,19 @@ class Look:
     def closed_form(self) -> Float[Tensor, "C K"] | None:
         """Rows of the final linear layer, where the gradient at the target layer is ``v @ rows / (h w)`` in each cell.
 
-        Raises:
-            FinercamError: the model no longer does what it did when its classifier was made.
+        ``None`` where it is not, or not up to rounding, or the model was changed since its classifier was made: then
+        the gradient is computed.
         """
-        if not self.classifier.pooled:
+        classifier = self.classifier
+        if not classifier.pooled or classifier.head is None:
             return None
-        return closed_form_rows(self.classifier, self.logits, self.activations()[0], self.run.precision)
+        half = (torch.bfloat16, torch.float16)
+        coarse = self.run.precision != "float32" or classifier.head.weight.dtype in half
+        return closed_form_rows(classifier.head, self.logits, self.activations()[0], coarse=coarse)
 
     def rerun(
         self,
-        make: Callable[[Int[Tensor, " n"], Int[Tensor, " n"]], Float[Tensor, "n 3 H W"]],
+        make: Callable[[Int[Tensor, " n"], Int[Tensor, " n"]], Float[Tensor, "n c H W"]],
         wanted: Bool[Tensor, "b m"],
         *,
         edit: Callable[[Int[Tensor, " n"], Int[Tensor, " n"], Tensor], None] | None = None,
@@ -201,7 +204,7 @@ class Look:
                 ) from error
             yield look
 
-    def beside(self, images: Float[Tensor, "n 3 _H _W"], *, at: Sequence[str] = ()) -> AbstractContextManager[Look]:
+    def beside(self, images: Float[Tensor, "n c _H _W"], *, at: Sequence[str] = ()) -> AbstractContextManager[Look]:
         """Look at other images with the same model, altered ones for example: ``with look.beside(images) as other``."""
         self._refuse_closed()
         return visit(self.classifier, images, self.run, at, self._altered)
@@ -220,8 +223,7 @@ class Look:
         batch = 0 if output.shape[0] == len(self.images) else 1
         shape = [1 if axis == batch else length for axis, length in enumerate(output.shape)]
         stated = getattr(self.classifier.module, "num_prefix_tokens", None)
-        prefixes = (stated, None) if isinstance(stated, int) else (None,)
-        found = next((grid for prefix in prefixes if (grid := infer_grid(shape, self.image_size, prefix))), None)
+        found = grid_as(shape, self.image_size, self.classifier.grids, stated)
         if found is None:
             raise FinercamError(
                 f"layer {layer!r} puts out the shape {tuple(output.shape)}, which is not a grid of cells over images "
@@ -298,7 +300,7 @@ class Look:
 @contextmanager
 def visit(
     classifier: Classifier,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     run: Run,
     at: Sequence[str] = (),
     altered: nn.Module | None = None,

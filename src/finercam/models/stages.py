@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import torch
 from torch import nn
 
-from finercam.models.grid import infer_grid
+from finercam.models.grid import Grid, grid_as
 from finercam.models.outputs import main_tensor
 from finercam.models.passes import forward_pass, hooked
 from finercam.models.undisturbed import device_of, undisturbed
@@ -31,7 +30,8 @@ class Stage:
     cells: tuple[int, int]
 
 
-_known: weakref.WeakKeyDictionary[nn.Module, dict[tuple[int, int], dict[str, tuple[int, int]]]]
+_Cells: TypeAlias = "dict[str, tuple[int, int]]"
+_known: weakref.WeakKeyDictionary[nn.Module, dict[tuple[tuple[int, int], tuple[Grid, ...]], _Cells]]
 _known = weakref.WeakKeyDictionary()
 
 
@@ -43,27 +43,27 @@ def layer_cells(classifier: Classifier) -> dict[str, tuple[int, int]]:
     """
     module, size = classifier.module, classifier.image_size
     known = _known.setdefault(module, {})
-    if size in known:
-        return known[size]
+    key = (size, classifier.grids)
+    if key in known:
+        return known[key]
     stated = getattr(module, "num_prefix_tokens", None)
-    stated = stated if isinstance(stated, int) else None
     found: dict[str, tuple[int, int]] = {}
 
     def record(name: str) -> Any:
         def hook(inner: nn.Module, args: Any, output: Any) -> None:
             tensor = main_tensor(output)
             found.pop(name, None)
-            grid = None if tensor is None else infer_grid(tensor.shape, size, stated)
+            grid = None if tensor is None else grid_as(tensor.shape, size, classifier.grids, stated)
             if tensor is not None and grid is not None:
                 h, w = grid.maps(tensor, size).shape[2:]
                 found[name] = h, w
 
         return hook
 
-    noise = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(device_of(module))
+    noise = classifier.noise().to(device_of(module))
     with undisturbed(module), hooked({inner: record(name) for name, inner in module.named_modules() if name}):
         forward_pass(module, noise, "float32")
-    known[size] = found
+    known[key] = found
     return found
 
 

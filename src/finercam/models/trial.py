@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from finercam.errors import FinercamError
+from finercam.models.feeding import noise
 from finercam.models.outputs import main_tensor
 from finercam.models.passes import forward_pass, hooked, tapped_run
+from finercam.models.products import differentiating
 from finercam.models.undisturbed import device_of
 
-#: How many of the last module calls are kept.
-_WINDOW = 160
+#: How many of the last module calls are kept, and how many of the first tensors of each shape of tokens.
+_WINDOW, _FIRST = 160, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +51,14 @@ class Watched:
             is the input in other clothes.
         named: the last call of each part that was asked for.
         cells: heights and widths of all maps b K h w that were put out.
+        tokens: by shape, the first tensors 1 N K or N 1 K that parts were given or put out.
         logits: as read from the output.
     """
 
     calls: list[Call]
     named: dict[str, Call]
     cells: set[tuple[int, int]]
+    tokens: dict[tuple[int, ...], list[Tensor]]
     logits: Tensor
 
 
@@ -88,12 +92,19 @@ class Trial:
         calls: deque[Call] = deque(maxlen=_WINDOW)
         named: dict[str, Call] = {}
         cells: set[tuple[int, int]] = set()
+        tokens: dict[tuple[int, ...], list[Tensor]] = {}
         learned = False
 
         def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
             def hook(inner: nn.Module, args: Any, output: Any) -> None:
                 nonlocal learned
                 tensor = main_tensor(output)
+                for given in (args[0] if args else None, tensor):
+                    if isinstance(given, Tensor) and given.ndim == 3 and 1 in given.shape[:2]:
+                        first = tokens.setdefault(tuple(given.shape), [])
+                        if len(first) < _FIRST:
+                            # A copy: what comes later may work in place.
+                            first.append(given.detach().clone())
                 learned = learned or next(inner.parameters(), None) is not None
                 if tensor is not None:
                     call = Call(name, inner, args[0] if args else None, tensor, _version(tensor))
@@ -114,10 +125,34 @@ class Trial:
         except Exception as error:
             first = next(iter(str(error).splitlines()), "")
             raise FinercamError(
-                f"the model does not run on an image of {self.size[0]} x {self.size[1]} pixels "
-                f"({type(error).__name__}: {first}); give image_size=(H, W)"
+                f"the model does not run on a batch of one image of {self.noise.shape[1]} channels and "
+                f"{self.size[0]} x {self.size[1]} pixels ({type(error).__name__}: {first}); give image_size=(H, W) or "
+                "channels= if it takes other images, feed= (a function of the batch) if it is called with something "
+                "else"
             ) from error
-        return Watched(list(calls), named, cells, self.read(output))
+        return Watched(list(calls), named, cells, tokens, self.read(output))
+
+    def prefixes(self, seen: Watched) -> dict[tuple[int, ...], int | None]:
+        """Return how many tokens before the patches each shape of tokens is seen to have, where it is seen.
+
+        A class token, registers and prompts are the same for every image until they meet the patches, so another image
+        is run and compared. ``None`` stands for tokens of which others than the first are the same, too: those are no
+        patches behind a prefix.
+        """
+        if not seen.tokens:
+            return {}
+        other = replace(self, noise=-self.noise.flip(2)).watch().tokens
+        found: dict[tuple[int, ...], int | None] = {}
+        for shape, tensors in seen.tokens.items():
+            for one, two in zip(tensors, other.get(shape, ()), strict=False):
+                same = (one == two).all(2).flatten()
+                lead = int((~same).int().argmax())
+                if not bool(same.any()) or bool(same.all()):
+                    continue
+                found[shape] = None if bool(same[lead:].any()) else max(lead, found.get(shape) or 0)
+                if found[shape] is None:
+                    break
+        return found
 
     def dependence(self, names: Sequence[str]) -> list[Dependence]:
         """Return how the logits depend on what each of these parts puts out."""
@@ -130,13 +165,8 @@ class Trial:
             # One class, for in a mixture of many a maximum over the cells reads many cells; the top one, for the
             # logits of others may be cut off at zero.
             row = torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1]).to(logits)
-            try:
+            with differentiating():
                 gradients = torch.autograd.grad(logits, outputs, row, allow_unused=True)
-            except RuntimeError as error:
-                raise FinercamError(
-                    f"the logits cannot be differentiated ({next(iter(str(error).splitlines()), '')}); give layer=, "
-                    "and use a method that needs no gradients (scorecam, ablationcam)"
-                ) from error
         return [Dependence(out.detach(), gradient) for out, gradient in zip(outputs, gradients, strict=True)]
 
     def gets_round(self, name: str, output: Tensor, logits: Tensor) -> bool:
@@ -155,10 +185,9 @@ class Trial:
         return bool(((self.read(other) - logits).abs() > rounding).any())
 
 
-def trial(module: nn.Module, image_size: tuple[int, int], read: Callable[[Any], Tensor]) -> Trial:
+def trial(module: nn.Module, image_size: tuple[int, int], read: Callable[[Any], Tensor], channels: int = 3) -> Trial:
     """Return a trial on noise of that height and width, the same every time."""
-    noise = torch.randn(1, 3, *image_size, generator=torch.Generator().manual_seed(0))
-    return Trial(module, noise.to(device_of(module)), read)
+    return Trial(module, noise(channels, image_size).to(device_of(module)), read)
 
 
 def outermost_first(calls: list[Call]) -> list[Call]:

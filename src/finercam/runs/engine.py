@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from finercam.data.dataset import Dataset, Item
+from finercam.data.reading import draw
 from finercam.errors import FinercamError
 from finercam.models.run import Run
 from finercam.runs import manifest as manifests
+from finercam.runs.contents import Contents, refuse_changed
 from finercam.runs.fingerprint import code_of, describe
 from finercam.runs.job import Engine, Job
 from finercam.runs.loaded import Loaded
@@ -75,7 +78,8 @@ def run_study(
     Args:
         study: what is measured.
         model: see ``finercam.runs.loaded``.
-        dataset: its items are the manifest, but those that the study does not take.
+        dataset: its items are the manifest, but those that the study does not take. A sample is drawn again among
+            those that it does, so that it is of as many as were to be drawn.
         out: a folder, or a URI that fsspec writes to.
         targets: by label of the data set, the model's class, or -1; left out where the study asks for no classes.
         run: how the model is run. Only its precision decides numbers, and may not differ from one time to the next.
@@ -92,15 +96,14 @@ def run_study(
     if model.preprocessing.transform is None:
         raise FinercamError("this classifier has no preprocessing for photos; give Classifier.of(..., preprocess=)")
     schema(study)
-    study.check(model.model, dataset)
+    study.check(model.model, dataset if dataset.sample is None else dataset.sample.whole)
+    dataset = _taken(study, dataset, classes)
     code = code_of(study, model, dataset.open)
     folder = RunFolder(Folder(out))
-    manifest, resumed = _set_up(study, model, dataset, folder, classes, run, code)
-    if retry_failed:
-        folder.drop_failed()
+    manifest, resumed = _set_up(study, model, dataset, folder, classes, run, code, retry_failed)
     done_before = folder.done()
     pending = tuple(part for part in range(manifest.parts) if part not in done_before)
-    job = Job(study, model, classes, run, dataset.open, out, pending, code)
+    job = Job(study, model, classes, run, dataset.open, dataset.repaint, out, pending, code)
     total = len(manifest)
     before = total - sum(map(manifest.size, pending))
     done, failed = before, 0
@@ -113,6 +116,18 @@ def run_study(
     return Finished(Rows(out), total, resumed, total - before, dict(job.clock.seconds))
 
 
+def _taken(study: Study[Any, Any], dataset: Dataset, targets: tuple[int, ...]) -> Dataset:
+    """Return the data set without the items that the study does not take; a sample with others in their place."""
+
+    def takes(item: Item) -> bool:
+        return study.takes(item, targets[item.label] if targets else -1)
+
+    if dataset.sample is not None:
+        sample = dataset.sample
+        return draw(sample.whole, sample.images, sample.seed, takes)
+    return replace(dataset, items=lambda: filter(takes, dataset.items()))
+
+
 def _set_up(
     study: Study[Model, Ready],
     model: Loaded[Model],
@@ -121,14 +136,11 @@ def _set_up(
     targets: tuple[int, ...],
     run: Run,
     code: str,
+    retry_failed: bool,
 ) -> tuple[Manifest, bool]:
     """Claim the folder for this run, list its photos, and return the list and whether the run was begun before."""
 
-    def items() -> Iterator[Item]:
-        for item in dataset.items():
-            if study.takes(item, targets[item.label] if targets else -1):
-                yield item
-
+    items = dataset.items
     known = (folder.fingerprint or {}).get("photos per part")
     part_size = known if isinstance(known, int) and known > 0 else 0
     if not part_size:
@@ -137,12 +149,20 @@ def _set_up(
     if not listed.items:
         raise FinercamError(f"{dataset.name} has no photo to be measured")
     resumed = folder.claim(describe(study, model, dataset, listed, targets, run, code, part_size))
-    if not folder.has_manifest:
-        manifests.write(folder.folder, items(), targets, part_size)
+    contents = Contents.of(items())
+    new = not folder.has_manifest
+    if new:
+        manifests.write(folder.folder, items(), targets, part_size, contents.tell)
     manifest = Manifest(folder.folder)
-    if len(manifest) != listed.items:
+    if manifest.summary() != listed:
         raise FinercamError(
-            f"{folder.folder.uri}/{manifests.NAME} lists {len(manifest)} photos, not the run's {listed.items}; remove "
-            "it and run the same command again"
+            f"{folder.folder.uri}/{manifests.NAME} does not list the run's photos as they were when it was begun "
+            f"({len(manifest)} there, {listed.items} in the run): it was edited or is damaged; remove it and run the "
+            "same command again"
         )
+    if retry_failed:
+        folder.drop_failed()
+    if not new and refuse_changed(folder, manifest, contents):
+        manifests.write(folder.folder, items(), targets, part_size, contents.tell)
+        manifest = Manifest(folder.folder)
     return manifest, resumed

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from finercam.aviary.species import ATTRIBUTES
 from finercam.errors import FinercamError
-from finercam.metrics.intervals import Mean, bootstrap_mean
+from finercam.metrics.intervals import Mean, mean_of
 
 #: Shown for the concept's own map.
 ALONE = "alone"
@@ -96,10 +96,10 @@ def summarise(rows: Sequence[Row], by: str = "all") -> list[Summary]:
                 Summary(
                     of,
                     contrast,
-                    energy=bootstrap_mean(energy),
-                    precision=bootstrap_mean(precision),
-                    energy_gain=None if alone else bootstrap_mean(energy - means[ALONE, "energy"]),
-                    precision_gain=None if alone else bootstrap_mean(precision - means[ALONE, "precision"]),
+                    energy=mean_of(energy),
+                    precision=mean_of(precision),
+                    energy_gain=None if alone else mean_of(energy - means[ALONE, "energy"]),
+                    precision_gain=None if alone else mean_of(precision - means[ALONE, "precision"]),
                     area=float(np.mean([row.area for row in own])),
                     empty=float(np.mean([row.empty for row in own])),
                 )

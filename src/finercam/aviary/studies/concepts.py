@@ -22,7 +22,7 @@ from finercam.aviary import ATTRIBUTES, PART_OF, SPECIES, Aviary
 from finercam.aviary.captions import phrase
 from finercam.aviary.studies.concept_rows import ALONE, Row, Summary, summarise
 from finercam.aviary.studies.running import rows_over
-from finercam.contrast.contrast import PLAIN, Contrast
+from finercam.contrast.contrast import PLAIN, Contrast, exactly
 from finercam.data.dataset import Dataset
 from finercam.errors import FinercamError
 from finercam.explanations.answering import answer, ask, gather_each
@@ -172,7 +172,8 @@ def _measure(
 ) -> list[list[dict[str, Any]]]:
     classifier, how = bench.model, find_method(study.method)
     images = torch.from_numpy(np.stack([bird.image for bird in batch]))
-    contrasts = {ALONE: PLAIN} | {f"gamma {gamma:g}": Contrast(against=[0], gamma=gamma) for gamma in study.gammas}
+    finer = {f"gamma {exactly(gamma)}": Contrast(against=[0], gamma=gamma) for gamma in study.gammas}
+    contrasts = {ALONE: PLAIN} | finer
     found: list[list[dict[str, Any]]] = [[] for _ in batch]
     traits = [list(bird.traits) for bird in batch]
     asked = [i for i, own in enumerate(traits) if own]

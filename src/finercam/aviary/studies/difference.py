@@ -21,12 +21,12 @@ from torch import Tensor
 from finercam.aviary import Aviary, label_names, look_alikes
 from finercam.aviary.species import SPECIES
 from finercam.aviary.studies.running import rows_over
-from finercam.contrast.contrast import PLAIN, Contrast
+from finercam.contrast.contrast import PLAIN, Contrast, exactly
 from finercam.explanations.answering import answer, ask, gather_each, taps_of
 from finercam.explanations.explaining import preprocess
 from finercam.methods.method import find_method
 from finercam.metrics.controls import controls
-from finercam.metrics.intervals import Mean, bootstrap_mean
+from finercam.metrics.intervals import Mean, mean_of
 from finercam.metrics.localization import average_precision, energy_inside
 from finercam.models.classifier import Classifier
 from finercam.runs.rows import Rows
@@ -146,7 +146,7 @@ def _measure(study: Difference, bench: Bench[Classifier], batch: Sequence[Bird])
             min(f, key=lambda d: abs(float(y[d] - y[c]))) for y, c, f in zip(logits, targets, family, strict=True)
         ]
         contrasts = [PLAIN, *(Contrast(against=[[d] for d in others], gamma=gamma) for gamma in study.gammas)]
-        titles = [ALONE, *(f"gamma {gamma:g}" for gamma in study.gammas)]
+        titles = [ALONE, *(f"gamma {exactly(gamma)}" for gamma in study.gammas)]
         questions = ask(classifier, logits, contrasts, targets)
         evidence = gather_each(look, ways, questions, collect=[])
         repainted = torch.stack(
@@ -242,10 +242,10 @@ def summarise(rows: Sequence[Row], *, only_correct: bool = True) -> list[Summary
             Summary(
                 method,
                 contrast,
-                bootstrap_mean(_column(own, "energy")),
-                bootstrap_mean(_column(own, "precision")),
-                bootstrap_mean(_column(own, "energy") - _column(base, "energy")) if base else None,
-                bootstrap_mean(_column(own, "precision") - _column(base, "precision")) if base else None,
+                mean_of(_column(own, "energy")),
+                mean_of(_column(own, "precision")),
+                mean_of(_column(own, "energy") - _column(base, "energy")) if base else None,
+                mean_of(_column(own, "precision") - _column(base, "precision")) if base else None,
             )
         )
     return summaries
@@ -266,7 +266,7 @@ def intervention(rows: Sequence[Row], *, only_correct: bool = True) -> Intervent
     own = list(per_image.values())
     before, after = _column(own, "margin"), _column(own, "repainted")
     sides = ((before > 0) & (after < 0)).double()
-    return Intervention(bootstrap_mean(before), bootstrap_mean(before - after), bootstrap_mean(sides))
+    return Intervention(mean_of(before), mean_of(before - after), mean_of(sides))
 
 
 def _column(rows: Sequence[Row], name: str) -> Float[Tensor, " n"]:

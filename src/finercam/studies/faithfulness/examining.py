@@ -74,7 +74,7 @@ class Seen:
     """
 
     examined: Examined
-    image: Float[Tensor, "3 H W"]
+    image: Float[Tensor, "c H W"]
     saliency: Placed
     words: Mapping[str, Placed]
     places: Mapping[str, Bool[Tensor, "H W"]]

@@ -15,6 +15,7 @@ import pyarrow as pa
 from jaxtyping import Bool
 from torch import Tensor
 
+from finercam.contrast.contrast import Contrast
 from finercam.data.attributes import Attributes
 from finercam.data.dataset import Dataset, Example, Item
 from finercam.data.placement import Placement, Placer
@@ -58,6 +59,10 @@ class Faithfulness(Study[Classifier, Photo]):
     method: str = "gradcam"
     gamma: float = 0.6
     count: int = 3
+
+    def __post_init__(self) -> None:
+        # Out of range it is refused here, and not photo by photo.
+        Contrast(gamma=self.gamma)
 
     @property
     def attributes(self) -> Attributes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from finercam.metrics.intervals import Mean, bootstrap_mean
+from finercam.metrics.intervals import Mean, mean_of
 from finercam.studies.faithfulness.examined import Examined
 from finercam.studies.faithfulness.rows import ALIKE, DIFFERS, IGNORES, LISTED, UNCERTAIN, USES, Row
 
@@ -264,4 +264,4 @@ def _average(values: Iterable[float]) -> float:
 
 
 def _over(values: Iterable[float]) -> Mean:
-    return bootstrap_mean(torch.tensor(list(values), dtype=torch.float64))
+    return mean_of(torch.tensor(list(values), dtype=torch.float64))

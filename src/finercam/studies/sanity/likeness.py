@@ -17,7 +17,7 @@ from finercam.contrast.objective import Objective
 from finercam.errors import FinercamError, nearest
 from finercam.explanations.answering import Answer
 from finercam.metrics.correlation import correlation, rank_correlation
-from finercam.metrics.intervals import Mean, bootstrap_mean
+from finercam.metrics.intervals import Mean, mean_of
 from finercam.studies.evaluate.contrasts import contrast_name
 
 #: The columns of ``Likeness``.
@@ -127,4 +127,4 @@ def check_target(target: str) -> None:
 
 def _mean(values: Iterable[float | None]) -> Mean:
     found = [math.nan if value is None else value for value in values]
-    return bootstrap_mean(torch.tensor(found, dtype=torch.float64))
+    return mean_of(torch.tensor(found, dtype=torch.float64))
