@@ -19,6 +19,10 @@ NAMES = [
 ]
 
 
+# Libraries that tests compare with import it themselves, unguarded.
+import_torchvision()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     """Every test draws the same random networks and pictures in every run, whatever ran before it."""

@@ -13,7 +13,8 @@ ROOT = Path(finercam.__file__).parent
 
 #: From the bottom up. A room imports from those above it in this list only.
 FLOORS = (
-    {"errors", "files", "_torchvision"},
+    {"errors", "_torchvision"},
+    {"files", "texts"},
     {"registry"},
     {"contrast"},
     {"models"},

@@ -10,6 +10,16 @@ class FinercamError(ValueError):
     """Something given cannot be used. The message says what was given, what was expected and what to do."""
 
 
+def check_between(what: str, number: float | int, low: float | int, high: float | int) -> None:
+    """Refuse a number outside of what makes sense.
+
+    Raises:
+        FinercamError: it is below ``low`` or above ``high``, or not a number.
+    """
+    if not low <= number <= high:
+        raise FinercamError(f"{what} is {number}; it must be at least {low} and at most {high}")
+
+
 def nearest(given: str, choices: Iterable[str], n: int = 3, called: Mapping[str, str] | None = None) -> str:
     """Return the choices that look most like ``given``, as a phrase for the end of an error message.
 
@@ -22,7 +32,8 @@ def nearest(given: str, choices: Iterable[str], n: int = 3, called: Mapping[str,
     choices = list(choices)
     by_name = {choice.casefold(): choice for choice in choices}
     by_name.update({name.casefold(): choice for name, choice in (called or {}).items()})
-    folded = given.casefold()
+    # No name is longer, and comparing takes the square of its time.
+    folded = given[:200].casefold()
     inside = [name for name in by_name if folded in name]
     close = difflib.get_close_matches(folded, by_name, n=2 * n, cutoff=0.5)
     found = list(dict.fromkeys(by_name[name] for name in (inside[:n] + close)))[:n]

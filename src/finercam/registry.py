@@ -29,6 +29,8 @@ T = TypeVar("T")
 #: Environment variable that names modules to be imported before a registry is looked into: what ``--import`` gives, for
 #: the processes of a command too.
 IMPORT = "FINERCAM_IMPORT"
+#: Masks, steps, copies: each is a run of a model or so, and more would not end. A seed counts nothing.
+_MOST = 1_000_000
 
 
 def folded(name: str) -> str:
@@ -234,10 +236,12 @@ def _as(hint: Any, text: str, what: str) -> Any:
         kind = "a whole number" if hint is int else "a number"
         try:
             value = hint(text)
-        except ValueError:
-            raise FinercamError(f"{what} is {text!r}; it must be {kind}") from None
+        except (ValueError, OverflowError):
+            raise FinercamError(f"{what} is {text[:200]!r}; it must be {kind}") from None
         # No parameter has a meaning at infinity, and NaN passes by every bound.
         if isinstance(value, float) and not math.isfinite(value):
             raise FinercamError(f"{what} is {text!r}; it must be a finite number")
+        if hint is int and value > _MOST and not what.endswith("seed"):
+            raise FinercamError(f"{what} is {value}; give at most {_MOST}")
         return value
     return text

@@ -17,7 +17,7 @@ def test_the_aviary_knows_everything():
     assert dataset.name == "aviary"
     assert dataset.class_names == aviary.label_names
     assert dataset.part_names == aviary.PARTS
-    assert dataset.regions == ("box", "mask", "parts", "difference")
+    assert dataset.regions == ("box", "mask", "parts", "difference", "present", "absent")
     items = list(dataset.items())
     assert [item.key for item in items] == [f"test/5/{index}" for index in range(4)]
     samples = aviary.Aviary("test", 4, 5)

@@ -76,7 +76,7 @@ def concept(monkeypatch, capsys, clip_folder, tmp_path):
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.6, 2.0])
-@pytest.mark.parametrize("method", ["gradcam", "layercam", "scorecam"])
+@pytest.mark.parametrize("method", ["gradcam", "layercam", "scorecam", "mask@cells=3@steps=2"])
 def test_an_answer_is_the_contrast_of_the_two_prompts(method, gamma, classifier):
     """The same maps as of ``Contrast`` with the base as its only reference, one concept and photo at a time."""
     pixels = images(3)
@@ -236,8 +236,9 @@ def test_nothing_left_is_said_on_the_terminal_and_in_the_picture(mode, concept, 
     from finercam.report import explained as figure
 
     said = []
-    draw = figure.draw_panels
+    draw, lay_out = figure.draw_panels, figure.lay_out
     monkeypatch.setattr(figure, "draw_panels", lambda panels: said.extend(panels) or draw(panels))
+    monkeypatch.setattr(figure, "lay_out", lambda panels, **how: said.extend(panels) or lay_out(panels, **how))
     code, out, err = concept(photos / "one.png", "--concept", "bird", "--gamma", "1", "--mode", mode)
     assert code == 0
     assert "EMPTY MAP" in out
@@ -297,7 +298,11 @@ def test_one_bad_photo_is_reported_and_the_rest_go_on(concept, photos, tmp_path)
     assert code == 1
     assert "broken.jpg" in err
     assert "3 looked at, 1 failed" in err
-    assert len((tmp_path / "out" / "concepts.jsonl").read_text().splitlines()) == 3
+    records = [json.loads(line) for line in (tmp_path / "out" / "concepts.jsonl").read_text().splitlines()]
+    assert len(records) == 4
+    (failed,) = [record for record in records if "error" in record]
+    assert failed == {"schema": 1, "image": str(photos / "broken.jpg"), "error": failed["error"]}
+    assert "is not a picture" in failed["error"]
 
 
 @pytest.mark.parametrize(

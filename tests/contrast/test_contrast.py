@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from finercam import PLAIN, Contrast, FinercamError, Objective
+from finercam.contrast import contrast as contrast_module
 from finercam.contrast.contrast import AGAINST, AGGREGATES, WEIGHTINGS, find_targets
 from finercam.contrast.labels import Labels
 from support import reference
@@ -492,3 +493,44 @@ def test_a_rank_beyond_the_classes_is_refused():
 def test_a_rank_that_is_none_is_refused(against):
     with pytest.raises(FinercamError):
         Contrast(against)
+
+
+@pytest.mark.parametrize("target", [True, 1.0, torch.tensor(1.0), torch.tensor([True, False]), [0, 1.0], object()])
+def test_targets_that_are_not_classes_are_refused(target):
+    with pytest.raises(FinercamError, match="is not a class"):
+        Contrast().ask(torch.randn(2, 5), target)
+
+
+def test_a_tensor_without_dimensions_is_one_target_for_all():
+    logits = torch.tensor([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0]])
+    assert Contrast().ask(logits, logits[0].argmax()).targets.tolist() == [1, 1]
+    assert Contrast(against=[torch.tensor(2), logits[1].argmax()]).ask(logits, 1).references.tolist() == [[2, 0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({"references": True}, "references is True"),
+        ({"against": None}, "against is None; give classes as a list"),
+        ({"against": 3}, "against is 3; give classes as a list"),
+        ({"against": [True]}, "is not a class"),
+        ({"against": "similar@²"}, "a rank from 1 upwards"),
+        ({"against": "similar@" + "9" * 5000}, "a rank from 1 upwards"),
+        ({"gamma": 10**400}, "it must be a finite number"),
+    ],
+)
+def test_options_of_other_kinds_are_refused_in_one_line(odd, message):
+    with pytest.raises(FinercamError, match=message) as error:
+        Contrast(**odd)
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("given", [2.5, 2.0, "3", None, torch.tensor(2.0)])
+def test_a_number_of_references_is_a_whole_one(given):
+    # The types of public signatures are checked in tests, so it is asked of what they call.
+    with pytest.raises(FinercamError, match="it must be a whole number"):
+        contrast_module._count(given)
+    assert contrast_module._count(np.int64(2)) == contrast_module._count(torch.tensor(2)) == 2
+    assert [contrast_module._is_finite(one) for one in (0, 0.5, np.float32(1), "0.6", None, INF)] == [True] * 3 + [
+        False
+    ] * 3

@@ -1,6 +1,8 @@
 """From what a person writes to a class index."""
 
+import numpy as np
 import pytest
+import torch
 
 from finercam.contrast.labels import Labels, find_class, short_names
 from finercam.errors import FinercamError
@@ -64,3 +66,24 @@ def test_short_names_are_the_common_ones():
         "Black footed Albatross",
         "tench",
     ]
+
+
+@pytest.mark.parametrize("given", ["²", "٣", "9" * 5000, "1" * 19, "-1", "1.0", ""])
+def test_only_plain_digits_are_a_number(given):
+    for labels in (Labels(["a", "b"]), None):
+        with pytest.raises(FinercamError):
+            find_class(given, 2, labels)
+
+
+@pytest.mark.parametrize("given", [torch.tensor(1), np.int64(1), np.array(1), torch.tensor([1])[0], "1", " 1 ", 1])
+def test_an_index_may_come_out_of_an_array(given):
+    assert find_class(given, 2, Labels(["a", "b"])) == find_class(given, 2, None) == 1
+
+
+@pytest.mark.parametrize(
+    "given", [True, 1.0, None, torch.tensor(True), torch.tensor(1.0), np.bool_(True), np.float32(1), object(), b"b"]
+)
+def test_what_is_neither_a_name_nor_an_index_is_refused(given):
+    for labels in (Labels(["a", "b"]), None):
+        with pytest.raises(FinercamError, match="is not a class; give a name or an index"):
+            find_class(given, 2, labels)

@@ -70,3 +70,15 @@ def test_a_missing_split_is_named(root):
     shutil.rmtree(root / "valid")
     with pytest.raises(FinercamError, match=r"the folder valid is missing .*gpiosenka"):
         read_dataset(f"birds525:{root}")
+
+
+def test_a_table_that_is_not_utf8_is_one_line(root):
+    (root / "birds.csv").write_bytes("filepaths\ntrain/ÉPERVIER/1.jpg\n".encode("latin-1"))
+    with pytest.raises(FinercamError, match=r"birds.csv cannot be read: 'utf-8' codec"):
+        read_dataset(f"birds525:{root}")
+
+
+def test_pictures_outside_of_the_folder_are_refused(root):
+    (root / "birds.csv").write_text("filepaths\n../../secret.jpg\n")
+    with pytest.raises(FinercamError, match="does not lie below"):
+        read_dataset(f"birds525:{root}")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from finercam.data import matlab
 from finercam.data.reading import read_dataset
 from finercam.errors import FinercamError
 from support.pictures import save_picture
@@ -126,7 +127,7 @@ def test_damaged_annotations_are_named(tmp_path):
     two(tmp_path)
     path = tmp_path / "cars_test_annos_withlabels.mat"
     save_annotations(path, [(1, 1, 5, 5, "00001.jpg")], (*FIELDS[:4], "fname"))
-    with pytest.raises(FinercamError, match=r"the annotations have no field 'class'; they have \('bbox_x1'"):
+    with pytest.raises(FinercamError, match=r"the annotations have no field 'class'; they have bbox_x1"):
         read_dataset(f"cars:{tmp_path}")
     path.write_bytes(b"not a matrix" * 20)
     with pytest.raises(FinercamError, match=r"withlabels.mat cannot be read"):
@@ -138,6 +139,39 @@ def test_damaged_annotations_are_named(tmp_path):
 
 def test_without_scipy_it_says_what_to_install(tmp_path, monkeypatch):
     two(tmp_path)
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(FinercamError, match=r"pip install 'finercam\[cars\]'"):
         read_dataset(f"cars:{tmp_path}")
+
+
+def test_a_damaged_file_is_one_line_whatever_it_does_to_scipy(tmp_path):
+    root = two(tmp_path)
+    path = root / "devkit" / "cars_train_annos.mat"
+    whole = bytearray(path.read_bytes())
+    random = np.random.default_rng(0)
+    read = 0
+    for _ in range(5):
+        damaged = bytearray(whole)
+        for at in random.integers(0, len(whole), 4):
+            damaged[at] = int(random.integers(0, 256))
+        path.write_bytes(damaged)
+        try:
+            read_dataset(f"cars:{root}", "train")
+            read += 1
+        except FinercamError:
+            pass
+    assert read < 5
+
+
+def test_a_child_that_dies_is_one_line(tmp_path, monkeypatch):
+    root = two(tmp_path)
+    monkeypatch.setattr(matlab, "_CHILD", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    with pytest.raises(FinercamError, match=r"cars_meta.mat cannot be read: .*did not survive"):
+        read_dataset(f"cars:{root}", "train")
+
+
+@pytest.mark.parametrize("name", ["../cars_test/00001.jpg", "/etc/hostname", "a/../../x.jpg", "C:\\x.jpg"])
+def test_pictures_outside_of_the_folder_are_not_opened(tmp_path, name):
+    root = two(tmp_path, train=((name, 1, (1, 1, 3, 3)),))
+    with pytest.raises(FinercamError, match="does not lie below"):
+        read_dataset(f"cars:{root}", "train")

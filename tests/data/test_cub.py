@@ -218,3 +218,10 @@ def test_ten_real_classes():
     _, strengths, _ = cub.class_attributes(str(REAL))
     assert strengths.shape == (200, 312)
     assert strengths[0, 1] == 2.9197080292
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../../etc/hostname", "a/../../b.jpg", "..\\b.jpg", "C:/b.jpg"])
+def test_pictures_outside_of_the_folder_are_not_opened(root, name):
+    change(root / "images.txt", 2, f"5 {name}")
+    with pytest.raises(FinercamError, match=r"does not lie below .*images"):
+        read_dataset(f"cub:{root}")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from finercam.data.photos import find_photos, open_photo
+from finercam.data.finding import find_photos
+from finercam.data.photos import open_photo
 from finercam.errors import FinercamError
 
 

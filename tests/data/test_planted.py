@@ -84,7 +84,7 @@ def test_every_photo_is_there_in_both_forms():
     for name, twin in zip(inner.class_names, dataset.class_names[classes:], strict=True):
         mark = mark_of(name, "tint", 0, inner.part_names)
         assert twin == f"{name} with a {mark.hue} tint"
-    assert dataset.regions == inner.regions == ("box", "mask", "parts", "difference")
+    assert dataset.regions == inner.regions == ("box", "mask", "parts", "difference", "present", "absent")
     assert dataset.part_names == inner.part_names
     items = list(dataset.items())
     assert items[::2] == list(inner.items())
@@ -324,7 +324,7 @@ def test_photos_are_the_same_in_every_process(folder):
 
 def test_folders_need_no_annotations(folder):
     dataset = read_dataset(f"planted:folder:{folder}")
-    assert dataset.regions == ("difference",)
+    assert dataset.regions == ("difference", "present", "absent")
     assert dataset.class_names[:2] == ("Crow", "Wren")
     for item in dataset.items():
         example = dataset.open(item)
@@ -417,7 +417,7 @@ def test_twins_may_have_twins(pens):
     [
         ("planted@size=0:aviary", r"the size of planted marks is 0.0; it must be above 0, up to 0.5"),
         ("planted@size=0.51:aviary", r"the size of planted marks is 0.51; it must be above 0"),
-        ("planted@size=nan:aviary", r"the size of planted marks is nan; it must be above 0"),
+        ("planted@size=nan:aviary", r"size is 'nan'; it must be a finite number"),
         ("planted@size=small:aviary", r"'planted@size=small': size is 'small'; it must be a number"),
         ("planted@kind=tnit:aviary", r"'planted@kind=tnit': kind is 'tnit'; did you mean 'tint'"),
         ("planted@seed=x:aviary", r"seed is 'x'; it must be a whole number"),
@@ -441,7 +441,7 @@ def test_marks_on_real_photos():
     spec = f"cub:{REAL}"
     dataset = read_dataset(f"planted@kind=mixed:{spec}", "test", images=24, seed=6)
     assert len(dataset.class_names) == 400
-    assert dataset.regions == ("box", "parts", "difference")
+    assert dataset.regions == ("box", "parts", "difference", "present", "absent")
     shares = []
     for item in dataset.items():
         example = dataset.open(item)

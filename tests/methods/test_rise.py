@@ -425,7 +425,7 @@ def test_parameters_come_with_the_name() -> None:
     [
         ("rise@masks=0", "rise: masks is 0; give a whole number from 1 to 1000000"),
         ("rise@masks=-4", "rise: masks is -4"),
-        ("rise@masks=10000000000000", "rise: masks is 10000000000000; give"),
+        ("rise@masks=10000000000000", "masks is 10000000000000; give"),
         ("rise@cells=0", "rise: cells is 0; give a whole number from 1 to 12, the image's shorter side in pixels"),
         ("rise@cells=13", "rise: cells is 13; give"),
         ("rise@keep=0", "rise: keep is 0.0; give a probability above 0 and below 1"),

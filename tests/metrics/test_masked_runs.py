@@ -47,12 +47,11 @@ def run(scorer, images, ranks, cuts, classes, *, copies=None, fill=None):
     return masked_confidences(
         rerun_of(scorer, copies),
         images,
-        ranks,
+        [{0: rank} for rank in ranks],
         cuts,
         classes,
         unmasked,
-        fill=filling(images) if fill is None else fill,
-        blurred=lambda: filling(images, "blur"),
+        fill=lambda name: fill if fill is not None and not name else filling(images, name or "mean"),
     )
 
 
@@ -156,18 +155,18 @@ def test_rankings_are_shared_only_where_those_of_every_image_agree(case):
 def test_nothing_is_blurred_unless_asked_for(case):
     scorer, images, maps, classes = case
 
-    def refuse():
-        raise AssertionError("blurred for nothing")
+    def fill(name):
+        assert not name, "blurred for nothing"
+        return filling(images)
 
     masked_confidences(
         rerun_of(scorer),
         images,
-        [ranking(maps[0])],
+        [{0: ranking(maps[0])}],
         [Cut(False, 3)],
         classes,
         torch.zeros(3, 2, dtype=torch.float64),
-        fill=filling(images),
-        blurred=refuse,
+        fill=fill,
     )
 
 
@@ -183,12 +182,11 @@ def test_copies_are_in_the_images_memory_order(case):
     masked_confidences(
         rerun_of(seen),
         own,
-        [ranking(maps[0])],
+        [{0: ranking(maps[0])}],
         [Cut(False, 3), Cut(True, 3)],
         classes,
         torch.zeros(3, 2, dtype=torch.float64),
-        fill=filling(own),
-        blurred=lambda: filling(own, "blur"),
+        fill=lambda name: filling(own, name or "mean"),
     )
     assert orders == [True]
 
@@ -199,11 +197,10 @@ def test_confidences_of_half_precision_logits_are_not_rounded_to_it(case):
     found = masked_confidences(
         rerun_of(lambda copies: logits.expand(len(copies), -1)),
         images,
-        [ranking(maps[0])],
+        [{0: ranking(maps[0])}],
         [Cut(False, 3)],
         classes,
         torch.zeros(3, 2, dtype=torch.float64),
-        fill=filling(images),
-        blurred=lambda: images,
+        fill=lambda name: filling(images, name or "mean"),
     )
     torch.testing.assert_close(found[0, 0, 0], logits[0].double().softmax(0)[classes[0]], rtol=1e-6, atol=0)

@@ -35,12 +35,11 @@ def test_exactly_the_floor_of_the_fraction_is_masked_whatever_the_ties():
             masked_confidences(
                 rerun_of(seen),
                 images,
-                [ranking(saliency)],
+                [{0: ranking(saliency)}],
                 [cut],
                 classes(2),
                 torch.zeros(2, 2),
-                fill=filling(images),
-                blurred=lambda: images,
+                fill=lambda name: filling(images),
             )
             (copies,) = masked
             expected = literal.without_top(images, saliency, int(fraction * 63), filling(images))
@@ -108,11 +107,11 @@ def test_insertion_ends_with_the_image_and_starts_from_the_blurred_one():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("deletion@steps=0", "steps is 0; a curve needs at least 1"),
+        ("deletion@steps=0", "steps is 0; it must be at least 1"),
         ("insertion@-1", "steps is -1"),
         ("relative-drop@0", "the fraction is 0.0"),
         ("confidence-drop@1.01", "the fraction is 1.01"),
-        ("relative-drop@nan", "the fraction is nan"),
+        ("relative-drop@nan", "fraction is 'nan'"),
         ("relative-drop@half", "fraction is 'half'; it must be a number"),
     ],
 )

@@ -11,7 +11,7 @@ from finercam.metrics.correlation import rank_correlation
 from finercam.metrics.localization import average_precision, energy_inside, iou_of_top, pointing
 from finercam.metrics.metric import METRICS, default_metrics, find_metric, metric
 from finercam.metrics.points import PartPoints
-from finercam.metrics.view import OTHER_CLASS, Cut, View
+from finercam.metrics.view import OTHER_CLASS, Asked, Cut, View
 
 FAR = '''
 from finercam.contrast.contrast import Contrast
@@ -40,7 +40,7 @@ def far(view: View, *, quantile: float = 0.9):
     return (high & ~view.region("box")).flatten(1).double().mean(1)
 
 
-REVERSED = OtherMap("reversed", Contrast(reverse=True), lambda logits, targets, others: targets)
+REVERSED = OtherMap("reversed", lambda asked: (Contrast(reverse=True), asked.targets))
 
 
 @metric("overlap", numbers=("", "peak"), lists=("rows",), needs=Needs(maps=(REVERSED,)))
@@ -91,9 +91,9 @@ def test_a_strangers_metric_has_a_parameter_and_a_region(strangers):
 def test_a_strangers_metric_asks_for_another_map_and_writes_several_columns(strangers):
     found = find_metric("overlap")
     (other,) = found.needs.maps
-    assert other.contrast == Contrast(reverse=True)
-    logits, targets, others = torch.rand(2, 5), torch.tensor([1, 2]), torch.tensor([0, 4])
-    assert torch.equal(other.of(logits, targets, others), targets)
+    asked = Asked(PLAIN, torch.rand(2, 5), torch.tensor([1, 2]), torch.tensor([0, 4]), None)
+    contrast, about = other.asks(asked)
+    assert (contrast, about.tolist()) == (Contrast(reverse=True), [1, 2])
     assert [column.spec for column in found.numbers] == ["overlap", "overlap peak"]
     assert found.lists == ("overlap rows",)
     ones = torch.ones(1, 2, 3)
@@ -126,12 +126,14 @@ def test_a_name_is_given_once(strangers):
         ("parts@inf", "radius is 'inf'; it must be a finite number"),
         ("far@1.5", "'far@1.5': the quantile is 1.5; it must lie between 0 and 1"),
         ("fur", "no metric 'fur'; did you mean 'far'"),
-        ("class-sensitivity@d", "class-sensitivity takes no parameter"),
+        ("class-sensitivity@d", "of is 'd'; did you mean 'random', 'reversed'"),
         ("localization@boks", r"'localization@boks': region is 'boks'; did you mean 'box'"),
         ("iou@0", "the fraction is 0.0"),
         ("pointing@tolerance=-1", "a distance in pixels must be a number from 0 upwards, not -1.0"),
         ("parts@-1", "the fraction is -1.0"),
-        ("deletion@step=3", r"no parameter 'step'; deletion takes steps \(default 50\)"),
+        ("deletion@step=3", r"no parameter 'step'; deletion takes steps \(default 50\), fill"),
+        ("deletion@fill=grey", "fill is 'grey'"),
+        ("deletion@cells=-1", "cells is -1; it must lie between 0"),
     ],
 )
 def test_what_cannot_be_asked_for_is_told_with_what_can(strangers, spec, message):
@@ -174,6 +176,9 @@ def test_what_was_not_declared_is_not_there(strangers):
         ("insertion", "Ins.", ("insertion curve", "insertion curve of other")),
         ("relative-drop@0.05", "RD@0.05", ()),
         ("relative-drop", "RD@0.05", ()),
+        ("relative-drop@0.05@fill=blur", "RD@0.05 (blur)", ()),
+        ("relative-drop@0.05@cells=14", "RD@0.05 (14 cells)", ()),
+        ("confidence-drop@0.1@blur@7", "Drop@0.1 (blur, 7 cells)", ()),
         ("confidence-drop@0.1", "Drop@0.1", ()),
         ("localization", "Loc.", ()),
         ("localization@mask", "Loc. (mask)", ()),
@@ -183,7 +188,9 @@ def test_what_was_not_declared_is_not_there(strangers):
         ("iou@0.1", "IoU@0.1", ()),
         ("iou@0.1@region=mask", "IoU@0.1 (mask)", ()),
         ("parts@0.1", "Parts@0.1", ("parts@0.1 shares",)),
-        ("class-sensitivity", "Same for d", ()),
+        ("class-sensitivity", "Same as for d", ()),
+        ("class-sensitivity@random", "Same for a random class", ()),
+        ("parts-precision@0.1", "AP (parts@0.1)", ()),
     ],
 )
 def test_columns_are_called_what_was_asked_for(spec, title, lists):
@@ -227,10 +234,26 @@ def test_regions_and_maps_of_the_metrics_that_ship():
         values = [None if value != value else value for value in expected.tolist()]
         assert find_metric(spec).compute(view) == {spec: values}
         assert ("mask" in spec or "difference" in spec) == (None in values)
-    (asked,) = find_metric("class-sensitivity").needs.maps
-    assert asked.contrast == PLAIN
-    classes = torch.tensor([4, 5])
-    assert torch.equal(asked.of(torch.rand(2, 6), torch.tensor([0, 1]), classes), classes)
+
+
+def test_what_other_maps_are_asked():
+    logits, targets, others, drawn = torch.rand(2, 6), torch.tensor([0, 1]), torch.tensor([4, 5]), torch.tensor([2, 2])
+
+    def asked(of, contrast, drawn=drawn):
+        (other,) = find_metric(f"class-sensitivity@{of}").needs.maps
+        found = other.asks(Asked(contrast, logits, targets, others, drawn))
+        return None if found is None else (found[0], found[1].tolist())
+
+    finer = Contrast(gamma=1, references=2)
+    assert asked("other", finer) == asked("other", PLAIN) == (PLAIN, [4, 5])
+    assert asked("random", finer) == (finer, [2, 2])
+    assert asked("random", PLAIN) == (PLAIN, [2, 2])
+    assert asked("random", finer, None) is None
+    assert asked("reversed", finer) == (Contrast(gamma=1, references=2, reverse=True), [0, 1])
+    assert asked("reversed", Contrast(reverse=True)) == (Contrast(), [0, 1])
+    assert asked("reversed", PLAIN) == (PLAIN, [4, 5])
+    # The official weighting has no reverse.
+    assert asked("reversed", Contrast(weighting="official")) is None
 
 
 @pytest.mark.parametrize(
@@ -251,12 +274,18 @@ def test_what_a_data_set_lacks(spec, known, missing):
 
 
 def test_what_is_measured_where_nothing_is_said():
-    paper = ("deletion", "relative-drop@0.05", "relative-drop@0.1")
+    drops = ("relative-drop@0.05", "relative-drop@0.1", "relative-drop@0.05@fill=blur", "relative-drop@0.05@cells=14")
+    masked = ("deletion", "deletion@fill=blur", *drops)
     where = ("localization", "average-precision")
-    assert default_metrics(()) == paper
-    assert default_metrics(("mask", "parts")) == (*paper, *where)
-    assert default_metrics(("box", "difference")) == (*paper, *where, *(f"{name}@difference" for name in where))
-    for spec in default_metrics(("box", "difference")):
+    same = ("class-sensitivity@random", "class-sensitivity@reversed")
+    known = tuple(f"{name}@difference" for name in ("pointing", "average-precision", "localization"))
+    assert default_metrics(()) == (*masked, *same)
+    assert default_metrics(("mask", "parts")) == (*masked, *where, *same)
+    assert default_metrics(("box", "difference")) == (*known, *masked, *where, *same)
+    everything = ("box", "parts", "difference", "present", "absent")
+    sides = ("average-precision@present", "average-precision@absent")
+    assert default_metrics(everything) == (*known, *sides, *masked, *where, "parts-precision@0.1", *same)
+    for spec in default_metrics(everything):
         assert find_metric(spec).spec == spec
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from torch import Tensor
 
 from finercam import Classifier, FinercamError, explain, load
 from finercam._torchvision import import_torchvision
+from finercam.models.backbone import load_backbone
+from finercam.models.text import text
 
 NAMES = ["Indigo Bunting", "Lazuli Bunting", "Blue Grosbeak", "Grandala"]
 PHOTO = Image.linear_gradient("L").resize((90, 60)).convert("RGB")
@@ -259,3 +263,56 @@ def test_pickled_weights_are_not_loaded(transformers_folder: Path, tmp_path: Pat
     torch.save(saved_weights(transformers_folder), tmp_path / "pytorch_model.bin")
     with pytest.raises(FinercamError, match=r"could not be loaded: .*safetensors"):
         load(tmp_path)
+
+
+def test_a_folder_s_own_code_is_never_run_whatever_standard_input_says(transformers_folder, tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    shutil.copytree(transformers_folder, folder)
+    code = f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n"
+    code += "from transformers import ViTConfig as Own, ViTImageProcessor as OwnProcessor\n"
+    (folder / "own.py").write_text(code)
+    for file, maps in (
+        ("config.json", {"AutoConfig": "own.Own", "AutoModelForImageClassification": "own.Own"}),
+        ("preprocessor_config.json", {"AutoImageProcessor": "own.OwnProcessor"}),
+    ):
+        config = json.loads((folder / file).read_text())
+        config |= {"auto_map": maps}
+        if file == "config.json":
+            config["model_type"] = "own"
+        (folder / file).write_text(json.dumps(config))
+    answers = io.StringIO("y\n" * 20)
+    monkeypatch.setattr(sys, "stdin", answers)
+    for make in (load, load_backbone, lambda spec: text(spec, ["a", "b"])):
+        with pytest.raises(FinercamError, match="could not be loaded"):
+            make(f"transformers/{folder}")
+    assert not (tmp_path / "ran").exists()
+    assert answers.tell() == 0
+    assert sys.stdin is answers
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"std": [3, 64]},
+        {"std": [0.25, 0.0, 0.25]},
+        {"std": [0.25, "a", 0.25]},
+        {"std": 7},
+        {"mean": [0.5, float("nan"), 0.5]},
+        {"crop_pct": 1e9},
+        {"crop_pct": 1e-9},
+        {"crop_pct": "all"},
+        {"input_size": [3, 10**9, 10**9]},
+        {"input_size": [3, 0, 96]},
+        {"input_size": 96},
+        {"interpolation": "magic"},
+    ],
+)
+def test_nonsense_in_a_model_s_configuration_is_one_line(model_folder, tmp_path, nonsense):
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["pretrained_cfg"] |= nonsense
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(FinercamError) as error:
+        explain(load(folder), Image.new("RGB", (40, 30), "red")).figure()
+    assert "\n" not in str(error.value)

@@ -22,7 +22,7 @@ def test_a_sheet_has_a_row_for_each_item():
     third = plain.shape[1] // 3
     assert not pink[:, : 2 * third].any()
     # The plain photo is the second picture of its own row, and the first of its twin's.
-    size, top, left, gap = 240, 16 + 26, 16, 12
+    size, top, left, gap = 240, 16 + 22 + 6, 16, 16
     own = plain[top : top + size, left + size + gap : left + 2 * size + gap]
     assert np.array_equal(own, marked[top : top + size, left : left + size])
 

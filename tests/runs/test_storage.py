@@ -23,9 +23,8 @@ def test_what_is_written_is_read(folder, tmp_path):
     folder.write("rows/one", b"1")
     folder.write("rows/one", b"one")
     folder.write("two", b"2")
-    with (tmp_path / "long").open("w+b") as long:
-        long.write(b"3" * 100_000)
-        folder.write_from("rows/three", long)
+    with folder.writing("rows/three") as aside:
+        aside.write_bytes(b"3" * 100_000)
     assert folder.names() == ["two"]
     assert folder.names("rows") == ["one", "three"]
     assert folder.read("rows/one") == b"one"
@@ -67,7 +66,12 @@ def test_a_relative_path_and_a_home_are_understood(tmp_path, monkeypatch):
     assert (tmp_path / "home" / "runs" / "b").read_bytes() == b"2"
 
 
-def test_a_file_that_cannot_be_read_to_its_end_leaves_nothing(tmp_path):
-    with (tmp_path / "for writing only").open("wb") as file, pytest.raises(FinercamError, match="cannot be written"):
-        Folder(str(tmp_path / "run")).write_from("manifest", file)
+def test_a_file_that_cannot_be_written_to_its_end_leaves_nothing(tmp_path):
+    def half():
+        with Folder(str(tmp_path / "run")).writing("manifest") as aside:
+            aside.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(FinercamError, match="manifest cannot be written: No space left on device"):
+        half()
     assert list((tmp_path / "run").iterdir()) == []

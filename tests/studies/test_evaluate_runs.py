@@ -118,11 +118,14 @@ def test_photos_of_several_sizes_are_measured_in_their_own(tmp_path):
 @pytest.mark.parametrize(
     ("metrics", "expected"),
     [
-        # The look; 2 maps and 3 controls with 5 % and with 10 % of the pixels masked.
-        (("relative-drop@0.05", "relative-drop@0.1"), 1 + 5 * 2),
+        # The look; 2 maps, their 3 controls (the cubed map masks what its base does) and 3 of no method, with 5 % and
+        # with 10 % of the pixels masked.
+        (("relative-drop@0.05", "relative-drop@0.1"), 1 + 8 * 2),
+        # The same with a second fill: as many copies again.
+        (("relative-drop@0.05", "relative-drop@0.05@fill=blur"), 1 + 8 * 2),
         # 9 steps between nothing and all; all of it removed, once for every map; 10 % is one of the steps.
-        (("deletion", "relative-drop@0.05", "relative-drop@0.1"), 1 + 5 * (9 + 1) + 1),
-        (("deletion", "insertion"), 1 + 5 * (9 + 9) + 2),
+        (("deletion", "relative-drop@0.05", "relative-drop@0.1"), 1 + 8 * (9 + 1) + 1),
+        (("deletion", "insertion"), 1 + 8 * (9 + 9) + 2),
         (("localization", "average-precision"), 1),
     ],
 )

@@ -68,8 +68,11 @@ def test_maps_of_another_tool_are_measured_like_ours(data, theirs, tmp_path):
     block = read_block(str(tmp_path / "run"))
     assert [(line.title, line.control) for line in block.lines] == [
         ("Grad-CAM", False),
-        ("Grad-CAM, cubed", True),
         ("+ Finer", False),
+        ("Grad-CAM, cubed", True),
+        ("Grad-CAM, noisy", True),
+        ("+ Finer, random class", True),
+        ("+ Finer, reversed", True),
         ("Their Tool", False),
         ("Random", True),
         ("Blurred random", True),

@@ -38,7 +38,16 @@ def to_table(rows, metrics):
     return pa.Table.from_pylist(rows, schema(Evaluation(metrics=tuple(metrics), steps=10)))
 
 
-def write_run(folder, name="aviary", metrics=METRICS, numbers=NUMBERS, photos=6, parts=((0, 2), (1, 3, 4)), failed=4):
+def write_run(
+    folder,
+    name="aviary",
+    metrics=METRICS,
+    numbers=NUMBERS,
+    photos=6,
+    parts=((0, 2), (1, 3, 4)),
+    failed=4,
+    correct=CORRECT,
+):
     """A run of six photos, of which the last one is not measured yet and the fifth failed."""
     run = RunFolder(Folder(str(folder)))
     run.claim(
@@ -170,6 +179,32 @@ def test_a_single_photo_has_no_interval(tmp_path):
     assert "nan" not in text
     assert "**" not in text
     assert "| 0.300 | 0.100 | 0.500 |" in text
+
+
+def test_a_gain_counts_only_beyond_the_methods_own_controls(tmp_path):
+    """Relative drop rises with the contrast and with noise alike; deletion falls with the contrast alone."""
+    rng = np.random.default_rng(0)
+    names = ["plain", "finer", "plain, noisy", "finer, random class", "finer, reversed"]
+    shift = dict(zip(names, ([0, 0, 0], [-0.2, 0.2, 0.1], [0, 0.2, 0], [-0.1, 0.2, 0], [0, 0, 0]), strict=True))
+    base = rng.uniform(0.3, 0.4, (30, 3))
+    numbers = {("gradcam", name): (base + shift[name] + rng.normal(0, 0.01, (30, 3))).tolist() for name in names} | {
+        ("layercam", "plain"): (base + 1).tolist()
+    }
+    parts = (range(15), range(15, 30))
+    run = write_run(tmp_path / "run", numbers=numbers, photos=30, parts=parts, failed=None, correct=[True] * 30)
+    block = read_block(run)
+    lines = {(line.method, line.contrast): line for line in block.lines}
+    finer = lines["gradcam", "finer"]
+    assert finer.beyond == {"deletion", "localization"}
+    assert all(line.control == ("," in contrast) for (_, contrast), line in lines.items())
+    assert lines["gradcam", "plain, noisy"].title == "Grad-CAM, noisy"
+    assert lines["gradcam", "finer, reversed"].title == "+ Finer, reversed"
+    (row,) = [line for line in writing.to_markdown([block]).splitlines() if line.startswith("| Grad-CAM + Finer")]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert [cell.endswith("†") for cell in cells[2:]] == [False, True, False]
+    found = list(csv.DictReader(io.StringIO(writing.to_csv([block]))))
+    own = {r["metric"]: r["beyond controls"] for r in found if (r["method"], r["contrast"]) == ("gradcam", "finer")}
+    assert own == {"deletion": "true", "relative-drop@0.05": "false", "localization": "true"}
 
 
 def test_csv_holds_every_number(out):

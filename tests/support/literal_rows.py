@@ -35,11 +35,26 @@ class Literal:
         with torch.no_grad():
             return self.net(image[None])[0].softmax(0)
 
-    def saliency(self, method, contrast, target=None):
+    def near_to(self, target):
+        return sorted(
+            (i for i in range(7) if i != target), key=lambda i: abs(float(self.logits[i] - self.logits[target]))
+        )
+
+    def drawn(self, number):
+        """The class drawn by lot: the first of a shuffled row that is neither c nor d."""
+        order = torch.randperm(7, generator=torch.Generator().manual_seed(number)).tolist()
+        return next(i for i in order if i not in (self.target, self.other))
+
+    def saliency(self, method, contrast, target=None, reverse=False):
         c = self.target if target is None else target
         cam = {"gradcam": reference.grad_cam, "layercam": reference.layer_cam}[method]
         gamma = {"plain": 0.0, CONTRASTS[1]: 0.6, CONTRASTS[2]: 1.0}[contrast]
-        objective = reference.mean_finer(c, self.near[:2], gamma)
+        near = self.near_to(c)[:2]
+        objective = reference.mean_finer(c, near, gamma)
+        if reverse and contrast == "plain":
+            objective = reference.mean_finer(self.other, near, 0.0)
+        elif reverse:
+            objective = lambda y: sum(y[d] for d in near) / 2 - gamma * y[c]  # noqa: E731
         found = cam(self.look.activations, self.look.gradient(objective))
         # Enlarged by torch, so that pixels tie where they do in the package; tests of the maps do it by hand.
         return enlarged(found.clamp(min=0), self.size)
@@ -54,10 +69,30 @@ class Literal:
         ys, xs = (np.linspace(-1, 1, n) for n in self.size)
         return torch.from_numpy(np.exp(-2 * (ys[:, None] ** 2 + xs[None] ** 2)))
 
-    def after(self, saliency, count, inserted):
+    def noisy(self, saliency, number):
+        noise = torch.rand(self.size, generator=torch.Generator().manual_seed(2**40 + number))
+        return saliency + 0.1 * saliency.max() * noise
+
+    def blocks(self, saliency, cells):
+        """Each pixel's block has the mean of its pixels."""
+        height, width = self.size
+        own = saliency.numpy().astype(float)
+        found = np.zeros_like(own)
+        for i in range(cells):
+            for j in range(cells):
+                rows = [y for y in range(height) if y * cells // height == i]
+                columns = [x for x in range(width) if x * cells // width == j]
+                found[np.ix_(rows, columns)] = own[np.ix_(rows, columns)].mean()
+        return torch.from_numpy(found)
+
+    def drop(self, saliency, fill=None):
+        before, after = self.probabilities(self.image), self.after(saliency, self.pixels // 10, False, fill)
+        return float((before - after)[self.target] - (before - after)[self.other])
+
+    def after(self, saliency, count, inserted, fill=None):
         order = np.argsort(-saliency.flatten().numpy(), kind="stable")
         start = reference_blur(self.image) if inserted else self.image
-        end = self.image if inserted else torch.zeros_like(self.image)
+        end = self.image if inserted else torch.zeros_like(self.image) if fill is None else fill
         copy = start.clone().flatten(1)
         chosen = torch.from_numpy(order[:count].copy())
         copy[:, chosen] = end.flatten(1)[:, chosen]
@@ -173,6 +208,8 @@ def expected_of(photo, saliency):
         "insertion curve of other": inserted[2],
         "confidence-drop@0.1": fall[0],
         "relative-drop@0.1": fall[0] - fall[1],
+        "relative-drop@0.1@fill=blur": photo.drop(saliency, reference_blur(photo.image)),
+        "relative-drop@0.1@cells=4": photo.drop(photo.blocks(saliency, 4)),
         "localization": inside(saliency, thing),
         "localization@box": inside(saliency, box),
         "localization@mask": inside(saliency, mask),
@@ -182,6 +219,7 @@ def expected_of(photo, saliency):
         "pointing@difference": pointing(saliency, differs),
         "iou@0.2": overlap(saliency, thing, photo.pixels // 5),
         "iou": overlap(saliency, thing, thing.sum()),
+        "parts-precision@0.2": precision_of_ranking(saliency, np.logical_or.reduce(seen)) if seen else None,
         "parts@0.2": inside(saliency, np.logical_or.reduce(seen)) if seen else None,
         "parts@0.2 shares": [None if d is None else inside(saliency, d) for d in discs],
     }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from finercam.metrics.masked_runs import Rerun, masked_confidences
-from finercam.metrics.masking import filling, ranking
+from finercam.metrics.masking import filling, in_blocks, ranking
 from finercam.metrics.metric import find_metric
 from finercam.metrics.view import View
 from finercam.models.altering import Altered, altered_logits
@@ -38,16 +38,20 @@ def measured(
 ) -> dict[str, list]:
     """Every column of some masking metrics of one map of each image, all from one table of masked copies."""
     metrics = [find_metric(spec) for spec in specs]
+
+    def named(name: str) -> Tensor:
+        given = start if name == "blur" else fill
+        return filling(images, name or "mean") if given is None else given
+
     cuts = sorted({cut for metric in metrics for cut in metric.needs.cuts(saliency[0].numel())})
     table = masked_confidences(
         rerun or rerun_of(logits),
         images,
-        [ranking(saliency)],
+        [{cells: ranking(in_blocks(saliency, cells)) for cells in {cut.cells for cut in cuts}}],
         cuts,
         classes,
         logits(images).softmax(1).gather(1, classes),
-        fill=filling(images) if fill is None else fill,
-        blurred=lambda: filling(images, "blur") if start is None else start,
+        fill=named,
     )
     view = View(saliency, confidences=lambda cut: table[0, :, cuts.index(cut)])
     return {name: values for metric in metrics for name, values in metric.compute(view).items()}

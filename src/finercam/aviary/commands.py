@@ -37,7 +37,7 @@ def export(
     """Write pictures with annotation files laid out as CUB-200-2011's."""
     from finercam import aviary
 
-    print(aviary.export(out, images, seed, split, biased))
+    say(str(aviary.export(out, images, seed, split, biased)), stderr=False)
 
 
 @app.command()
@@ -61,14 +61,15 @@ def train(
     with stages() as report:
         result = train_model(out, recipe, threads=threads, report=report)
     found = evaluate(result.folder)
-    print(
+    say(
         f"{result.folder}: {result.parameters} weights, {result.size} bytes, drawn in {result.seconds_drawing:.0f} s, "
         f"trained in {result.seconds_training:.0f} s; {100 * found.top1:.2f} % of {found.n} fresh birds correctly "
-        "classified"
+        "classified",
+        stderr=False,
     )
     if biased:
         kept = evaluate(result.folder, biased=True)
-        print(f"on birds whose background goes with the species, as in training: {100 * kept.top1:.2f} %")
+        say(f"on birds whose background goes with the species, as in training: {100 * kept.top1:.2f} %", stderr=False)
 
 
 @app.command()
@@ -135,9 +136,10 @@ def train_clip(
     own = {name: value for name, value in (("images", images), ("epochs", epochs)) if value is not None}
     with stages() as report:
         result = train(out, ClipRecipe(**own, seed=seed), threads=threads, report=report)
-    print(
+    say(
         f"{result.folder}: {result.parameters} weights, {result.size} bytes, drawn in {result.seconds_drawing:.0f} s, "
-        f"trained in {result.seconds_training:.0f} s"
+        f"trained in {result.seconds_training:.0f} s",
+        stderr=False,
     )
 
 

@@ -10,7 +10,7 @@ from typing import SupportsIndex
 from finercam.aviary import samples as draw
 from finercam.aviary.samples import Image, Repainted, Sample
 from finercam.aviary.species import label_names
-from finercam.errors import FinercamError
+from finercam.errors import check_between
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ class Aviary:
 
     def __post_init__(self) -> None:
         draw.check(self.split, 0, self.seed, self.size)
-        if self.n < 0:
-            raise FinercamError(f"n is {self.n} samples; give a whole number from 0 upwards")
+        check_between("the number of birds", self.n, 0, 10_000_000)
 
     def __len__(self) -> int:
         return self.n

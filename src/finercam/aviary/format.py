@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from finercam.aviary import PARTS, Aviary, Sample, label_names
+from finercam.aviary import PARTS, SPECIES, Aviary, Sample, label_names, look_alikes
 from finercam.aviary.attributes import aviary_attributes
 from finercam.aviary.cub_export import middle
 from finercam.data.dataset import Dataset, Example, Item, Point
@@ -17,7 +17,9 @@ from finercam.errors import FinercamError
 
 #: How many pictures there are by default.
 IMAGES = 640
-REGIONS = ("box", "mask", "parts", "difference")
+REGIONS = ("box", "mask", "parts", "difference", "present", "absent")
+#: Values of attributes that are the lack of a trait.
+_LACKS = ("none", "plain")
 
 
 @data_format(
@@ -56,6 +58,7 @@ def as_dataset(*aviaries: Aviary) -> Dataset:
         part_names=PARTS,
         regions=REGIONS,
         attributes=aviary_attributes,
+        repaint=partial(_repaint, aviaries),
     )
 
 
@@ -68,8 +71,8 @@ def _items(aviaries: tuple[Aviary, ...]) -> Iterator[Item]:
 
 
 def _open(aviaries: tuple[Aviary, ...], item: Item) -> Example:
-    split, _, index = item.key.rsplit("/", 2)
-    sample = next(aviary for aviary in aviaries if aviary.split == split)[int(index)]
+    aviary, index = _place(aviaries, item)
+    sample = aviary[index]
     x0, y0, x1, y1 = map(float, sample.box)
     return Example(
         photo=Image.fromarray(sample.image),
@@ -78,7 +81,27 @@ def _open(aviaries: tuple[Aviary, ...], item: Item) -> Example:
         box=(x0, y0, x1, y1),
         parts=tuple(_point(sample, part) for part in PARTS),
         part_masks=sample.masks,
+        absent=frozenset(label_names.index(name) for name in sample.differences if _lacks(item.label, name)),
     )
+
+
+def _place(aviaries: tuple[Aviary, ...], item: Item) -> tuple[Aviary, int]:
+    split, _, index = item.key.rsplit("/", 2)
+    return next(aviary for aviary in aviaries if aviary.split == split), int(index)
+
+
+def _lacks(label: int, other: str) -> bool:
+    """Return whether a species has none of the traits that tell it from another: no wing bar, a plain breast."""
+    own, theirs = SPECIES[label].attributes, SPECIES[label_names.index(other)].attributes
+    return all(value in _LACKS for name, value in own.items() if value != theirs[name])
+
+
+def _repaint(aviaries: tuple[Aviary, ...], item: Item, label: int) -> Image.Image | None:
+    """Return a sample with its traits drawn as a look-alike's; ``None`` for a species of another family."""
+    if SPECIES[label] not in look_alikes(SPECIES[item.label]):
+        return None
+    aviary, index = _place(aviaries, item)
+    return Image.fromarray(aviary.repaint(index, label_names[label]).image)
 
 
 def _point(sample: Sample, part: str) -> Point | None:

@@ -55,7 +55,7 @@ def concept(
     import dataclasses
     import math
 
-    from finercam.data.photos import find_photos
+    from finercam.data.finding import find_photos
     from finercam.explanations.concepts import concept_against, hide
     from finercam.explanations.files import explain_files, save_whole
     from finercam.files import whole
@@ -72,7 +72,7 @@ def concept(
     if not math.isfinite(gamma):
         raise FinercamError(f"gamma is {gamma}; it must be a finite number")
     top_count(fraction, 1)
-    total = len(list(find_photos(photos)))
+    found = find_photos(photos, out)
     # A concept given twice is one, and a concept may be the base.
     concepts = list(dict.fromkeys(concepts))
     prompts = list(dict.fromkeys([*concepts, base]))
@@ -106,7 +106,7 @@ def concept(
 
     done = explain_files(
         classifier,
-        photos,
+        found,
         out,
         asked,
         run=run,
@@ -114,7 +114,7 @@ def concept(
         save=save_whole if mode == "highlight" else save_hidden,
         extra={"mode": mode},
     )
-    raise typer.Exit(1 if report(done, total, "looked at", out, as_json) else 0)
+    raise typer.Exit(1 if report(done, found, "looked at", out, as_json) else 0)
 
 
 def _hidden(explanation: Explanation, hidden: Hidden) -> dict[str, Any]:

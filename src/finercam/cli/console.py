@@ -10,11 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from finercam.texts import printable
 
 if TYPE_CHECKING:
     from finercam.runs.engine import Progress as Come
@@ -30,7 +33,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def say(line: str, *, stderr: bool = True, style: str | None = None, to: Console | None = None) -> None:
-    """Print one line, as it is: no markup, no highlighting and no line break in it.
+    """Print one line, as it is: no markup, no highlighting and no line break in it; control characters as escapes.
 
     Args:
         line: what to say.
@@ -38,12 +41,28 @@ def say(line: str, *, stderr: bool = True, style: str | None = None, to: Console
         style: rich's, where there are colours.
         to: the console of a progress bar that is on the screen.
     """
-    (to or console(stderr=stderr)).print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    (to or console(stderr=stderr)).print(printable(line), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+class PlainTable(Table):
+    """A table of names and numbers as they are: no markup in cells, control characters as escapes."""
+
+    def add_column(self, header: RenderableType = "", *rest: Any, **options: Any) -> None:
+        """Add a column."""
+        super().add_column(_plain(header), *rest, **options)
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        """Add a row."""
+        super().add_row(*map(_plain, cells), **options)
+
+
+def _plain(cell: Any) -> Any:
+    return Text(printable(cell)) if isinstance(cell, str) else cell
 
 
 def new_table(*headings: str) -> Table:
     """Return a table without a frame, whose cells are never cut off."""
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable(box=None, pad_edge=False)
     for heading in headings:
         table.add_column(heading, overflow="fold")
     return table

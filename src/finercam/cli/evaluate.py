@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,15 +13,25 @@ import typer
 from finercam.cli import options as o
 from finercam.cli.console import say
 from finercam.cli.studying import engine_named, matched, say_profile, watched
+from finercam.errors import FinercamError
+from finercam.texts import encoded
 
 if TYPE_CHECKING:
+    from finercam.data.dataset import Dataset
     from finercam.studies.evaluate.tables import Block
 
 
 def evaluate(
     dataset: o.DatasetSpec,
-    model: o.Model,
     out: Annotated[str, typer.Option(help="Folder of the run, or a URI such as s3://bucket/run.")],
+    model: o.Model = "",
+    backbone: Annotated[
+        str,
+        typer.Option(
+            help="Instead of --model: first train a linear probe on the frozen features of this one, on the data set's "
+            "train split, and keep it beside --out, as OUT-probe (planted:cub:DIR has classes that no model knows)."
+        ),
+    ] = "",
     method: o.Methods = ["gradcam"],  # noqa: B006 - typer copies it
     contrast: Annotated[list[str], typer.Option(help="plain, finer, or both.")] = ["plain", "finer"],  # noqa: B006
     gamma: o.Gammas = None,
@@ -37,6 +50,15 @@ def evaluate(
     steps: Annotated[int, typer.Option(help="Of deletion and insertion.")] = 50,
     fill: Annotated[str, typer.Option(help="What removed pixels become: mean, black, blur.")] = "mean",
     target: Annotated[str, typer.Option(help="Explain each photo's label, or what is predicted.")] = "label",
+    other: Annotated[
+        str | None,
+        typer.Option(
+            help="Class d, of the relative drop and of differences: similar (the nearest logit), or known (the nearest "
+            "whose difference from the photo is known; photos that the model does not tell from it are left out). "
+            "[default: known where the data knows differences]",
+            show_default=False,
+        ),
+    ] = None,
     match: o.Match = None,
     skip_unmatched: o.SkipUnmatched = False,
     split: o.Split = "test",
@@ -59,8 +81,9 @@ def evaluate(
 ) -> None:
     """Measure explanations over a data set: rows in Parquet, and tables with intervals.
 
-    The same command resumes where it was stopped, however that happened. Controls (random, blurred random, centre,
-    the base map cubed) are always in the table. The method maps:DIR measures maps that another tool made.
+    The same command resumes where it was stopped, however that happened. Controls are always in the table: maps that
+    know nothing, and for each method its base map cubed and with noise, and the same question asked about a random
+    class and reversed. The method maps:DIR measures maps that another tool made.
     """
     from finercam.data.reading import read_dataset
     from finercam.metrics.metric import default_metrics
@@ -77,12 +100,21 @@ def evaluate(
         weightings=o.listed(weighting),
         aggregates=o.listed(aggregate),
     )
-    data = read_dataset(dataset, split, images, seed)
+    if bool(model) == bool(backbone):
+        raise FinercamError("give --model, or --backbone to train a linear probe on its features first")
+    if backbone and split != "test":
+        raise FinercamError(f"--split is {split!r}; with --backbone the probe's own test photos are measured")
+    if backbone:
+        model, data = probe_first(dataset, backbone, out, images, seed, device=device, revision=revision)
+        revision = None
+    else:
+        data = read_dataset(dataset, split, images, seed)
     study = Evaluation(
         methods=tuple(o.listed(method)),
         contrasts=asked,
         metrics=default_metrics(data.regions) if metric is None else tuple(o.listed(metric)),
         target=target,
+        other=other or ("known" if "difference" in data.regions else "similar"),
         only_correct=only_correct,
         steps=steps,
         fill=fill,
@@ -98,6 +130,43 @@ def evaluate(
     blocks = write_tables([out], out)
     _print(blocks, out)
     raise typer.Exit(1 if any(block.failed for block in blocks) else 0)
+
+
+def probe_first(
+    dataset: str, backbone: str, out: str, images: int | None, seed: int, *, device: str, revision: str | None
+) -> tuple[str, Dataset]:
+    """Train a probe beside a run's folder, or take the one that is there; return its spec and its test photos.
+
+    Raises:
+        FinercamError: the run is not in a folder of this machine, or the probe cannot be trained.
+    """
+    from finercam.cli.probe import train
+    from finercam.data.reading import draw, read_dataset
+    from finercam.studies.probe.fitting import Recipe
+    from finercam.studies.probe.training import splits
+
+    if "://" in out:
+        raise FinercamError(
+            "--backbone keeps its probe beside --out, which must be a folder here; or run finercam probe first"
+        )
+    # Beside the run: a folder with anything else in it is not taken for one.
+    folder = Path(f"{out.rstrip('/')}-probe")
+    options = {"pool": "auto", "image_size": None, "device": device, "revision": revision}
+    with redirect_stdout(sys.stderr):
+        train(
+            dataset,
+            backbone,
+            folder,
+            Recipe(),
+            precision="float32",
+            batch_size=32,
+            split_seed=0,
+            images=None,
+            replace_other=False,
+            **options,
+        )
+    _, test = splits(read_dataset(dataset, "train"), read_dataset(dataset, "test"))
+    return f"probe/{folder}", test if images is None else draw(test, images, seed)
 
 
 def table(
@@ -122,7 +191,7 @@ def write_tables(runs: Sequence[str], out: str | None, *, only_correct: bool = F
     if out is not None:
         folder = Folder(out)
         for name, write in (("md", writing.to_markdown), ("csv", writing.to_csv), ("tex", writing.to_tex)):
-            folder.write(f"table.{name}", write(blocks).encode())
+            folder.write(f"table.{name}", encoded(write(blocks)))
     return blocks
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,9 +11,11 @@ import typer
 
 from finercam.cli import options as o
 from finercam.cli.console import progress, say
+from finercam.texts import json_line
 
 if TYPE_CHECKING:
     from finercam.contrast.labels import Labels
+    from finercam.data.finding import Found
     from finercam.explanations.explanation import Explanation
     from finercam.explanations.files import Saved
     from finercam.models.classifier import Classifier
@@ -41,18 +42,23 @@ def explain(
     keep: Annotated[
         bool, typer.Option("--keep", help="Write the evidence into the maps, so that they can be asked again.")
     ] = False,
+    formats: o.Formats = ["png"],  # noqa: B006
+    size: o.Size = None,
+    dpi: o.Dpi = 150,
+    scale: o.Scale = "common",
     out: Annotated[Path, typer.Option(help="Folder for pictures, maps and explanations.jsonl.")] = Path("finercam-out"),
     as_json: o.Json = False,
 ) -> None:
     """Explain photos: why this class, and not its look-alikes?
 
     For each photo a picture (photo | plain map | finer map) and its maps (.safetensors); for all of them one
-    explanations.jsonl. Several methods, strengths or other options give each photo a folder with one answer for each.
+    explanations.jsonl, and the same as explanations.csv. Several methods, strengths or other options give each photo
+    a folder with one answer for each.
     """
     from finercam.cli.names import read_names
     from finercam.contrast.contrast import Contrast
     from finercam.contrast.labels import find_class
-    from finercam.data.photos import find_photos
+    from finercam.data.finding import find_photos
     from finercam.explanations.explaining import Asked
     from finercam.explanations.files import explain_files
     from finercam.methods.method import find_method
@@ -60,6 +66,7 @@ def explain(
 
     # All that can be known to be wrong is found before the model is loaded and before anything is written.
     run, out = o.run_from(precision, batch_size, copies), o.folder(out)
+    put = o.saving(formats, size, dpi, scale)
     methods = [find_method(name) for name in o.listed(method)]
     chosen = _against(against)
     strengths: list[float | None] = [*o.numbers(gamma, "gamma")]
@@ -73,7 +80,7 @@ def explain(
             o.listed(aggregate),
         )
     ]
-    total = len(list(find_photos(photos)))
+    found = find_photos(photos, out)
     names = None if classes is None else read_names(classes)
     classifier = load(model, layer=layer, device=device, revision=revision, classes=names)
     if target != "predicted":
@@ -87,33 +94,55 @@ def explain(
         for contrast in contrasts
     }
     done = explain_files(
-        classifier, photos, out, list(asked.values()) if len(asked) == 1 else asked, run=run, keep=keep
+        classifier, found, out, list(asked.values()) if len(asked) == 1 else asked, run=run, keep=keep, save=put
     )
-    raise typer.Exit(1 if report(done, total, "explained", out, as_json) else 0)
+    raise typer.Exit(1 if report(done, found, "explained", out, as_json) else 0)
 
 
-def report(done: Iterable[Saved], total: int, what: str, out: Path, as_json: bool) -> int:
-    """Print what became of each photo, as it is done, and return how many failed."""
+def report(done: Iterable[Saved], found: Found, what: str, out: Path, as_json: bool) -> int:
+    """Print what became of each photo, as it is done, and what was passed over; return how many photos failed."""
+    from finercam.report.fonts import undrawable
+
     written = failed = 0
+    names: set[str] = set()
     with progress() as bar:
-        task = bar.add_task("explaining", total=total)
+        task = bar.add_task("explaining", total=len(found))
         for photo in done:
             if photo.error is not None:
                 failed += 1
                 say(f"{photo.file}: {photo.error}", style="red", to=bar.console)
             else:
                 written += 1
-            for record, explanation in zip(photo.records, photo.explanations, strict=True):
-                print(json.dumps(record, ensure_ascii=False) if as_json else _summary(explanation, record), flush=True)
+            if as_json:
+                lines = [json_line(record) for record in photo.records]
+            else:
+                pairs = zip(photo.explanations, photo.records, strict=photo.error is None)
+                lines = [_summary(explanation, record) for explanation, record in pairs]
+            for line in lines:
+                say(line, stderr=False)
+            for explanation in photo.explanations:
+                names |= {explanation.target_name, *explanation.reference_names}
             bar.advance(task)
+    lost = undrawable("".join(names))
+    if lost:
+        say(f"no font of this machine has {lost!r}; pictures have escapes for them. Install one, as Noto Sans CJK")
+    for sentence in found.skipped:
+        say(sentence)
     say(f"{written} {what}, {failed} failed; see {out}")
     return failed
 
 
 def _summary(explanation: Explanation, record: dict[str, object]) -> str:
-    similarities = explanation.similarities
+    from finercam.contrast.contrast import Contrast
+    from finercam.contrast.labels import short_names
+
+    similarities, contrast = explanation.similarities, explanation.contrast
     if similarities is None:
         seen = f"{100 * float(explanation.probabilities[explanation.target]):.1f} %"
+        # The sentence begins with the class whose probability it is, unless it is about others.
+        if not isinstance(contrast, Contrast) or contrast.reverse:
+            (name,) = short_names([explanation.target_name])
+            seen = f"{name} {seen};"
     else:
         classes = (explanation.target, *explanation.references)
         seen = "similarity " + ", ".join(

@@ -12,7 +12,7 @@ import typer
 from finercam.cli import options as o
 from finercam.cli.console import say
 from finercam.cli.studying import engine_named, matched, say_failed, watched
-from finercam.errors import FinercamError
+from finercam.errors import FinercamError, check_between
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -80,8 +80,8 @@ def faithfulness(
 
     where, run = engine_named(engine, workers, ray_address, gpus), o.run_from(precision, batch_size, copies)
     how = o.only(o.listed(method), "method")
-    if attributes < 1:
-        raise FinercamError(f"--attributes is {attributes}; it must be at least 1")
+    check_between("--attributes", attributes, 1, 10_000)
+    check_between("--pictures", pictures, 0, 1000)
     o.folder(out)
     subject = read_subject(dataset, split, images, seed)
     names = subject.dataset.class_names
@@ -120,8 +120,8 @@ def faithfulness(
     if pictures > 0:
         _draw(study, on.model, run, subject.dataset, examined, pictures, out / "faithfulness.png")
     for pair in judgements[1:]:
-        print(f"{writing.title_of(pair, names)} ({pair.photos} photos): {pair.sentence()}")
-    print(f"All {judgements[0].photos} photos: {judgements[0].sentence()}")
+        say(f"{writing.title_of(pair, names)} ({pair.photos} photos): {pair.sentence()}", stderr=False)
+    say(f"All {judgements[0].photos} photos: {judgements[0].sentence()}", stderr=False)
     say(f"report: {out / 'report.md'}")
 
 

@@ -6,7 +6,7 @@ from finercam.cli.console import new_table, say, show
 
 
 def methods() -> None:
-    """List the methods that answer a question, their parameters, and where they are from."""
+    """List the methods that answer a question, their parameters, where they are from, and which we recommend."""
     from finercam.methods.method import METHODS
 
     table = new_table("method", "title", "parameters", "source")
@@ -18,8 +18,14 @@ def methods() -> None:
             method.source or "-",
         )
     show(table)
+    say("", stderr=False)
     say(
-        "\nA parameter is set as in rise@masks=2000. Every method takes any contrast; gamma 0 is its plain form.",
+        "A parameter is set as in rise@masks=2000. Every method takes any contrast; gamma 0 is its plain form.",
+        stderr=False,
+    )
+    say(
+        "Recommended beside the default: fast and sharp, --method sharp --gamma 1 (at most 2 forward passes); "
+        "sharpest, --method sharpest --gamma 1 (at most 30).",
         stderr=False,
     )
 
@@ -36,7 +42,8 @@ def metrics() -> None:
         first, *_ = (metric.function.__doc__ or "").strip().splitlines() or [""]
         table.add_row(metric.name, metric.better or "-", " ".join(shown) or "-", first)
     show(table)
-    say("\nA parameter is set as in relative-drop@0.1 or deletion@steps=20.", stderr=False)
+    say("", stderr=False)
+    say("A parameter is set as in relative-drop@0.1 or deletion@steps=20.", stderr=False)
 
 
 def datasets() -> None:
@@ -58,8 +65,9 @@ def models() -> None:
         layout = f"{family.layout}, {family.prefix} before" if family.prefix else family.layout
         table.add_row(family.title, family.library, family.example, family.layer, layout, family.head)
     show(table)
+    say("", stderr=False)
     say(
-        "\nThe layer is found by watching the model run, so other models of these libraries, and your own modules, "
+        "The layer is found by watching the model run, so other models of these libraries, and your own modules, "
         "work too; --layer takes another one.",
         stderr=False,
     )

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from importlib.metadata import entry_points
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from finercam.cli import concept, evaluate, explain, faithfulness, lists, probe, sanity, similarity
+from finercam.cli.console import say
+from finercam.cli.stopping import Stopped, stop_in_order
 from finercam.errors import FinercamError
 from finercam.registry import IMPORT, import_extensions
 from finercam.runs.memory import keep_memory
+from finercam.texts import shortened
 
 #: Entry points of packages that add commands: each leads to a function that takes the application.
 GROUP = "finercam.commands"
@@ -72,14 +76,28 @@ for _point in entry_points(group=GROUP):
 def main() -> None:
     """Run the command; an error that the user can put right is one line and exit code 2."""
     keep_memory()
+    stop_in_order()
+    # A picture too large is refused; Pillow's warning says no more, and names a line of its own.
+    warnings.filterwarnings("ignore", "Image size .* could be decompression bomb")
     try:
         app()
     except FinercamError as error:
-        print(f"finercam: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error), 2)
+    except Stopped as stop:
+        _end(stop.message, int(str(stop.code)))
     except KeyboardInterrupt:
-        print("finercam: stopped", file=sys.stderr)
-        sys.exit(130)
+        _end("stopped", 130)
+    except MemoryError:
+        _end("the memory there is does not suffice; give fewer or smaller photos, or a smaller --batch-size", 2)
+    except OSError as error:
+        # Whatever it is that cannot be read or written: the system's words for it and the file's name say it best.
+        named = "" if error.filename is None else f"{os.fsdecode(error.filename)!r}: "
+        _end(f"{named}{error.strerror or error}", 2)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    say(f"finercam: {shortened(message, 4000)}")
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from finercam.errors import FinercamError
+from finercam.errors import FinercamError, check_between
+from finercam.files import writable_folder
 
 if TYPE_CHECKING:
+    from finercam.explanations.files import Save
     from finercam.models.run import Run
 
 Photos = Annotated[list[str], typer.Argument(help="Photos, folders (searched through) and patterns.")]
@@ -55,7 +57,8 @@ Against = Annotated[
     list[str],
     typer.Option(
         "--against",
-        help="Look-alikes: similar, predicted, weights (predicted@2 is only the second), or classes by name.",
+        help="Look-alikes: similar, predicted, weights (predicted@2 is only the second), or classes by name; in an "
+        "evaluation also compared: class d.",
     ),
 ]
 Weightings = Annotated[
@@ -78,6 +81,19 @@ Split = Annotated[str, typer.Option(help="test, train, all.")]
 Images = Annotated[int | None, typer.Option(help="Take a sample of this many photos.")]
 Seed = Annotated[int, typer.Option(help="Of the sample.")]
 Json = Annotated[bool, typer.Option("--json", help="Print each record as a line of JSON.")]
+Formats = Annotated[
+    list[str], typer.Option("--format", help="Of the pictures, one or several: png, pdf, svg, jpg, webp.")
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        help="Longer side of the photo in pictures, in pixels. [default: 400 x 400 pixels in all]", show_default=False
+    ),
+]
+Dpi = Annotated[int, typer.Option(help="Pixels of a picture per inch, for print.")]
+Scale = Annotated[
+    str, typer.Option(help="common: the plain and the finer map in the same colours; own: each scaled to its peak.")
+]
 Engine = Annotated[str, typer.Option(help="local, or ray for many machines.")]
 Workers = Annotated[
     int | None,
@@ -123,23 +139,36 @@ def run_from(precision: str = "float32", batch_size: int = 8, copies: int | None
     Raises:
         FinercamError: an unknown precision, or a number below 1.
     """
-    from finercam.models.run import Run
+    from finercam.models.run import MOST_AT_ONCE, Run
 
     for option, number in (("batch-size", batch_size), ("copies", copies)):
-        if number is not None and number < 1:
-            raise FinercamError(f"--{option} is {number}; it must be at least 1")
+        if number is not None:
+            check_between(f"--{option}", number, 1, MOST_AT_ONCE)
     return Run(precision, batch_size, copies)
 
 
-def folder(out: Path) -> Path:
-    """Return ``--out``.
+def saving(formats: Sequence[str], size: int | None, dpi: int, scale: str) -> Save:
+    """Return what saves an explanation's pictures as asked, and its maps.
 
     Raises:
-        FinercamError: it is a file.
+        FinercamError: an unknown format or scale, or a size or resolution that no picture has.
     """
-    if out.exists() and not out.is_dir():
-        raise FinercamError(f"--out {str(out)!r} is a file; give a folder")
-    return out
+    from functools import partial
+
+    from finercam.explanations.files import picture_formats, save_whole
+    from finercam.report.explained import check_look
+
+    check_look(size, scale, dpi)
+    return partial(save_whole, formats=picture_formats(listed(formats)), size=size, dpi=dpi, scale=scale)
+
+
+def folder(out: Path) -> Path:
+    """Return ``--out``, which need not be there yet.
+
+    Raises:
+        FinercamError: it is a file, or lies below one.
+    """
+    return writable_folder(out)
 
 
 def only(values: Sequence[Any], option: str) -> Any:

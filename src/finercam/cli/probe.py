@@ -130,10 +130,11 @@ def train(
             tell=Told(lambda name, come: bar.update(tasks[name], total=come.photos, completed=come.done), epoch),
         )
     best, photos = record["best"], record["photos"]
-    print(
+    say(
         f"{out}: {100 * record['accuracy']:.1f} % of {photos['test']} test photos correctly classified after epoch "
         f"{record['epoch']} ({100 * record['train_accuracy']:.1f} % of the {photos['train']} trained on); "
-        f"best {100 * best['accuracy']:.1f} % after epoch {best['epoch']}"
+        f"best {100 * best['accuracy']:.1f} % after epoch {best['epoch']}",
+        stderr=False,
     )
     if record["classes_left_out"]:
         say(f"{record['classes_left_out']} classes without photos are left out")
@@ -151,7 +152,7 @@ def take_head(head: Path, backbone: str, classes: Path, out: Path, **options: An
     weight, bias = read_head(head)
     frozen = load_backbone(backbone, **options)
     write_probe(out, frozen, weight, bias, names, head=head.name)
-    print(f"{out}: {len(names)} classes on {frozen.spec}, pooled by {frozen.pool}")
+    say(f"{out}: {len(names)} classes on {frozen.spec}, pooled by {frozen.pool}", stderr=False)
 
 
 def compare_probes(folders: Sequence[str], out: Path | None) -> None:
@@ -167,7 +168,7 @@ def compare_probes(folders: Sequence[str], out: Path | None) -> None:
         table.add_row(*row)
     show(table)
     if out is not None:
-        print(comparing.write_comparison(found, out))
+        say(str(comparing.write_comparison(found, out)), stderr=False)
 
 
 def read_class_names(path: Path) -> list[str]:

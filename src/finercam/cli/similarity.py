@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from finercam.cli.console import new_table, say, show
-from finercam.errors import FinercamError
-from finercam.files import whole
+from finercam.errors import check_between
+from finercam.files import whole, writable_folder
+from finercam.texts import csv_text, encoded
 
 if TYPE_CHECKING:
     from finercam.models import Classifier
@@ -38,10 +38,9 @@ def similarity(
     from finercam.report.similarity import draw_curves
     from finercam.studies.similarity import curve, look_alikes, most_similar_pairs, rows_of, titles
 
-    if top < 1 or pairs < 1:
-        raise FinercamError(f"--top is {top} and --pairs {pairs}; both must be at least 1")
-    if out.exists() and not out.is_dir():
-        raise FinercamError(f"--out {str(out)!r} is a file; give a folder")
+    for option, number in (("--top", top), ("--pairs", pairs)):
+        check_between(option, number, 1, 1_000_000)
+    writable_folder(out)
     short = titles(models)
     named = {name: load(model, device=device, revision=revision) for name, model in zip(short, models, strict=True)}
     rows = {name: rows_of(classifier) for name, classifier in named.items()}
@@ -59,30 +58,30 @@ def similarity(
             both = (classifier.class_name(index) for index in (pair.first, pair.second))
             table.add_row(f"{pair.similarity:.3f}", *both)
         show(table)
-    print(draw_curves(curves, out / "similarity.png"))
-    print(_write_pairs(out / "pairs.csv", named, found))
-    print(_write_curves(out / "curve.csv", curves))
+    say(str(draw_curves(curves, out / "similarity.png")), stderr=False)
+    say(str(_write_pairs(out / "pairs.csv", named, found)), stderr=False)
+    say(str(_write_curves(out / "curve.csv", curves)), stderr=False)
 
 
 def _write_pairs(path: Path, named: dict[str, Classifier], found: dict[str, LookAlikes]) -> Path:
-    with whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["model", "index", "class", "rank", "other index", "other class", "cosine"])
-        for name, alike in found.items():
-            called = named[name].class_name
-            for index, (others, cosines) in enumerate(
-                zip(alike.classes.tolist(), alike.similarity.tolist(), strict=True)
-            ):
-                for rank, (other, cosine) in enumerate(zip(others, cosines, strict=True), 1):
-                    table.writerow([name, index, called(index), rank, other, called(other), f"{cosine:.6f}"])
-    return path
+    table: list[list[object]] = [["model", "index", "class", "rank", "other index", "other class", "cosine"]]
+    for name, alike in found.items():
+        called = named[name].class_name
+        for index, (others, cosines) in enumerate(zip(alike.classes.tolist(), alike.similarity.tolist(), strict=True)):
+            for rank, (other, cosine) in enumerate(zip(others, cosines, strict=True), 1):
+                table.append([name, index, called(index), rank, other, called(other), f"{cosine:.6f}"])
+    return _write(path, table)
 
 
 def _write_curves(path: Path, curves: dict[str, Curve]) -> Path:
-    with whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["model", "rank", "mean", "std"])
-        for name, curve in curves.items():
-            for rank, (mean, std) in enumerate(zip(curve.mean.tolist(), curve.std.tolist(), strict=True), 1):
-                table.writerow([name, rank, f"{mean:.6f}", f"{std:.6f}"])
+    table: list[list[object]] = [["model", "rank", "mean", "std"]]
+    for name, curve in curves.items():
+        for rank, (mean, std) in enumerate(zip(curve.mean.tolist(), curve.std.tolist(), strict=True), 1):
+            table.append([name, rank, f"{mean:.6f}", f"{std:.6f}"])
+    return _write(path, table)
+
+
+def _write(path: Path, table: list[list[object]]) -> Path:
+    with whole(path) as aside:
+        aside.write_bytes(encoded(csv_text(table)))
     return path

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from finercam.cli.classes import model_classes
 from finercam.cli.console import progress, say
+from finercam.cli.stopping import Stopped
 from finercam.errors import FinercamError, nearest
 
 if TYPE_CHECKING:
@@ -76,13 +75,13 @@ def engine_named(name: str, workers: int | None, ray_address: str | None, gpus: 
 
 @contextmanager
 def watched(what: str = "measuring") -> Iterator[Bar]:
-    """Give a bar to be moved by a run; say in one line that Ctrl-C loses nothing, and end as it makes commands end."""
+    """Give a bar to be moved by a run; where it is stopped, have the command say that nothing is lost."""
     with Bar(what) as bar:
         try:
             yield bar
-        except KeyboardInterrupt:
-            say("finercam: stopped; the same command resumes from here")
-            raise typer.Exit(130) from None
+        except Stopped as stop:
+            stop.message = "stopped; the same command resumes from here"
+            raise
 
 
 class Bar:

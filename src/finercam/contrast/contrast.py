@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,11 +30,16 @@ from finercam.contrast.references import (
 )
 from finercam.errors import FinercamError, nearest
 
-AGAINST = ("similar", "predicted", "weights")
+#: The class that an evaluation compares a photo's with, of whose difference it may know the pixels.
+COMPARED = "compared"
+AGAINST = ("similar", "predicted", "weights", COMPARED)
 WEIGHTINGS = ("mean", "softmax", "official")
 AGGREGATES = ("mean", "max", "mean-after-relu")
 #: The largest strength, either way. Far below what overflows, and far above what leaves anything of the target.
 MOST_GAMMA = 1e6
+
+#: How many references a sentence names.
+_SAID = 5
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,8 @@ class Contrast:
     Args:
         against: how references are chosen. ``"similar"``: the classes whose logits are nearest to the target's.
             ``"predicted"``: the highest logits other than the target's. ``"weights"``: the highest cosine
-            similarity of classifier rows (Eq. 11). ``"predicted@2"`` and the like: only the second of these. Or the
+            similarity of classifier rows (Eq. 11). ``"predicted@2"`` and the like: only the second of these.
+            ``"compared"``: in an evaluation, the class d that it measures against. Or the
             classes themselves, by name or index, for all images or one list per image. The target never is its own
             reference.
         references: how many, T. Fewer classes than T give fewer references; 0 is for the plain CAM only.
@@ -67,12 +75,17 @@ class Contrast:
         if isinstance(self.against, str):
             ways, _ = rank_of(self.against)
             _check_choice("against", ways, AGAINST, "; give classes as a list of names or indices")
+            if ways == COMPARED != self.against:
+                raise FinercamError(f"against is {self.against!r}; {COMPARED!r} is a single class and takes no rank")
         else:
             object.__setattr__(self, "against", frozen(self.against))
         _check_choice("weighting", self.weighting, WEIGHTINGS)
         _check_choice("aggregate", self.aggregate, AGGREGATES)
         if self.gamma is None:
             object.__setattr__(self, "gamma", _own_strength(self.weighting))
+        if not _is_finite(self.gamma):
+            raise FinercamError(f"gamma is {self.gamma!r}; it must be a finite number")
+        object.__setattr__(self, "references", _count(self.references))
         if self.references < 1 and not (self.references == 0 and self.strength == 0 and not self.reverse):
             raise FinercamError(f"references is {self.references}; it must be at least 1 (gamma=0 is the plain CAM)")
         if not abs(self.strength) <= MOST_GAMMA:
@@ -169,6 +182,8 @@ class Contrast:
     def _find_references(
         self, logits: Tensor, target: Tensor, labels: Labels | None, head: Tensor | None
     ) -> Int[Tensor, "b T"]:
+        if self.against == COMPARED:
+            raise FinercamError(f"against={COMPARED!r} is for evaluations, which choose a class d; name classes here")
         if isinstance(self.against, str):
             return nearest_references(self.against, self.references, target, logits, head)
         return named_references(self.against, target, logits, labels)
@@ -178,17 +193,19 @@ class Contrast:
 
         ``Blue Grosbeak, against Grandala, Indigo Bunting, Lazuli Bunting, gamma 0.6``
         """
-        name, *others = short_names([display_name(i, labels) for i in (target, *references)])
-        if self.strength == 0 and not self.reverse:
-            return f"{name}, alone"
+        name, *others = short_names([display_name(i, labels) for i in (target, *references[:_SAID])])
+        if len(references) > _SAID:
+            others.append(f"and {len(references) - _SAID} more")
+        looked_for, against = (", ".join(others), name) if self.reverse else (name, ", ".join(others))
+        reverse = ", reversed" if self.reverse else ""
+        if self.strength == 0:
+            return f"{looked_for}, alone{reverse}"
         details = [f"gamma {exactly(self.strength)}"]
         if self.weighting != "mean":
             details.append(f"{self.weighting} weighting")
         if self.aggregate != "mean":
             details.append(f"{self.aggregate} of the references")
-        if self.reverse:
-            return f"{', '.join(others)}, against {name}, reversed, {', '.join(details)}"
-        return f"{name}, against {', '.join(others)}, {', '.join(details)}"
+        return f"{looked_for}, against {against}{reverse}, {', '.join(details)}"
 
 
 def exactly(number: float) -> str:
@@ -200,9 +217,25 @@ def _own_strength(weighting: str) -> float:
     return 1.0 if weighting == "official" else 0.6
 
 
+def _is_finite(gamma: Any) -> bool:
+    try:
+        return not isinstance(gamma, str) and math.isfinite(float(gamma))
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return False
+
+
+def _count(references: object) -> int:
+    try:
+        if isinstance(references, bool):
+            raise TypeError
+        return operator.index(references)  # type: ignore[arg-type]
+    except TypeError:
+        raise FinercamError(f"references is {references!r}; it must be a whole number") from None
+
+
 def _check_choice(option: str, given: str, choices: Sequence[str], more: str = "") -> None:
     if given not in choices:
-        raise FinercamError(f"{option} is {given!r}; {nearest(given, choices)}{more}")
+        raise FinercamError(f"{option} is {given!r}; {nearest(str(given), choices)}{more}")
 
 
 #: The ordinary CAM: the target's logit alone, with nothing to compare it with.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from finercam.errors import FinercamError, nearest
+from finercam.texts import shortened
 
 _APOSTROPHES = "['’‘ʼ´`]"
 
@@ -96,9 +98,10 @@ class Labels:
             if found:
                 several = ", ".join(f"{self.names[i]!r} ({i})" for i in found[:5])
                 raise FinercamError(f"{given!r} is the name of {len(found)} classes: {several}; give the index")
-            if not given.strip().isdigit():
-                raise FinercamError(f"no class is called {given!r}; {self.nearest(given)}")
-            given = int(given)
+            number = whole_number(given)
+            if number is None:
+                raise FinercamError(f"no class is called {shortened(given)!r}; {self.nearest(given)}")
+            given = number
         return check_index(given, len(self.names))
 
     def nearest(self, given: str) -> str:
@@ -134,16 +137,44 @@ def check_index(index: int, classes: int) -> int:
     return index
 
 
-def find_class(given: str | int, classes: int, labels: Labels | None) -> int:
-    """Return the class index for ``given``, with or without names to look it up in."""
+def whole_number(text: str) -> int | None:
+    """Return the number that a text is if it is written in the digits 0 to 9 alone, and no longer than any index."""
+    found = re.fullmatch(r"\s*([0-9]{1,18})\s*", text)
+    return None if found is None else int(found[1])
+
+
+def class_given(given: object) -> str | int:
+    """Return a class as text or a plain number, also where it comes out of an array.
+
+    Raises:
+        FinercamError: it is neither a name nor a whole number; truth values and 1.0 are not.
+    """
+    if isinstance(given, str):
+        return given
+    try:
+        if "bool" in (type(given).__name__, *str(getattr(given, "dtype", "")).split(".")):
+            raise TypeError
+        return operator.index(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        raise FinercamError(f"{given!r} is not a class; give a name or an index") from None
+
+
+def find_class(given: object, classes: int, labels: Labels | None) -> int:
+    """Return the class index for a name or an index, with or without names to look it up in.
+
+    Raises:
+        FinercamError: there is no such class, or it is neither a name nor an index.
+    """
+    given = class_given(given)
     if labels is not None:
         return labels.index(given)
-    if isinstance(given, str) and not given.strip().isdigit():
+    number = whole_number(given) if isinstance(given, str) else given
+    if number is None:
         raise FinercamError(
-            f"{given!r} is a name, but the classifier has no class names; give an index from 0 to {classes - 1}, "
-            "or class_names= when you make the classifier"
+            f"{shortened(str(given))!r} is a name, but the classifier has no class names; give an index from 0 to "
+            f"{classes - 1}, or class_names= when you make the classifier"
         )
-    return check_index(int(given), classes)
+    return check_index(number, classes)
 
 
 def display_name(index: int, labels: Labels | None) -> str:
@@ -151,10 +182,16 @@ def display_name(index: int, labels: Labels | None) -> str:
     return labels[index] if labels is not None else f"class {index}"
 
 
+def full_name(name: str) -> str:
+    """Return a name as people write it, common and scientific: ``010.Red_winged_Blackbird`` without its number."""
+    whole = name if "(" in name else name.split(",")[0]
+    return " ".join(re.sub(r"^\d+\.", "", whole).replace("_", " ").split())
+
+
 def short_names(names: Sequence[str]) -> list[str]:
     """Return names fit for a picture: the common name where ``Genus species (Common Name)`` has one."""
     short = []
     for name in names:
         inside = re.fullmatch(r".*?\(([^()]+)\)\s*", name)
-        short.append(re.sub(r"^\d+\.", "", inside[1] if inside else name.split(",")[0]).replace("_", " ").strip())
+        short.append(full_name(inside[1] if inside else name))
     return short

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
-from typing import Any, SupportsIndex, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from finercam.contrast.labels import Labels, find_class
+from finercam.contrast.labels import Labels, class_given, find_class, whole_number
 from finercam.errors import FinercamError
+from finercam.texts import shortened
 
 ClassName: TypeAlias = "str | int"
 #: Classes for all images, or one sequence of classes per image.
@@ -25,14 +25,10 @@ def find_targets(targets: Targets, logits: Float[Tensor, "b C"], labels: Labels 
     batch, classes = logits.shape
     if targets is None or (isinstance(targets, str) and targets == "predicted"):
         return logits.argmax(1)
-    if isinstance(targets, Tensor):
-        targets = targets.tolist()
-    if _is_class(targets):
-        targets = [targets] * batch  # type: ignore[list-item]
-    assert not isinstance(targets, (str, int))
-    if len(targets) != batch:
-        raise FinercamError(f"{len(targets)} targets were given for {batch} images; give one, or one per image")
-    indices = [find_class(target, classes, labels) for target in targets]
+    each: list[Any] = [targets] * batch if _is_class(targets) else list(targets)  # type: ignore[arg-type]
+    if len(each) != batch:
+        raise FinercamError(f"{len(each)} targets were given for {batch} images; give one, or one per image")
+    indices = [find_class(target, classes, labels) for target in each]
     return torch.tensor(indices, device=logits.device)
 
 
@@ -56,9 +52,11 @@ def named_references(
 
 def frozen(named: Any) -> tuple[ClassName, ...] | tuple[tuple[ClassName, ...], ...]:
     """Return named classes as tuples of text and plain numbers: for all images, or one tuple per image."""
+    if _is_class(named):
+        raise FinercamError(f"against is {named!r}; give classes as a list of names or indices, or 'similar'")
     if not len(named):
         raise FinercamError("no reference classes were named; name at least one, or use against='similar'")
-    each = [_plain(one) if _is_class(one) else tuple(map(_plain, one)) for one in named]
+    each = [class_given(one) if _is_class(one) else tuple(map(class_given, one)) for one in named]
     if len({isinstance(one, tuple) for one in each}) > 1:
         raise FinercamError(f"references must be classes, or one list of classes per image, not both: {named!r}")
     return tuple(each)  # type: ignore[return-value]
@@ -104,16 +102,15 @@ def rank_of(against: str) -> tuple[str, int | None]:
     way, at, rank = against.partition("@")
     if not at:
         return way, None
-    if not rank.isdigit() or int(rank) < 1:
-        raise FinercamError(f"against is {against!r}; after the @ comes a rank from 1 upwards, as in {way}@2")
-    return way, int(rank)
-
-
-def _plain(given: str | SupportsIndex) -> ClassName:
-    """Return a class as text or a plain number, also where it comes out of an array."""
-    return given if isinstance(given, str) else operator.index(given)
+    number = whole_number(rank)
+    if not number:
+        raise FinercamError(
+            f"against is {shortened(against)!r}; after the @ comes a rank from 1 upwards, as in {shortened(way)}@2"
+        )
+    return way, number
 
 
 def _is_class(given: object) -> bool:
-    # Arrays have __index__ too, whatever their shape.
-    return isinstance(given, str) or (hasattr(given, "__index__") and not getattr(given, "ndim", 0))
+    """Whether one thing is given, be it a class or not, and not several."""
+    # Arrays have a length in their type, whatever their shape.
+    return isinstance(given, str) or not hasattr(given, "__len__") or getattr(given, "ndim", 1) == 0

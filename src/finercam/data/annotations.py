@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from finercam.data.dataset import Box
 from finercam.errors import FinercamError
+from finercam.texts import shortened
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,10 @@ class Publication:
         Raises:
             FinercamError: there is no such folder, or none of them contains it.
         """
-        top = Path(given).expanduser()
-        if not top.is_dir():
-            raise self.missing(f"there is no folder {given!r}")
+        top = Path(os.path.expanduser(given))
+        # Not Path's own question, which raises where a name is too long.
+        if not os.path.isdir(top):
+            raise self.missing(f"there is no folder {shortened(given)!r}")
         for folder in (top, *(top / name for name in inside)):
             if (folder / marker).exists():
                 return folder
@@ -128,6 +132,28 @@ def read_rows(path: Path, publication: Publication, fields: int) -> Iterator[Row
         yield row
 
 
+def read_columns(path: Path, publication: Publication, columns: Sequence[str]) -> Iterator[Row]:
+    """Yield these columns of a table with a heading, separated by commas; what is not there is empty.
+
+    Raises:
+        FinercamError: the file is missing, is not such a table, or lacks a column.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            there = reader.fieldnames or ()
+            absent = [name for name in columns if name not in there]
+            if absent:
+                named = shortened(", ".join(there) or "none")
+                raise FinercamError(f"{path} has no column {absent[0]!r}; its columns are {named}")
+            for line in reader:
+                yield Row(path, reader.line_num, tuple((line[name] or "").strip() for name in columns))
+    except FileNotFoundError:
+        raise publication.missing(f"{path.name} is missing from {str(path.parent)!r}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FinercamError(f"{path} cannot be read: {error}") from error
+
+
 def by_id(rows: Iterable[Row]) -> dict[str, Row]:
     """Return rows by their first field, in the order given.
 
@@ -157,28 +183,36 @@ def check_listed(names: Iterable[str], folder: Path, publication: Publication, w
     """Check that all files are there, with one listing per folder.
 
     Args:
-        names: paths below ``folder``, separated by ``/``.
+        names: paths below ``folder``, separated by ``/``. They come from files that others wrote.
         folder: where they should be.
         publication: for the error.
         what: what they are, for the error.
 
     Raises:
-        FinercamError: some are missing; it counts them and names three.
+        FinercamError: some are missing; it counts them and names three. Or one leads out of the folder.
     """
     wanted: dict[str, list[str]] = {}
     for name in names:
+        if _leaves(name):
+            raise FinercamError(
+                f"{publication.name}: {shortened(name)!r} does not lie below {str(folder)!r}, where {what} are"
+            )
         wanted.setdefault(name.rpartition("/")[0], []).append(name)
     absent = []
     for parent, inside in wanted.items():
         try:
             there = set(os.listdir(folder / parent))
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError:
             there = set()
         absent += [name for name in inside if name.rpartition("/")[2] not in there]
     if absent:
         total = sum(map(len, wanted.values()))
         examples = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
         raise publication.missing(f"{len(absent)} of {total} {what} are missing from {str(folder)!r}: {examples}")
+
+
+def _leaves(name: str) -> bool:
+    return name.startswith(("/", "\\")) or ":" in name[1:3] or "\0" in name or ".." in re.split(r"[/\\]", name)
 
 
 def checked_box(x0: float, y0: float, x1: float, y1: float, wrong: Callable[[str], FinercamError]) -> Box:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
 from finercam.data.attributes import Attributes
-from finercam.data.photos import open_photo
+from finercam.data.photos import open_photo, read_photo
 from finercam.data.storage import read_bytes
 from finercam.errors import FinercamError
 
@@ -103,15 +103,12 @@ def open_mask(uri: str) -> Bool[np.ndarray, "H W"]:
 
 def _read(uri: str, use: Callable[[Image.Image], Any]) -> Any:
     """Return what ``use`` makes of the picture at a path or URI."""
-    content = read_bytes(uri)
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.load()
-            return use(picture)
-    except UnidentifiedImageError:
-        raise FinercamError(f"{uri!r} is not a picture that can be read") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise FinercamError(f"{uri!r} cannot be read: {error}") from error
+
+    def loaded(picture: Image.Image) -> Any:
+        picture.load()
+        return use(picture)
+
+    return read_photo(io.BytesIO(read_bytes(uri)), uri, loaded)
 
 
 def _as_stored(picture: Image.Image) -> Image.Image:
@@ -128,6 +125,10 @@ def _something(picture: Image.Image) -> Bool[np.ndarray, "H W"]:
     return (values != 0).any(2)
 
 
+#: See ``Dataset.repaint``.
+Repaint: TypeAlias = Callable[[Item, int], Image.Image | None]
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A data set, or one split of it.
@@ -138,7 +139,8 @@ class Dataset:
         items: starts a fresh pass over the items, in an order that is always the same.
         open: opens one; can be sent to another process, and does not hold the list of items.
         part_names: what ``Item.parts`` counts through.
-        regions: what is known of where things are: some of ``box``, ``mask``, ``parts``, ``difference``.
+        regions: what is known of where things are: some of ``box``, ``mask``, ``parts``, ``difference``; and of
+            differences, ``present`` and ``absent`` where it is known which of the two classes has the trait.
         attributes: reads those of its classes, where they are known; raises FinercamError if that fails.
         repaint: returns an item's photo as one of another class, given that class's label: what tells the two apart
             is painted as the other's, and all else stays. ``None`` where the photo cannot be made one of that class.
@@ -153,7 +155,7 @@ class Dataset:
     part_names: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     attributes: Callable[[], Attributes] | None = None
-    repaint: Callable[[Item, int], Image.Image | None] | None = None
+    repaint: Repaint | None = None
     sample: Sample | None = None
 
 

@@ -22,7 +22,7 @@ from finercam.errors import FinercamError, nearest
 from finercam.registry import Registry
 
 #: What may be known: of photos where things are (as in ``Dataset.regions``), and the attributes of classes.
-KNOWN = ("box", "mask", "parts", "difference", "attributes")
+KNOWN = ("box", "mask", "parts", "difference", "present", "absent", "attributes")
 
 Reader = TypeVar("Reader", bound=Callable[..., Dataset])
 
@@ -73,8 +73,8 @@ def data_format(
         name: must not be taken; case, hyphens and underscores do not matter.
         title: for people, one line.
         specs: the ways to write it; by default ``NAME:DIR``.
-        knows: what may be known of the photos and classes: ``box``, ``mask``, ``parts``, ``difference``,
-            ``attributes``.
+        knows: what may be known of the photos and classes: of ``KNOWN``; ``present`` and ``absent`` are whether
+            what sets two classes apart is to be seen in a photo.
         source: the paper and the page where the data can be had.
 
     Raises:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from finercam.contrast.labels import Labels, find_class
+from finercam.contrast.labels import Labels, find_class, whole_number
 from finercam.errors import FinercamError
 
 #: Data class -> model class by name or index; ``None`` or nothing leaves the class out.
@@ -182,4 +182,4 @@ def _rows(
 
 
 def _is_class(cell: str, labels: Labels | None) -> bool:
-    return cell.isdigit() or (labels is not None and bool(labels.called(cell)))
+    return whole_number(cell) is not None or (labels is not None and bool(labels.called(cell)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import glob
+import functools
+import importlib
+import io
 import os
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any, TypeAlias
+import stat
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +16,28 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from finercam.errors import FinercamError
 
+Result = TypeVar("Result")
 #: A path, a picture, or an array H W, H W 1, H W 3 or H W 4 (uint8, uint16, or float in 0..1).
 Photo: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif"})
+#: What telephones write; read where this package is installed.
+HEIF, HEIF_PACKAGE = frozenset({".heic", ".heif", ".hif"}), "pillow-heif"
+#: What cameras write, and nothing here reads.
+CONVERTED = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"})
+#: How many times longer than wide a photo may be: a model's preprocessing would make a longer one larger than memory.
+MOST_LONG = 500
 
 
-def open_photo(photo: Photo) -> Image.Image:
+def open_photo(photo: Photo, about: int | None = None) -> Image.Image:
     """Return the photo as an upright RGB picture, 8 bits per channel.
 
     EXIF orientation is applied; transparency is laid over white; 16-bit values are scaled, not cut off.
+
+    Args:
+        photo: a path, picture or array.
+        about: the longer side in pixels at which it will be shown: a JPEG twice as large or more is decoded smaller,
+            which is faster.
 
     Raises:
         FinercamError: the file is missing or is not a picture, or the array is not one.
@@ -32,15 +46,88 @@ def open_photo(photo: Photo) -> Image.Image:
         return _to_rgb(_from_array(photo))
     if isinstance(photo, Image.Image):
         return _to_rgb(ImageOps.exif_transpose(photo))
+    # One that is no file, such as a pipe, would be waited for without end.
+    if not _is_file(photo):
+        raise FinercamError(f"{os.fspath(photo)!r} cannot be read: it is not a file")
+
+    def upright(opened: Image.Image) -> Image.Image:
+        if about is not None:
+            (width, height), longer = opened.size, max(opened.size)
+            opened.draft(None, (max(1, width * about // longer), max(1, height * about // longer)))
+        return _to_rgb(ImageOps.exif_transpose(opened))
+
+    return read_photo(photo, os.fspath(photo), upright)
+
+
+def read_photo(source: str | os.PathLike[str] | io.BytesIO, name: str, use: Callable[[Image.Image], Result]) -> Result:
+    """Return what ``use`` makes of a picture that Pillow opens.
+
+    Args:
+        source: its path, or its content.
+        name: what messages call it.
+        use: given the picture, open.
+
+    Raises:
+        FinercamError: it is not a picture, it is damaged, or it is too large.
+    """
+    heif = suffix_of(name) in HEIF and not has_heif()
     try:
-        with Image.open(photo) as opened:
-            return _to_rgb(ImageOps.exif_transpose(opened))
+        with Image.open(source) as opened:
+            _check_size(opened, name)
+            return use(opened)
     except FileNotFoundError:
-        raise FinercamError(f"there is no file {os.fspath(photo)!r}") from None
+        raise FinercamError(f"there is no file {name!r}") from None
     except UnidentifiedImageError:
-        raise FinercamError(f"{os.fspath(photo)!r} is not a picture that can be read") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise FinercamError(f"{os.fspath(photo)!r} cannot be read: {error}") from error
+        advice = f"; pip install {HEIF_PACKAGE}" if heif else ""
+        raise FinercamError(f"{name!r} is not a picture that can be read{advice}") from None
+    except MemoryError:
+        raise FinercamError(f"{name!r} is too large for the memory there is") from None
+    except FinercamError:
+        raise
+    except Exception as error:
+        # What Pillow raises depends on the format, and on which bytes are damaged.
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise FinercamError(f"{name!r} cannot be read: {first}") from error
+
+
+def suffix_of(name: str) -> str:
+    """Return what follows the last dot of a file's name, with the dot and in lower case; nothing if there is none."""
+    # Not Python's own suffix, to which "..jpg" has none.
+    _, dot, suffix = name.rpartition(".")
+    return f".{suffix.lower()}" if dot else ""
+
+
+def is_photo_name(name: str) -> bool:
+    """Return whether a file is a photo that can be read, by its name."""
+    suffix = suffix_of(name)
+    return suffix in SUFFIXES or (suffix in HEIF and has_heif())
+
+
+@functools.cache
+def has_heif() -> bool:
+    """Return whether Pillow reads HEIC files here; it is made to where ``pillow-heif`` is installed."""
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ImportError:
+        return False
+    return True
+
+
+def _is_file(photo: str | os.PathLike[str]) -> bool:
+    """Return whether there is a file, or nothing, or what can only be told by opening it."""
+    try:
+        return stat.S_ISREG(os.stat(photo).st_mode)
+    except (OSError, ValueError):
+        return True
+
+
+def _check_size(picture: Image.Image, name: str) -> None:
+    short, long = sorted(picture.size)
+    if long > MOST_LONG * max(short, 1):
+        raise FinercamError(
+            f"{name!r} is {picture.width} x {picture.height} pixels, more than {MOST_LONG} times longer than wide; "
+            "cut it into pieces"
+        )
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -71,30 +158,3 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
     raise FinercamError(
         f"values of type {array.dtype} from {low:g} to {high:g} are not a photo; give uint8, uint16 or floats in 0..1"
     )
-
-
-def find_photos(given: Iterable[str]) -> Iterator[tuple[Path, Path]]:
-    """Yield (file, path to name its results by) for photos, folders (with all below them) and glob patterns.
-
-    Raises:
-        FinercamError: there is no photo at one of them.
-    """
-    seen: set[Path] = set()
-    for pattern in given:
-        path = Path(pattern)
-        if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            found = [(file, file.relative_to(path)) for file in files]
-        elif path.exists():
-            found = [(path, Path(path.name))]
-        else:
-            matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
-            found = [(file, Path(file.name)) for file in matches if file.suffix.lower() in SUFFIXES]
-        if not found:
-            raise FinercamError(
-                f"there is no photo at {pattern!r}; give photos, a folder of photos or a pattern like 'dir/*.jpg'"
-            )
-        for file, relative in found:
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
-                yield file, relative

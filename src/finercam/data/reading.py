@@ -11,8 +11,11 @@ from heapq import nsmallest
 
 from finercam.data.dataset import SPLITS, Dataset, Item, Sample
 from finercam.data.format import FORMATS, Format
-from finercam.errors import FinercamError, nearest
+from finercam.errors import FinercamError, check_between, nearest
 from finercam.registry import folded, read_parameters, split_spec
+
+#: Photos in a sample.
+MOST_IMAGES = 100_000_000
 
 
 def read_dataset(spec: str, split: str = "test", images: int | None = None, seed: int = 0) -> Dataset:
@@ -31,8 +34,8 @@ def read_dataset(spec: str, split: str = "test", images: int | None = None, seed
     """
     if split not in SPLITS:
         raise FinercamError(f"split is {split!r}; {nearest(split, SPLITS)}")
-    if images is not None and images < 1:
-        raise FinercamError(f"images is {images}; it must be at least 1")
+    if images is not None:
+        check_between("images", images, 1, MOST_IMAGES)
     head, _, place = spec.partition(":")
     known = _find(head, spec)
     if known.needs_place and not place:

@@ -51,6 +51,9 @@ def read_bytes(place: str) -> bytes:
         if is_uri(place):
             system, path = _file_system(place)
             return system.cat_file(path)
+        # A pipe would be waited for without end.
+        if os.path.exists(place) and not os.path.isfile(place):
+            raise FinercamError(f"{place!r} is not a file")
         with open(place, "rb") as file:
             return file.read()
 
@@ -95,6 +98,8 @@ def _reported(place: str) -> Iterator[None]:
     """Turn whatever a file system raises into a FinercamError that names the place."""
     try:
         yield
+    except FinercamError:
+        raise
     except FileNotFoundError:
         raise FinercamError(f"there is no file or folder {place!r}") from None
     except NotADirectoryError:

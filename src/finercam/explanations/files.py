@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from finercam.data.photos import find_photos
-from finercam.errors import FinercamError
+from finercam.data.finding import Found, find_photos
+from finercam.data.original import Original
+from finercam.data.placement import Placer
+from finercam.errors import FinercamError, nearest
 from finercam.explanations.explaining import Asked, explain_batch, preprocess
 from finercam.explanations.explanation import Explanation
-from finercam.files import whole
+from finercam.explanations.fields import failure
+from finercam.explanations.records import Records, answer_path
+from finercam.explanations.spreadsheet import write_csv
+from finercam.explanations.writers import WRITERS
+from finercam.files import NotWritten, writable_folder
 from finercam.models.classifier import Classifier
 from finercam.models.run import Run
 
@@ -30,8 +34,8 @@ class Saved:
 
     Attributes:
         file: the photo.
-        records: one per thing asked, as written to the records file; none where it failed.
-        explanations: what they are records of.
+        records: one per thing asked, as written to the records file; where it failed one, which says why.
+        explanations: what they are records of; none where it failed.
         error: why the photo could not be explained, or ``None``.
     """
 
@@ -43,16 +47,21 @@ class Saved:
 
 @dataclass(frozen=True)
 class _Job:
-    """A photo, the path (without suffix) its results go to, and its input."""
+    """A photo, the path (without suffix) its results go to, and its input, or why it has none."""
 
     file: Path
     result: Path
-    image: Tensor
+    image: Tensor | str
+    original: Original
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        return tuple(self.image.shape) if isinstance(self.image, Tensor) else None
 
 
 def explain_files(
     classifier: Classifier,
-    photos: Sequence[str | Path],
+    photos: Sequence[str | Path] | Found,
     out: str | Path,
     asked: Sequence[Asked] | dict[str, Asked],
     *,
@@ -65,11 +74,13 @@ def explain_files(
     """Explain photos, write the results, and yield what became of each photo as it is done.
 
     A photo that cannot be read or explained does not stop the rest. Beside each photo's path below ``out`` stand its
-    picture (``.png``) and maps (``.safetensors``); ``out/explanations.jsonl`` has a line for each explanation.
+    picture (``.png``) and maps (``.safetensors``); ``out/explanations.jsonl`` has a line for each explanation, and for
+    each photo that failed. Lines are added as they are made; photos that were explained into ``out`` before keep
+    theirs. ``out/explanations.csv`` is the same as a table, written at the end.
 
     Args:
         classifier: the model.
-        photos: files, folders (searched through) and patterns.
+        photos: files, folders (searched through) and patterns, or what ``find_photos`` found at them.
         out: folder.
         asked: what is asked of every photo, and how. A mapping names the answers: results are then in a folder per
             photo, by these names.
@@ -80,37 +91,57 @@ def explain_files(
         extra: what else every record says.
 
     Raises:
-        FinercamError: there are no photos, or ``out`` is not a folder.
+        FinercamError: there are no photos, ``out`` is not a folder, or nothing (more) can be written there.
     """
-    found, out, run = list(find_photos(map(str, photos))), Path(out), run or Run()
-    if out.exists() and not out.is_dir():
-        raise FinercamError(f"{str(out)!r} is a file; give a folder for the results")
+    out, run = writable_folder(out), run or Run()
+    found = photos if isinstance(photos, Found) else find_photos(map(str, photos), out)
     names = list(asked) if isinstance(asked, dict) else [""] * len(asked)
     what = list(asked.values()) if isinstance(asked, dict) else list(asked)
-    put = save or save_whole
-    with _records_file(out / records) as lines:
-        failed: list[Saved] = []
-        for batch in _batches(_open(classifier, found, out, failed), run.images):
-            yield from _taken(failed)
+    put, kept = save or save_whole, Records(out / records)
+    try:
+        for batch in _batches(_open(classifier, found, kept, names), run.images):
             for job, outcome in _explained(classifier, batch, what, run, keep):
-                if isinstance(outcome, FinercamError):
-                    yield Saved(job.file, error=str(outcome))
-                    continue
-                written = []
-                for name, explanation in zip(names, outcome, strict=True):
-                    record = _relative(put(explanation, job.result / name if name else job.result), out)
-                    written.append({**explanation.record(), **(extra or {}), **record})
-                    lines.write(json.dumps(written[-1], ensure_ascii=False) + "\n")
-                yield Saved(job.file, tuple(written), tuple(outcome))
-        yield from _taken(failed)
+                saved = outcome if isinstance(outcome, str) else _saved(job, outcome, names, put, out, extra or {})
+                if isinstance(saved, str):
+                    saved = Saved(job.file, (failure(str(job.file), saved),), error=saved)
+                kept.add(saved.records)
+                yield saved
+    finally:
+        kept.close()
+        write_csv(out / records)
 
 
-def save_whole(explanation: Explanation, result: Path) -> dict[str, Any]:
-    """Write an explanation's figure and maps beside a path without suffix."""
+def save_whole(
+    explanation: Explanation, result: Path, formats: Sequence[str] = ("png",), **options: Any
+) -> dict[str, Any]:
+    """Write an explanation's figure and maps beside a path without suffix.
+
+    Args:
+        explanation: what is written.
+        result: the path.
+        formats: of the figure, without dots; the first is the record's ``picture``.
+        options: of the figure, as for ``Explanation.save``.
+    """
     # Not with_suffix: a photo's name may have dots in it.
-    picture = explanation.save(result.with_name(result.name + ".png"))
+    pictures = {form: explanation.save(result.with_name(f"{result.name}.{form}"), **options) for form in formats}
     maps = explanation.save(result.with_name(result.name + ".safetensors"))
-    return {"files": {"picture": str(picture), "maps": str(maps)}}
+    first, *more = pictures
+    files = {"picture": pictures[first], **{form: pictures[form] for form in more}, "maps": maps}
+    return {"files": {name: str(path) for name, path in files.items()}}
+
+
+def picture_formats(given: Sequence[str]) -> tuple[str, ...]:
+    """Return formats of pictures, without dots.
+
+    Raises:
+        FinercamError: there is no such format.
+    """
+    known = sorted(suffix.removeprefix(".") for suffix in WRITERS if suffix != ".safetensors")
+    found = tuple(dict.fromkeys(one.lower().removeprefix(".") for one in given))
+    for one in found:
+        if one not in known:
+            raise FinercamError(f"there is no picture format {one!r}; {nearest(one, known)}")
+    return found or ("png",)
 
 
 def _relative(record: dict[str, Any], out: Path) -> dict[str, Any]:
@@ -118,40 +149,50 @@ def _relative(record: dict[str, Any], out: Path) -> dict[str, Any]:
     return {**record, "files": files}
 
 
-def _taken(failed: list[Saved]) -> list[Saved]:
-    taken = failed.copy()
-    failed.clear()
-    return taken
+def _saved(
+    job: _Job, explanations: Sequence[Explanation], names: Sequence[str], put: Save, out: Path, extra: Mapping[str, Any]
+) -> Saved | str:
+    """Write a photo's answers, and return what became of it, or what stands in the way of this one.
+
+    Raises:
+        NotWritten: that stands in the way of all.
+    """
+    written = []
+    try:
+        for name, explanation in zip(names, explanations, strict=True):
+            record = _relative(put(explanation, answer_path(job.result, name)), out)
+            written.append({**explanation.record(), **extra, **record})
+    except Exception as error:
+        if isinstance(error, NotWritten) and not error.alone:
+            raise
+        return _said(error)
+    return Saved(job.file, tuple(written), tuple(explanations))
 
 
-def _open(classifier: Classifier, found: Sequence[tuple[Path, Path]], out: Path, failed: list[Saved]) -> Iterator[_Job]:
-    """Yield the photos found, preprocessed; those that cannot be read are added to ``failed``."""
-    taken: set[Path] = set()
+def _open(
+    classifier: Classifier, found: Iterable[tuple[Path, Path]], kept: Records, names: Sequence[str]
+) -> Iterator[_Job]:
+    """Yield the photos found, preprocessed or with what stood in the way."""
+    placer = Placer(classifier.preprocessing)
     for file, relative in found:
-        # Two photos may differ in folder or suffix only; neither may overwrite the other's results.
-        stem = relative.with_suffix("")
-        result = next(name for name in _names(out / stem, file.suffix.lstrip(".")) if name not in taken)
-        taken.add(result)
+        result, original = kept.result(file, relative, names), Original(file, placer)
         try:
-            yield _Job(file, result, preprocess(classifier, file))
-        except FinercamError as error:
-            failed.append(Saved(file, error=str(error)))
+            yield _Job(file, result, preprocess(classifier, file), original)
+        except Exception as error:
+            # Any preprocessing may be used, and what it makes of an odd photo must not end the others' run.
+            yield _Job(file, result, _said(error), original)
 
 
-def _names(stem: Path, suffix: str) -> Iterator[Path]:
-    yield stem
-    yield stem.with_name(f"{stem.name}-{suffix}")
-    number = 2
-    while True:
-        yield stem.with_name(f"{stem.name}-{suffix}-{number}")
-        number += 1
+def _said(error: Exception) -> str:
+    first = next(iter(str(error).splitlines()), "")
+    return str(error) if isinstance(error, FinercamError) else f"{type(error).__name__}: {first}"
 
 
 def _batches(jobs: Iterator[_Job], size: int) -> Iterator[list[_Job]]:
-    """Yield runs of at most ``size`` photos whose inputs have one shape."""
+    """Yield runs of at most ``size`` photos whose inputs have one shape; one that has no input comes by itself."""
     batch: list[_Job] = []
     for job in jobs:
-        if batch and (len(batch) == size or job.image.shape != batch[0].image.shape):
+        if batch and (len(batch) == size or job.shape is None or job.shape != batch[0].shape):
             yield batch
             batch = []
         batch.append(job)
@@ -161,35 +202,27 @@ def _batches(jobs: Iterator[_Job], size: int) -> Iterator[list[_Job]]:
 
 def _explained(
     classifier: Classifier, batch: Sequence[_Job], asked: Sequence[Asked], run: Run, keep: bool
-) -> Iterator[tuple[_Job, list[Explanation] | FinercamError]]:
+) -> Iterator[tuple[_Job, list[Explanation] | str]]:
     """Yield each job's explanations, or what stands in the way of that one."""
+    images = [job.image for job in batch if isinstance(job.image, Tensor)]
+    if not images:
+        yield from ((job, str(job.image)) for job in batch)
+        return
     try:
         explanations = explain_batch(
             classifier,
-            torch.stack([job.image for job in batch]),
+            torch.stack(images),
             asked,
             sources=[str(job.file) for job in batch],
+            originals=[job.original for job in batch],
             collect=[] if keep else None,
             run=run,
         )
-    except FinercamError as error:
+    except Exception as error:
         if len(batch) == 1:
-            yield batch[0], error
+            yield batch[0], _said(error)
         else:
             for job in batch:
                 yield from _explained(classifier, [job], asked, run, keep)
     else:
         yield from zip(batch, explanations, strict=True)
-
-
-@contextmanager
-def _records_file(path: Path) -> Iterator[IO[str]]:
-    """Give a file for the records that takes its place at the end, also when the run is stopped on the way."""
-    with whole(path) as aside, aside.open("w", encoding="utf-8") as file:
-        try:
-            yield file
-        except (KeyboardInterrupt, GeneratorExit):
-            file.flush()
-            if aside.stat().st_size:
-                aside.replace(path)
-            raise

@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from finercam.contrast.contrast import Contrast
 from finercam.contrast.labels import Labels
 from finercam.contrast.objective import Objective
+from finercam.data.original import Original, unpacked
+from finercam.data.placement import Axis, Placement
 from finercam.errors import FinercamError
 from finercam.methods.evidence import Evidence
 from finercam.methods.method import find_method
 from finercam.models.facts import Facts
 from finercam.models.run import Run
+from finercam.texts import json_line
 
 if TYPE_CHECKING:
     from finercam.explanations.explanation import Explanation
@@ -36,7 +39,7 @@ _FACTS = ("name", "classes", "layers", "mean", "std", "probabilities", "prompts"
 def write(explanation: Explanation, path: Path) -> None:
     """Write an explanation; see ``Explanation.save``."""
     tensors = {name: getattr(explanation, name).detach().float() for name in _MAPS}
-    metadata = {"finercam": json.dumps(explanation.record(), ensure_ascii=False)}
+    metadata = {"finercam": json_line(explanation.record())}
     evidence = explanation.evidence
     if evidence is not None:
         kept, plain = pack(evidence)
@@ -54,8 +57,12 @@ def write(explanation: Explanation, path: Path) -> None:
             "labels": None if labels is None else labels.names,
             "evidence": plain,
         }
-        metadata["again"] = json.dumps(again, ensure_ascii=False)
-    save_file({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}, path, metadata)
+        if explanation.original is not None and explanation.placement is not None:
+            tensors["photo"] = explanation.original.packed()
+            again["photo"] = asdict(explanation.placement)
+        metadata["again"] = json_line(again)
+    # Not save_file, which writes to a file of its own that a killed process leaves behind.
+    path.write_bytes(save({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}, metadata))
 
 
 def read(kind: type[Found], path: Path, classifier: Classifier | None) -> Found:
@@ -100,6 +107,7 @@ def read(kind: type[Found], path: Path, classifier: Classifier | None) -> Found:
             facts=Facts(labels=labels, rows=rows, **given),
             run=Run(**again["run"]),
             source=again["source"],
+            original=_original(tensors, again.get("photo")),
             evidence=evidence,
             classifier=classifier,
         )
@@ -107,6 +115,11 @@ def read(kind: type[Found], path: Path, classifier: Classifier | None) -> Found:
         if isinstance(error, FinercamError):
             raise
         raise FinercamError(f"{str(path)!r} is not an explanation that finercam wrote ({error!r})") from error
+
+
+def _original(tensors: Mapping[str, Tensor], axes: Mapping[str, Any] | None) -> Original | None:
+    """Return the photo that was kept; none was where a tensor was explained."""
+    return None if axes is None else unpacked(tensors["photo"], Placement(Axis(**axes["x"]), Axis(**axes["y"])))
 
 
 def pack(evidence: Evidence) -> tuple[dict[str, Tensor], dict[str, Any]]:

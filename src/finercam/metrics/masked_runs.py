@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -19,14 +19,13 @@ Rerun: TypeAlias = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Iterab
 
 def masked_confidences(
     rerun: Rerun,
-    images: Float[Tensor, "b 3 H W"],
-    ranks: Sequence[Int[Tensor, "b H W"]],
+    images: Float[Tensor, "b c H W"],
+    ranks: Sequence[Mapping[int, Int[Tensor, "b H W"]]],
     cuts: Sequence[Cut],
     classes: Int[Tensor, "b k"],
     unmasked: Float[Tensor, "b k"],
     *,
-    fill: Float[Tensor, "b 3 H W"],
-    blurred: Callable[[], Float[Tensor, "b 3 H W"]],
+    fill: Callable[[str], Float[Tensor, "b c H W"]],
     probabilities: str = SOFTMAX,
 ) -> Float[Tensor, "m b n k"]:
     """Return the probabilities of ``k`` classes for every map, image and cut, in the type of ``unmasked``.
@@ -37,23 +36,24 @@ def masked_confidences(
     Args:
         rerun: that of a look at the same model; its images need not be these.
         images: preprocessed.
-        ranks: per map, each pixel's rank (``masking.ranking``).
+        ranks: per map and number of cells that a cut has, each pixel's rank (``masking.ranking``).
         cuts: which copies.
         classes: whose probabilities are kept.
         unmasked: theirs for the unmasked images.
-        fill: what removed pixels are replaced by.
-        blurred: gives the images that pixels are given back to; called only where there is such a cut.
+        fill: gives what removed pixels are replaced by, by the name that cuts have; pixels are given back to
+            ``blur``. Called once for each that is needed.
         probabilities: what makes them of the logits: ``softmax`` or ``sigmoid``.
 
     Raises:
         OutOfMemory: not even one copy fits in the accelerator's memory.
     """
-    distinct: list[Tensor] = []
+    blocks = sorted({cut.cells for cut in cuts})
+    distinct: list[Mapping[int, Tensor]] = []
     place = []
-    for rank in ranks:
-        same = next((i for i, other in enumerate(distinct) if torch.equal(rank, other)), len(distinct))
+    for own in ranks:
+        same = next((i for i, one in enumerate(distinct) if _alike(own, one, blocks)), len(distinct))
         if same == len(distinct):
-            distinct.append(rank)
+            distinct.append(own)
         place.append(same)
     pixels = images.shape[2] * images.shape[3]
     # What shows the whole image is known; what shows nothing of it is run once.
@@ -63,17 +63,21 @@ def masked_confidences(
         [[not whole[c] and (not nothing[c] or m == 0) for c in range(len(cuts))] for m in range(len(distinct))]
     )
     result = unmasked[None, :, None].repeat(len(distinct), 1, len(cuts), 1)  # m b n k
-    stack = torch.stack(distinct)
+    stack = torch.stack([torch.stack([own[cells] for cells in blocks]) for own in distinct])  # m blocks b H W
+    block = torch.tensor([blocks.index(cut.cells) for cut in cuts], device=images.device)
     counts = torch.tensor([cut.count for cut in cuts], device=images.device)
     inserted = torch.tensor([cut.inserted for cut in cuts], device=images.device)
     # What is seen where the image is not: the fill, and for insertion the blurred image.
-    behind = torch.stack([fill, blurred()] if any(cut.inserted for cut in cuts) else [fill])
+    fills = ["blur" if cut.inserted else cut.fill for cut in cuts]
+    names = list(dict.fromkeys(fills))
+    behind = torch.stack([fill(name) for name in names])
+    which = torch.tensor([names.index(name) for name in fills], device=images.device)
 
     def make(image: Tensor, copy: Tensor) -> Tensor:
         m, c = copy // len(cuts), copy % len(cuts)
-        top = stack[m, image] < counts[c][:, None, None]
+        top = stack[m, block[c], image] < counts[c][:, None, None]
         shown = top == inserted[c][:, None, None]
-        return torch.where(shown[:, None], images[image], behind[inserted[c].long(), image])
+        return torch.where(shown[:, None], images[image], behind[which[c], image])
 
     for image, copy, logits in rerun(make, wanted.flatten().expand(len(images), -1)):
         m, c = copy // len(cuts), copy % len(cuts)
@@ -82,3 +86,7 @@ def masked_confidences(
         if empty and not whole[same]:
             result[:, :, same] = result[0, :, same].clone()
     return result[place]
+
+
+def _alike(own: Mapping[int, Tensor], other: Mapping[int, Tensor], blocks: Sequence[int]) -> bool:
+    return all(torch.equal(own[cells], other[cells]) for cells in blocks)

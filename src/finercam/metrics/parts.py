@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from finercam.metrics.consistency import consistency
-from finercam.metrics.localization import energy_inside
+from finercam.metrics.localization import average_precision, energy_inside
 from finercam.metrics.masking import check_fraction
 from finercam.metrics.metric import Summary, metric
 from finercam.metrics.view import Needs, View
@@ -34,6 +34,12 @@ def _parts(view: View, *, radius: float = 0.1) -> dict[str, Tensor]:
     """Return the share near any part, and that near each; ``radius`` is a fraction of the box's larger side."""
     discs = view.discs(radius)
     return {"": share_near_any(view.saliency, discs), "shares": share_near_parts(view.saliency, discs)}
+
+
+@metric("parts-precision", title=lambda radius: f"AP (parts@{radius:g})", better="higher", needs=_near)
+def _parts_precision(view: View, *, radius: float = 0.1) -> Float[Tensor, " b"]:
+    """Return the average precision of the map as a ranking of the pixels near any part; ``radius`` as for ``parts``."""
+    return average_precision(view.saliency, view.discs(radius).any(1))
 
 
 def share_near_parts(saliency: Float[Tensor, "b H W"], discs: Bool[Tensor, "b P H W"]) -> Float[Tensor, "b P"]:

@@ -15,8 +15,11 @@ from finercam.metrics.points import PartPoints
 
 #: Where the object of a photo is: its box, or where a data set has masks only, the mask.
 OBJECT: Final = "object"
-#: Regions of a photo by name; ``difference`` is what tells the target from the class it is compared with.
-Region: TypeAlias = Literal["object", "box", "mask", "difference"]
+#: Regions of a photo by name; ``difference`` is what tells the target from the class it is compared with. It is
+#: ``present`` where the trait is to be seen in the photo, and ``absent`` where the photo lacks what the other has.
+Region: TypeAlias = Literal["object", "box", "mask", "difference", "present", "absent"]
+#: The fill that a study is set to.
+OWN_FILL: Final = ""
 
 
 @dataclass(frozen=True, order=True)
@@ -26,18 +29,38 @@ class Cut:
     Attributes:
         inserted: whether the most salient pixels are given back to a blurred image, rather than taken from the image.
         count: how many pixels.
+        fill: what removed pixels are replaced by (``masking.FILLS``); the study's if left out.
+        cells: pixels go in blocks, so many a side of the image, by the mean saliency of each; 0 is pixel by pixel.
     """
 
     inserted: bool
     count: int
+    fill: str = OWN_FILL
+    cells: int = 0
 
 
 #: The image as it is. Asking for it costs no run.
 UNMASKED = Cut(inserted=False, count=0)
 
 
-def _compared(logits: Float[Tensor, "b C"], targets: Int[Tensor, " b"], others: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
-    return others
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a map of a batch was asked.
+
+    Attributes:
+        contrast: the map's own.
+        logits: of the unmasked images.
+        targets: class c.
+        others: class d.
+        drawn: another class of each image, drawn by lot: neither c nor d, nor one that a contrast names; ``None``
+            where there are not enough classes.
+    """
+
+    contrast: Contrast
+    logits: Float[Tensor, "b C"]
+    targets: Int[Tensor, " b"]
+    others: Int[Tensor, " b"]
+    drawn: Int[Tensor, " b"] | None
 
 
 @dataclass(frozen=True)
@@ -46,18 +69,36 @@ class OtherMap:
 
     Attributes:
         name: under which a view has its maps.
-        contrast: what is asked.
-        of: the class explained, given the logits, the targets (class c) and the classes they are compared with
-            (class d); that class d if left out.
+        asks: given what a map was asked, the other contrast and the classes that it explains; ``None`` where there is
+            no such question.
     """
 
     name: str
-    contrast: Contrast = PLAIN
-    of: Callable[[Tensor, Tensor, Tensor], Int[Tensor, " b"]] = _compared
+    asks: Callable[[Asked], tuple[Contrast, Int[Tensor, " b"]] | None]
+
+
+def _plain_of_other(asked: Asked) -> tuple[Contrast, Int[Tensor, " b"]]:
+    return PLAIN, asked.others
+
+
+def _of_drawn(asked: Asked) -> tuple[Contrast, Int[Tensor, " b"]] | None:
+    return None if asked.drawn is None else (asked.contrast, asked.drawn)
+
+
+def _reversed(asked: Asked) -> tuple[Contrast, Int[Tensor, " b"]] | None:
+    if asked.contrast.strength == 0 and not asked.contrast.reverse:
+        return PLAIN, asked.others
+    if asked.contrast.weighting == "official":
+        return None
+    return asked.contrast.changed(reverse=not asked.contrast.reverse), asked.targets
 
 
 #: The plain map of class d.
-OTHER_CLASS = OtherMap("other class")
+OTHER_CLASS = OtherMap("other class", _plain_of_other)
+#: The same question about a class drawn by lot.
+RANDOM_CLASS = OtherMap("random class", _of_drawn)
+#: The question the other way round: the plain map of class d for a plain map.
+REVERSED = OtherMap("reversed", _reversed)
 
 
 def no_cuts(pixels: int) -> Sequence[Cut]:
@@ -90,7 +131,8 @@ class Needs:
         """Return what a data set lacks, as a phrase; empty if nothing.
 
         Args:
-            known: what its photos are annotated with: ``box``, ``mask``, ``parts``, ``difference``.
+            known: what its photos are annotated with: ``box``, ``mask``, ``parts``, ``difference``, ``present``,
+                ``absent``.
         """
         lacking = [region for region in self.regions if region != OBJECT and region not in known]
         if OBJECT in self.regions and not {"box", "mask"} & set(known):

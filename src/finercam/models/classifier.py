@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from finercam.contrast.labels import Labels, display_name
 from finercam.errors import FinercamError
 from finercam.models.assumed import SOFTMAX, BothSides, check_kind
 from finercam.models.facts import Facts
+from finercam.models.feeding import Fed, check_channels, first_channels, noise
 from finercam.models.grid import Grid
 from finercam.models.layers import find_layers
 from finercam.models.look import Look, visit
@@ -82,6 +84,8 @@ class Classifier:
         std: tuple[float, ...] | None = None,
         probabilities: str = SOFTMAX,
         name: str = "",
+        channels: int | None = None,
+        feed: Callable[[Tensor], Any] | None = None,
     ) -> Classifier:
         """Return a module with what must be known about it, found by running it on noise where it is not given.
 
@@ -89,11 +93,11 @@ class Classifier:
         at least) the logits depend.
 
         Args:
-            module: any ``nn.Module`` that maps images b 3 H W to logits b C, on its own or inside a tuple, mapping or
+            module: any ``nn.Module`` that maps images b c H W to logits b C, on its own or inside a tuple, mapping or
                 dataclass.
             layer: the target layer, as a module inside ``module`` or its dotted name; several are averaged.
             grid: how the layers' outputs lie over the image.
-            preprocess: turns an RGB ``PIL.Image`` into a tensor 3 H W. Needed for photos, not for tensors.
+            preprocess: turns an RGB ``PIL.Image`` into a tensor c H W. Needed for photos, not for tensors.
             class_names: in the order of the logits.
             read: takes what the module returns, gives the logits.
             image_size: height and width of the input the module is tried on.
@@ -101,12 +105,20 @@ class Classifier:
             probabilities: ``softmax``, or ``sigmoid`` where each class has a probability of its own. A module with a
                 single logit z becomes a classifier of two classes, that class and "not" it (``BothSides``).
             name: shown and recorded; the module's class if left out.
+            channels: of the input, c; those of the module's first convolution if left out.
+            feed: makes what the module is called with of a batch of images, where that is not the batch itself:
+                ``lambda images: {"image": images}``. The layers are then named below ``model.``
 
         Raises:
             FinercamError: the module does not run on such images, a layer does not exist or has no grid, no layer
                 fits, or there are not as many names as logits. The message says which argument would help.
         """
-        preprocessing = Preprocessing(preprocess, image_size, mean, std)
+        name = name or type(module).__name__
+        if feed is not None:
+            layer = _below_fed(layer)
+            module = Fed(_bare(module), feed)
+        taken = first_channels(_bare(module), image_size) if channels is None else check_channels(channels)
+        preprocessing = Preprocessing(preprocess, image_size, mean, std, taken)
         return cls.from_parts(
             module,
             preprocessing,
@@ -134,7 +146,7 @@ class Classifier:
     ) -> Classifier:
         """Return what ``of`` does, where the preprocessing is a record already."""
         module = _bare(module)
-        found = find_layers(module, preprocessing.size, read, layer, grid)
+        found = find_layers(module, preprocessing.size, read, layer, grid, preprocessing.channels)
         labels = None if class_names is None else Labels(class_names)
         if labels is not None and len(labels) != found.classes:
             alone = "; name the class that the one logit is for" if found.classes == 1 else ""
@@ -155,7 +167,7 @@ class Classifier:
             read,
             head,
             pooled,
-            _channels_last_from(module, preprocessing.size, read) if found.grids[0].layout == "nchw" else None,
+            _channels_last_from(module, preprocessing, read) if found.grids[0].layout == "nchw" else None,
             probabilities,
             prompts,
             name or type(module).__name__,
@@ -163,7 +175,7 @@ class Classifier:
 
     def look(
         self,
-        images: Float[Tensor, "b 3 H W"],
+        images: Float[Tensor, "b c H W"],
         run: Run | None = None,
         *,
         at: Sequence[str] = (),
@@ -185,7 +197,7 @@ class Classifier:
         """Where the weights are."""
         return device_of(self.module)
 
-    def take(self, images: Float[Tensor, "b 3 H W"], precision: str = "float32") -> Float[Tensor, "b 3 H W"]:
+    def take(self, images: Float[Tensor, "b c H W"], precision: str = "float32") -> Float[Tensor, "b c H W"]:
         """Return the images on the model's device, in the memory order it is fastest in."""
         images = images.to(self.device)
         # The other order is slower only for few images in float32 on a processor (docs/benchmarks.md).
@@ -197,6 +209,15 @@ class Classifier:
     def image_size(self) -> tuple[int, int]:
         """Height and width of the input."""
         return self.preprocessing.size
+
+    @property
+    def channels(self) -> int:
+        """Channels of the input, c."""
+        return self.preprocessing.channels
+
+    def noise(self, count: int = 1) -> Float[Tensor, "count c H W"]:
+        """Return images of noise to try the model on, the same every time."""
+        return noise(self.channels, self.image_size, count)
 
     @property
     def rows(self) -> Float[Tensor, "C K"] | None:
@@ -235,6 +256,13 @@ class Classifier:
         return f"<Classifier {self.name}: {self.classes} classes, layer {', '.join(self.layers)} ({grids})>"
 
 
+def _below_fed(layer: Any) -> Any:
+    """Return the names of layers as the fed module has them; a layer given as a module is found by itself."""
+    if isinstance(layer, str):
+        return layer if layer.startswith("model.") else f"model.{layer}"
+    return [_below_fed(one) for one in layer] if isinstance(layer, (list, tuple)) else layer
+
+
 def _bare(module: nn.Module) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise FinercamError(f"module must be a torch.nn.Module, not {type(module).__name__}")
@@ -242,24 +270,37 @@ def _bare(module: nn.Module) -> nn.Module:
         module = module.module
     # A compiled module calls its original without hooks; the original gives the same answers.
     original: nn.Module = getattr(module, "_orig_mod", module)
+    script = next((name for name, inner in original.named_modules() if isinstance(inner, torch.jit.ScriptModule)), None)
+    if script is not None:
+        what = f"its part {script!r}" if script else "the model"
+        raise FinercamError(
+            f"{what} is TorchScript, whose layers cannot be watched; give the Python module that it was made from"
+        )
+    tensors = chain(original.named_parameters(), original.named_buffers())
+    empty = next((name for name, tensor in tensors if tensor.is_meta), None)
+    if empty is not None:
+        raise FinercamError(
+            f"the model's {empty} is on the meta device and has no values; load the weights first (load_state_dict "
+            "with assign=True, or without device_map=)"
+        )
     return original
 
 
-def _channels_last_from(module: nn.Module, size: tuple[int, int], read: Callable[[Any], Tensor]) -> int | None:
+def _channels_last_from(module: nn.Module, preprocessing: Preprocessing, read: Callable[[Any], Tensor]) -> int | None:
     """Return from how many images on the other memory order is faster, as measured on processors."""
-    if not _runs_channels_last(module, size, read):
+    if not _runs_channels_last(module, preprocessing, read):
         return None
     grouped = any(isinstance(inner, nn.Conv2d) and inner.groups > 1 for inner in module.modules())
     return 1 if grouped else 4
 
 
-def _runs_channels_last(module: nn.Module, size: tuple[int, int], read: Callable[[Any], Tensor]) -> bool:
+def _runs_channels_last(module: nn.Module, preprocessing: Preprocessing, read: Callable[[Any], Tensor]) -> bool:
     """Whether the module takes the other memory order: a ``view`` on a convolution's output, for one, does not."""
-    noise = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    images = noise(preprocessing.channels, preprocessing.size)
     with undisturbed(module):
         try:
-            reordered = forward_pass(module, noise.contiguous(memory_format=torch.channels_last), "float32")
+            reordered = forward_pass(module, images.contiguous(memory_format=torch.channels_last), "float32")
         except RuntimeError:
             return False
-        usual, other = (read(output) for output in (forward_pass(module, noise, "float32"), reordered))
+        usual, other = (read(output) for output in (forward_pass(module, images, "float32"), reordered))
     return bool(torch.allclose(usual, other, rtol=0, atol=1e-2 * float(usual.abs().amax())))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ import torch
 
 from finercam.errors import FinercamError, nearest
 from finercam.models.source import SOURCES, Checkpoint, Saved, Source
+from finercam.texts import shortened
 
 
 def find_model(
@@ -32,7 +35,7 @@ def find_model(
     if source is not None and bool(slash) == bool(name) and source.takes(name):
         return source, Checkpoint(name, pretrained, revision)
     # An empty path would be the working directory.
-    if spec and Path(spec).is_dir():
+    if spec and os.path.isdir(spec):
         source, name = _recognise(Path(spec))
         return source, Checkpoint(name, pretrained, revision)
     if source is not None:
@@ -41,7 +44,7 @@ def find_model(
         known = [SOURCES[name] for name in sorted(SOURCES)]
         specs = [spec for one in known for spec in one.specs]
         hint = nearest(head, specs, called={one.name: one.specs[0] for one in known})
-    raise FinercamError(f"{spec!r} is neither a folder nor a model's name; {hint}")
+    raise FinercamError(f"{shortened(spec)!r} is neither a folder nor a model's name; {hint}")
 
 
 def ways(can: Callable[[Source], bool]) -> str:
@@ -83,8 +86,15 @@ def _keys(path: Path) -> list[str]:
 
 def _unknown(folder: Path, keys: Mapping[str, Sequence[str]], saving: Sequence[tuple[Source, Saved]]) -> str:
     """Return what to say of a folder that no source recognises."""
+    saved_files = {saved.file for _, saved in saving}
+    # A training run's folder has its models in folders of their own.
+    inside = sorted({path.parent for file in saved_files for path in folder.glob(f"*/{file}")}, key=_age)
+    if inside:
+        there = ", ".join(repr(str(path)) for path in inside[:3])
+        more = f" ({len(inside)} in all)" if len(inside) > 3 else ""
+        return f"folder {str(folder)!r} is not a saved model, but there is one inside: {there}{more}"
     if not keys:
-        files = ", ".join(sorted({saved.file for _, saved in saving}))
+        files = ", ".join(sorted(saved_files))
         return f"folder {str(folder)!r} is not a saved model: it has none of the files {files}"
     file, its = next(iter(keys.items()))
     told = ", ".join(f"{saved.key!r} ({source.name})" for source, saved in saving if saved.file == file)
@@ -92,6 +102,12 @@ def _unknown(folder: Path, keys: Mapping[str, Sequence[str]], saving: Sequence[t
         f"{str(folder / file)!r} is not a model's configuration: it has none of the keys {told}; "
         f"its keys are {', '.join(its[:8]) or 'none'}"
     )
+
+
+def _age(folder: Path) -> tuple[int, str]:
+    """Return what sorts the latest checkpoint first: ``checkpoint-1000`` before ``checkpoint-500``."""
+    number = folder.name.rpartition("-")[2]
+    return -int(number) if number.isdecimal() else 0, folder.name
 
 
 def find_device(device: str) -> torch.device:
@@ -109,8 +125,12 @@ def find_device(device: str) -> torch.device:
 
 @contextmanager
 def plain_errors(spec: str | os.PathLike[str], source: Source) -> Iterator[None]:
-    """Turn what a library raises while it loads a model into a ``FinercamError`` of one line."""
-    spec = os.fspath(spec)
+    """Turn what a library raises while it loads a model into a ``FinercamError`` of one line.
+
+    Nobody is asked anything meanwhile: a library that would run a folder's own code on a "y" reads no answer.
+    """
+    spec, asked = os.fspath(spec), sys.stdin
+    sys.stdin = io.StringIO()
     try:
         yield
     except FinercamError:
@@ -122,4 +142,7 @@ def plain_errors(spec: str | os.PathLike[str], source: Source) -> Iterator[None]
         # The libraries raise whatever their hub, file or config readers raise; the first line says it best.
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         offline = "; without a connection, give the folder of a downloaded model" if isinstance(error, OSError) else ""
-        raise FinercamError(f"{spec} could not be loaded: {type(error).__name__}: {first}{offline}") from error
+        what = f"{type(error).__name__}: {first}{offline}"
+        raise FinercamError(f"{shortened(spec)} could not be loaded: {what}") from error
+    finally:
+        sys.stdin = asked

@@ -47,6 +47,7 @@ def find_layers(
     read: Callable[[Any], Tensor],
     layer: str | nn.Module | Sequence[str | nn.Module] | None = None,
     grid: Grid | None = None,
+    channels: int = 3,
 ) -> FoundLayers:
     """Run the module on noise and return its target layers; see the head of this file.
 
@@ -56,7 +57,7 @@ def find_layers(
     """
     names = None if layer is None else _names(module, layer)
     with undisturbed(module):
-        tried = trial(module, image_size, read)
+        tried = trial(module, image_size, read, channels)
         seen = tried.watch(names or ())
         named = seen.named
         lie = _how_calls_lie(tried, seen, grid)

@@ -50,6 +50,7 @@ def load(
     target = find_device(device)
     with plain_errors(spec, source):
         parts = source.classifier(checkpoint)
+        parts.preprocessing.check()
     return Classifier.from_parts(
         parts.module.to(target).eval(),
         parts.preprocessing,

@@ -110,7 +110,12 @@ def _even_out_gradient(inner: nn.Module, args: Any, output: Any) -> None:
     arbitrary; PyTorch's backward of these norms on the CPU (up to 2.13 at least) reads it wrongly, without a word.
     """
     if isinstance(output, Tensor) and output.requires_grad:
-        output.register_hook(Tensor.contiguous)
+        output.register_hook(_contiguous)
+
+
+def _contiguous(gradient: Tensor | None) -> Tensor | None:
+    # There is none where what comes behind the norm cannot be differentiated.
+    return None if gradient is None else gradient.contiguous()
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,23 +12,47 @@ from torch import Tensor
 
 from finercam.errors import FinercamError
 
+#: Pixels along a side of an input.
+_LARGEST = 16384
+
 
 @dataclass(frozen=True)
 class Preprocessing:
     """How a photo becomes a model's input.
 
     Args:
-        transform: turns an RGB ``PIL.Image`` into a tensor 3 H W; ``None`` where only tensors are explained.
+        transform: turns an RGB ``PIL.Image`` into a tensor c H W; ``None`` where only tensors are explained.
         size: height and width of the input the model is tried on, which most models take.
         mean, std: what ``transform`` normalises by, per channel; used to show the picture again.
+        channels: of the input, c.
     """
 
     transform: Callable[[Image.Image], Tensor] | None = None
     size: tuple[int, int] = (224, 224)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    channels: int = 3
 
-    def __call__(self, picture: Image.Image) -> Float[Tensor, "3 H W"]:
+    def __post_init__(self) -> None:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            numbers = values is None or all(isinstance(one, (int, float)) and math.isfinite(one) for one in values)
+            if not numbers or (name == "std" and values is not None and min(values, default=1) <= 0):
+                raise FinercamError(f"{name} is {values}; it must be a number for each channel, and above 0 for std")
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            raise FinercamError(f"mean is {self.mean} and std {self.std}; they must be of one length")
+        if len(self.size) != 2 or not all(isinstance(side, int) and 1 <= side <= _LARGEST for side in self.size):
+            raise FinercamError(f"the input's size is {self.size}; it must be height and width, 1 to {_LARGEST} each")
+
+    def check(self) -> None:
+        """See that the transform makes an image of a photo, before there are photos.
+
+        Raises:
+            Exception: whatever the transform raises; it does not make an image, or one that is not finite.
+        """
+        if self.transform is not None and not bool(self(Image.new("RGB", (320, 256), "gray")).isfinite().all()):
+            raise FinercamError("the preprocessing makes images with values that are not finite")
+
+    def __call__(self, picture: Image.Image) -> Float[Tensor, "c H W"]:
         """Return the picture as the model takes it.
 
         Raises:
@@ -40,5 +65,5 @@ class Preprocessing:
             )
         image = self.transform(picture)
         if not isinstance(image, Tensor) or image.ndim != 3:
-            raise FinercamError("preprocess= must turn a PIL image into a tensor 3 H W")
+            raise FinercamError("preprocess= must turn a PIL image into a tensor c H W")
         return image

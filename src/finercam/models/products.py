@@ -16,6 +16,26 @@ from finercam.errors import FinercamError
 _FLOAT16_SCALE = 1024.0
 
 
+@contextmanager
+def differentiating() -> Iterator[None]:
+    """Turn what stands in the way of a backward pass into one line.
+
+    Raises:
+        FinercamError: the model cannot be differentiated.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        advice = "turn it off, or use_reentrant=False" if "heckpointing" in first else "choose a later layer"
+        raise FinercamError(
+            f"the logits cannot be differentiated ({first}); {advice}, or give layer= and use a method that needs no "
+            "gradients (scorecam, ablationcam)"
+        ) from error
+
+
 def products(logits: Tensor, taps: Mapping[str, Tensor], rows: Float[Tensor, "b m C"]) -> list[tuple[Tensor, ...]]:
     """Return, for each row, the gradients of ``row . logits`` with respect to the taps. The graph is kept.
 
@@ -42,6 +62,7 @@ def products(logits: Tensor, taps: Mapping[str, Tensor], rows: Float[Tensor, "b 
     collected = []
     for number, row in enumerate(rows.unbind(1)):
         with ExitStack() as stack:
+            stack.enter_context(differentiating())
             if number == 0:
                 stack.enter_context(_traced(logits, taps))
             gradients = torch.autograd.grad(logits, inputs, row * scale, retain_graph=True, materialize_grads=True)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from finercam.errors import FinercamError, nearest
+from finercam.errors import FinercamError, check_between, nearest
 
 #: Precision -> what autocast computes in; ``None`` is the model's own type.
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+#: Photos or altered copies in a pass: more are not faster anywhere, and are memory.
+MOST_AT_ONCE = 16384
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Run:
             fits in memory.
 
     Raises:
-        FinercamError: an unknown precision, or a number below 1.
+        FinercamError: an unknown precision, or a number below 1 or above ``MOST_AT_ONCE``.
     """
 
     precision: str = "float32"
@@ -34,5 +36,5 @@ class Run:
         if self.precision not in PRECISIONS:
             raise FinercamError(f"precision is {self.precision!r}; {nearest(self.precision, PRECISIONS)}")
         for name, number in (("images", self.images), ("copies", self.copies)):
-            if number is not None and number < 1:
-                raise FinercamError(f"{name} per pass is {number}; it must be at least 1")
+            if number is not None:
+                check_between(f"{name} per pass", number, 1, MOST_AT_ONCE)

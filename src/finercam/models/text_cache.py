@@ -11,7 +11,7 @@ from pathlib import Path
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from finercam.files import whole
+from finercam.files import NotWritten, whole
 
 
 def cache_folder() -> Path | None:
@@ -62,12 +62,13 @@ def read(file: Path, classes: int) -> Float[Tensor, "C D"] | None:
 
 def write(file: Path, rows: Float[Tensor, "C D"]) -> None:
     """Keep the rows; where that cannot be, warn and go on."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     try:
         with whole(file) as aside:
-            save_file({"rows": rows.detach().float().cpu().contiguous()}, aside)
-    except OSError as error:
+            # Not save_file, which writes to a file of its own that a killed process leaves behind.
+            aside.write_bytes(save({"rows": rows.detach().float().cpu().contiguous()}))
+    except NotWritten as error:
         warnings.warn(
             f"text embeddings could not be kept in {str(file.parent)!r} ({error}); set FINERCAM_CACHE to a folder "
             "that can be written to, or to nothing to keep none",

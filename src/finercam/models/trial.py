@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from finercam.errors import FinercamError
+from finercam.models.feeding import noise
 from finercam.models.outputs import main_tensor
 from finercam.models.passes import forward_pass, hooked, tapped_run
+from finercam.models.products import differentiating
 from finercam.models.undisturbed import device_of
 
 #: How many of the last module calls are kept, and how many of the first tensors of each shape of tokens.
@@ -123,8 +125,10 @@ class Trial:
         except Exception as error:
             first = next(iter(str(error).splitlines()), "")
             raise FinercamError(
-                f"the model does not run on an image of {self.size[0]} x {self.size[1]} pixels "
-                f"({type(error).__name__}: {first}); give image_size=(H, W)"
+                f"the model does not run on a batch of one image of {self.noise.shape[1]} channels and "
+                f"{self.size[0]} x {self.size[1]} pixels ({type(error).__name__}: {first}); give image_size=(H, W) or "
+                "channels= if it takes other images, feed= (a function of the batch) if it is called with something "
+                "else"
             ) from error
         return Watched(list(calls), named, cells, tokens, self.read(output))
 
@@ -161,13 +165,8 @@ class Trial:
             # One class, for in a mixture of many a maximum over the cells reads many cells; the top one, for the
             # logits of others may be cut off at zero.
             row = torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1]).to(logits)
-            try:
+            with differentiating():
                 gradients = torch.autograd.grad(logits, outputs, row, allow_unused=True)
-            except RuntimeError as error:
-                raise FinercamError(
-                    f"the logits cannot be differentiated ({next(iter(str(error).splitlines()), '')}); give layer=, "
-                    "and use a method that needs no gradients (scorecam, ablationcam)"
-                ) from error
         return [Dependence(out.detach(), gradient) for out, gradient in zip(outputs, gradients, strict=True)]
 
     def last_operation(self, passing: Sequence[str]) -> str:
@@ -199,10 +198,9 @@ class Trial:
         return bool(((self.read(other) - logits).abs() > rounding).any())
 
 
-def trial(module: nn.Module, image_size: tuple[int, int], read: Callable[[Any], Tensor]) -> Trial:
+def trial(module: nn.Module, image_size: tuple[int, int], read: Callable[[Any], Tensor], channels: int = 3) -> Trial:
     """Return a trial on noise of that height and width, the same every time."""
-    noise = torch.randn(1, 3, *image_size, generator=torch.Generator().manual_seed(0))
-    return Trial(module, noise.to(device_of(module)), read)
+    return Trial(module, noise(channels, image_size).to(device_of(module)), read)
 
 
 def outermost_first(calls: list[Call]) -> list[Call]:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finercam.errors import FinercamError
+from finercam.runs.local import most_workers
 
 #: Ray's data sets are made of blocks, one task each; more than this many would only burden its scheduler.
 _MOST_BLOCKS = 10_000
@@ -114,18 +117,21 @@ def _connected(address: str | None, actors: int | None, gpus: float | None) -> I
         import ray.data
         import ray.exceptions
     except ImportError as error:
-        raise FinercamError("the ray engine needs Ray; pip install 'finercam[ray]'") from error
+        raise FinercamError("the ray engine needs Ray; pip install 'ray[data]'") from error
     if ray.is_initialized():
         yield ray
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {}
     if where == "local":
+        if actors is not None and actors > most_workers():
+            raise FinercamError(f"workers is {actors}; give 1 to {most_workers()} on this machine")
         options = {"include_dashboard": False, "object_store_memory": _SHARED_MEMORY}
         if actors is not None and not gpus:
             # Each takes one; where more are wanted than there are processors, they share.
             options["num_cpus"] = max(actors, os.cpu_count() or 1)
     _reach(where)
+    on_stop = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=where, log_to_driver=False, logging_level="ERROR", **options)
     except (OSError, RuntimeError, ValueError) as error:
@@ -135,6 +141,9 @@ def _connected(address: str | None, actors: int | None, gpus: float | None) -> I
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setLevel(logging.CRITICAL)
+    # Ray takes the signal that stops a process for itself.
+    if on_stop is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_stop)
     try:
         yield ray
     finally:

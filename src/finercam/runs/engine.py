@@ -103,7 +103,7 @@ def run_study(
     manifest, resumed = _set_up(study, model, dataset, folder, classes, run, code, retry_failed)
     done_before = folder.done()
     pending = tuple(part for part in range(manifest.parts) if part not in done_before)
-    job = Job(study, model, classes, run, dataset.open, out, pending, code)
+    job = Job(study, model, classes, run, dataset.open, dataset.repaint, out, pending, code)
     total = len(manifest)
     before = total - sum(map(manifest.size, pending))
     done, failed = before, 0

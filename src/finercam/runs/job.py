@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from finercam.data.dataset import Example, Item
+from finercam.data.dataset import Example, Item, Repaint
 from finercam.models.run import Run
 from finercam.runs.clock import Clock
 from finercam.runs.loaded import Loaded
@@ -21,6 +21,7 @@ class Job:
     Attributes:
         study, model, targets, run: as for ``finercam.runs.engine.run_study``.
         open: opens an item of the data set.
+        repaint: paints one as another class; ``None`` where the data set cannot.
         out: the run's folder, with its manifest in place.
         parts: which parts.
         code: the hash of the source that the numbers come from.
@@ -32,6 +33,7 @@ class Job:
     targets: tuple[int, ...]
     run: Run
     open: Callable[[Item], Example]
+    repaint: Repaint | None
     out: str
     parts: tuple[int, ...]
     code: str

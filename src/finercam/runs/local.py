@@ -6,8 +6,10 @@ import itertools
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 import torch
@@ -33,14 +35,14 @@ class Local(Engine):
         workers: processes that open photos; 0 opens them in this one. Found out from the machine if left out.
 
     Raises:
-        FinercamError: a negative number.
+        FinercamError: a negative number, or more than ``most_workers()``.
     """
 
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 0:
-            raise FinercamError(f"workers is {self.workers}; give a number from 0 upwards")
+        if self.workers is not None and not 0 <= self.workers <= most_workers():
+            raise FinercamError(f"workers is {self.workers}; give 0 to {most_workers()} on this machine")
 
     def do(self, job: Job) -> Iterator[Done]:
         """Measure a job's parts in order.
@@ -50,7 +52,7 @@ class Local(Engine):
         """
         folder = RunFolder(Folder(job.out))
         measurer = Measurer(job.study, Bench(job.model.model, job.run, job.targets, job.clock))
-        prepare = Preparer(job.study, job.open, job.model.preprocessing)
+        prepare = Preparer(job.study, job.open, job.model.preprocessing, job.repaint)
         workers = default_workers() if self.workers is None else self.workers
         for part, items in prepared_parts(folder.folder, job.parts, prepare, workers):
             outcome = measurer.measure(items)
@@ -61,6 +63,11 @@ class Local(Engine):
 def default_workers() -> int:
     """Return how many processes open photos where nothing is said: one for each two processors, four at most."""
     return min(4, (os.cpu_count() or 1) // 2)
+
+
+def most_workers() -> int:
+    """Return how many processes this machine may be asked for: four for each of its processors, and no fewer than 8."""
+    return max(8, 4 * (os.cpu_count() or 1))
 
 
 def prepared_parts(
@@ -147,3 +154,16 @@ def _alone(worker: int) -> None:
     torch.set_num_threads(1)
     # Ctrl-C is for the process that runs the model; it ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    """End this process when that of the model has ended, in whatever way.
+
+    torch's own watch does not suffice: a worker that has photos left to hand over waits for them to be taken, and its
+    siblings hold the other end open.
+    """
+    wait([sentinel])
+    os._exit(1)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,21 +81,13 @@ def write(
     """
     digest = hashlib.sha256()
     count = 0
-    try:
-        with tempfile.NamedTemporaryFile(suffix=".parquet") as aside:
-            with pq.ParquetWriter(aside, SCHEMA) as writer:
-                for start, some, lines in _groups(items, targets, part_size):
-                    digest.update(json.dumps(lines, sort_keys=True).encode())
-                    told = [""] * len(some) if tell is None else tell(some)
-                    rows = [{"id": start + i, **line, "content": told[i]} for i, line in enumerate(lines)]
-                    writer.write_table(_table(rows), row_group_size=part_size)
-                    count += len(rows)
-            aside.flush()
-            folder.write_from(NAME, aside)
-    except OSError as error:
-        raise FinercamError(
-            f"the list of photos cannot be written in {tempfile.gettempdir()}: {error}; make room there, or set TMPDIR"
-        ) from error
+    with folder.writing(NAME) as aside, pq.ParquetWriter(aside, SCHEMA) as writer:
+        for start, some, lines in _groups(items, targets, part_size):
+            digest.update(json.dumps(lines, sort_keys=True).encode())
+            told = [""] * len(some) if tell is None else tell(some)
+            rows = [{"id": start + i, **line, "content": told[i]} for i, line in enumerate(lines)]
+            writer.write_table(_table(rows), row_group_size=part_size)
+            count += len(rows)
     return Summary(count, digest.hexdigest())
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from finercam.data.dataset import Example, Item
+from finercam.data.dataset import Example, Item, Repaint
 from finercam.errors import FinercamError
 from finercam.models.run import Run
 from finercam.runs.clock import Clock
@@ -71,6 +71,7 @@ class OnRay(Engine):
             targets=job.targets,
             run=job.run,
             open_item=job.open,
+            repaint=job.repaint,
             out=job.out,
             folder=os.getcwd(),
         )
@@ -85,7 +86,7 @@ class PartWorker:
         study, targets, run: as for ``finercam.runs.engine.run_study``.
         load: the model's.
         expected: ``code`` and ``model`` (its identity) as they are where the run was started.
-        open_item: the data set's ``open``.
+        open_item, repaint: the data set's ``open`` and ``repaint``.
         out: the run's folder, on storage that every process reaches.
         folder: the one that paths are relative to.
 
@@ -101,6 +102,7 @@ class PartWorker:
         targets: tuple[int, ...],
         run: Run,
         open_item: Callable[[Item], Example],
+        repaint: Repaint | None,
         out: str,
         folder: str,
     ) -> None:
@@ -117,7 +119,7 @@ class PartWorker:
                 f"the model on {machine} has other {' and '.join(differs)} than where the run was started"
             )
         self._measurer = Measurer(study, Bench(model.model, run, targets, Clock()))
-        self._prepare: Preparer[Any] = Preparer(study, open_item, model.preprocessing)
+        self._prepare: Preparer[Any] = Preparer(study, open_item, model.preprocessing, repaint)
         self._run = RunFolder(Folder(out))
         self._manifest = Manifest(Folder(out))
         self._threads = min(8, os.cpu_count() or 1)

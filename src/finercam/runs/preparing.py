@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from finercam.data.dataset import Example, Item
+from finercam.data.dataset import Example, Item, Repaint
 from finercam.data.placement import Placer
 from finercam.errors import FinercamError
 from finercam.models.preprocessing import Preprocessing
@@ -34,18 +34,23 @@ class Preparer(Generic[Ready]):
         study: says what is prepared.
         open_item: a data set's ``open``.
         preprocessing: the model's.
+        repaint: the data set's ``repaint``.
     """
 
     def __init__(
-        self, study: Study[Any, Ready], open_item: Callable[[Item], Example], preprocessing: Preprocessing
+        self,
+        study: Study[Any, Ready],
+        open_item: Callable[[Item], Example],
+        preprocessing: Preprocessing,
+        repaint: Repaint | None = None,
     ) -> None:
-        self._study, self._open, self._preprocessing = study, open_item, preprocessing
+        self._study, self._open, self._preprocessing, self._repaint = study, open_item, preprocessing, repaint
         self._placer = Placer(preprocessing)
 
     def __call__(self, entry: Entry) -> Ready | Failed:
         """Return what is measured of an entry; an error of the item's is returned, not raised."""
         try:
-            opened = Opened(entry, self._open(entry.item), self._preprocessing, self._placer)
+            opened = Opened(entry, self._open(entry.item), self._preprocessing, self._placer, self._repaint)
             return self._study.prepare(opened)
         except FinercamError as error:
             return Failed(entry, str(error))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from finercam.errors import FinercamError
 from finercam.files import whole
@@ -50,16 +50,18 @@ class Folder:
                 # Object stores show an object when all of it has arrived.
                 self.filesystem.pipe_file(self.path(name), content)
 
-    def write_from(self, name: str, file: IO[bytes]) -> None:
-        """Put a file in place that may be too long for memory: the content of a named open one, from its start."""
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """Give a path on this machine; what is written there, however long, is put in place at the block's end."""
         with self._reported(name, "written"):
             if self.local:
-                file.seek(0)
-                with whole(Path(self.path(name))) as aside, aside.open("wb") as copy:
-                    shutil.copyfileobj(file, copy)
+                with whole(Path(self.path(name))) as aside:
+                    yield aside
             else:
-                file.flush()
-                self.filesystem.put_file(file.name, self.path(name))
+                with tempfile.TemporaryDirectory(prefix="finercam-") as folder:
+                    aside = Path(folder, posixpath.basename(name))
+                    yield aside
+                    self.filesystem.put_file(str(aside), self.path(name))
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content, or None if there is no such file."""

@@ -17,8 +17,9 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
+from PIL import Image
 
-from finercam.data.dataset import Dataset, Example, Item
+from finercam.data.dataset import Dataset, Example, Item, Repaint
 from finercam.data.placement import Placement, Placer
 from finercam.models.preprocessing import Preprocessing
 from finercam.models.run import Run
@@ -45,12 +46,14 @@ class Opened:
         example: the photo and what only opening it tells.
         preprocessing: the model's.
         placer: finds where photos lie in the model's input; one for all photos of a process.
+        repaint: the data set's ``repaint``, where it has one.
     """
 
     entry: Entry
     example: Example
     preprocessing: Preprocessing
     placer: Placer = field(repr=False)
+    repaint: Repaint | None = None
 
     @property
     def item(self) -> Item:
@@ -60,7 +63,19 @@ class Opened:
     @cached_property
     def image(self) -> Float[NDArray[Any], "3 H W"]:
         """The photo as the model takes it."""
-        tensor = self.preprocessing(self.example.photo)
+        return self._as_taken(self.example.photo)
+
+    def repainted(self, label: int) -> Float[NDArray[Any], "3 H W"] | None:
+        """Return the photo as one of another class, as the model takes it; ``None`` where it cannot be made one.
+
+        Args:
+            label: the other class's in the data set.
+        """
+        other = None if self.repaint is None else self.repaint(self.item, label)
+        return None if other is None else self._as_taken(other)
+
+    def _as_taken(self, photo: Image.Image) -> Float[NDArray[Any], "3 H W"]:
+        tensor = self.preprocessing(photo)
         # NumPy knows no bfloat16; the images are cast to the model's own type anyway.
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 

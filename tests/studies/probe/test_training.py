@@ -325,6 +325,14 @@ def test_a_data_set_without_a_split_is_divided(tmp_path: Path) -> None:
     assert per_class == [2, 2, 2]
     assert {item.key for item in splits(whole, whole, seed=1)[1].items()} == held
     assert {item.key for item in splits(whole, whole, seed=2)[1].items()} != held
+    # Both forms of a photo are on one side.
+    twins = replace(whole, items=lambda: (
+        own for number, item in enumerate(whole.items()) for plain in [replace(item, uri=f"{number}.jpg")]
+        for own in (plain, replace(plain, key=f"marked/{item.key}", label=item.label + 3))
+    ))  # fmt: skip
+    kept, held = [{item.key for item in part.items()} for part in splits(twins, twins, seed=1)]
+    assert {key for key in held if key.startswith("marked/")} == {f"marked/{key}" for key in held if key[0] != "m"}
+    assert len(held) == 12
     # What is split already stays so, and what is half split is a mistake.
     train, test = colours("train"), colours("test")
     again = splits(train, test)

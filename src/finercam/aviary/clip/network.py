@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from finercam.aviary.network import MEAN, STD
@@ -117,7 +117,7 @@ def embed_text(model: Any, tokens: Int[Tensor, "m L"]) -> Float[Tensor, "m D"]:
     return x[torch.arange(len(x)), tokens.argmax(-1)] @ model.text_projection
 
 
-def as_input(images: Images) -> Float[Tensor, "n 3 H W"]:
+def as_input(images: Images) -> Float[Tensor, "n c H W"]:
     """Return uint8 pictures as the image tower takes them, normalised."""
     pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
@@ -138,7 +138,7 @@ def write(model: Any, out: Path, used: Sequence[int]) -> int:
     table[list(used)] = state["token_embedding.weight"][list(used)]
     state["token_embedding.weight"] = table
     with whole(out / WEIGHTS) as path:
-        save_file(state, path, metadata={"format": "pt"})
+        path.write_bytes(save(state, metadata={"format": "pt"}))
     config = {
         "model_cfg": MODEL_CONFIG,
         "preprocess_cfg": {

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from finercam.data.annotations import Publication, check_listed
+from finercam.data.annotations import Publication, check_listed, read_columns
 from finercam.data.dataset import Dataset
 from finercam.data.format import data_format
 from finercam.data.formats import folder
-from finercam.errors import FinercamError
 
 PUBLICATION = Publication(
     "BIRDS 525 SPECIES", "Piosenka 2023", "https://www.kaggle.com/datasets/gpiosenka/100-bird-species"
@@ -56,17 +54,11 @@ def _single(name: str) -> str:
 
 def _listed(table: Path, on_disk: dict[tuple[str, str], str]) -> Iterator[str]:
     """Yield the paths listed in ``birds.csv``, spelled as the folders are."""
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if "filepaths" not in (reader.fieldnames or ()):
-            raise FinercamError(
-                f"{table} has no column 'filepaths'; its columns are {', '.join(reader.fieldnames or ('none',))}"
-            )
-        for row in reader:
-            path = row["filepaths"] or ""
-            if path.count("/") != 2:
-                raise FinercamError(f"{table}, line {reader.line_num}: {path!r} is not SPLIT/SPECIES/photo.jpg")
-            part, species, photo = path.split("/")
-            # The publisher's table misspells this folder.
-            species = _single(species).replace("PARAKETT AKULET", "PARAKETT AUKLET")
-            yield f"{part}/{on_disk.get((part, species), species)}/{photo}"
+    for row in read_columns(table, PUBLICATION, ("filepaths",)):
+        (path,) = row.fields
+        if path.count("/") != 2:
+            raise row.wrong(f"{path!r} is not SPLIT/SPECIES/photo.jpg")
+        part, species, photo = path.split("/")
+        # The publisher's table misspells this folder.
+        species = _single(species).replace("PARAKETT AKULET", "PARAKETT AUKLET")
+        yield f"{part}/{on_disk.get((part, species), species)}/{photo}"

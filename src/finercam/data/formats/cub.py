@@ -169,7 +169,7 @@ def image_attributes(
         table = np.loadtxt(path, dtype=np.int64, usecols=(0, 1, 2, 3), ndmin=2, comments=None)
     except ValueError as error:
         raise FinercamError(f"{path} is not a table of whole numbers: {error}") from error
-    places = {int(number): index for index, number in enumerate(images)}
+    places = {row.integer(0, "the id"): index for index, row in enumerate(images.values())}
     rows = np.array([places.get(number, -1) for number in table[:, 0].tolist()], np.int64)
     columns, present, certainty = table[:, 1] - 1, table[:, 2], table[:, 3]
     fine = (columns >= 0) & (columns < len(attributes)) & (present >= 0) & (present <= 1)

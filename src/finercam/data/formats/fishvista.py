@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from finercam.data.annotations import Publication, Row
+from finercam.data.annotations import Publication, Row, read_columns
 from finercam.data.dataset import Dataset, Item
 from finercam.data.format import data_format
 from finercam.data.storage import listing
-from finercam.errors import FinercamError
 
 PUBLICATION = Publication(
     "Fish-Vista",
@@ -83,18 +81,7 @@ def read_segmentation(place: str, split: str) -> Dataset:
 def _table(path: Path) -> list[Row]:
     """Return file name and species of each line."""
     wanted = ("filename", "standardized_species")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            absent = [name for name in wanted if name not in (reader.fieldnames or ())]
-            if absent:
-                columns = ", ".join(reader.fieldnames or ("none",))
-                raise FinercamError(f"{path} has no column {absent[0]!r}; its columns are {columns}")
-            rows = [Row(path, reader.line_num, tuple((line[name] or "").strip() for name in wanted)) for line in reader]
-    except FileNotFoundError:
-        raise PUBLICATION.missing(f"{path.name} is missing from {str(path.parent)!r}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FinercamError(f"{path} cannot be read: {error}") from error
+    rows = list(read_columns(path, PUBLICATION, wanted))
     for row in rows:
         for name, value in zip(wanted, row.fields, strict=True):
             if not value:

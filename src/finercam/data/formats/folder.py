@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from finercam.data.dataset import Dataset, Item
+from finercam.data.finding import holds_results
 from finercam.data.format import data_format
-from finercam.data.photos import SUFFIXES
-from finercam.data.storage import below, is_uri, listing
+from finercam.data.photos import SUFFIXES, is_photo_name
+from finercam.data.storage import Listing, below, is_uri, listing
 from finercam.errors import FinercamError
 
 #: Names of folders that hold a split.
@@ -60,7 +61,7 @@ def dataset(name: str, root: str, class_names: Iterable[str], places: Sequence[P
 
 def find_splits(root: str) -> tuple[str, ...]:
     """Return the folders that hold the splits of a folder, training first; none if it is not split."""
-    there = listing(root).folders
+    there = _folders(root, listing(root))
     splits = tuple(name for name in (TRAIN, *TESTS) if name in there)
     return splits if len(splits) == len(there) or (TRAIN in splits and len(splits) > 1) else ()
 
@@ -89,21 +90,22 @@ def class_folders(root: str, splits: Iterable[str]) -> dict[str, tuple[str, ...]
     for split in splits:
         where = below(root, split) if split else root
         there = listing(where)
-        stray = [name for name in there.files if is_photo(name)]
+        stray = [name for name in there.files if is_photo_name(name)]
         if stray:
             raise FinercamError(
                 f"{len(stray)} photos are not in a class folder, such as {below(where, stray[0])!r}; "
                 "put each into a folder named after its class"
             )
-        found[split] = there.folders
+        found[split] = _folders(where, there)
     if not any(found.values()):
         raise FinercamError(f"{root!r} has no class folders; sort the photos into folders named after their classes")
     return found
 
 
-def is_photo(name: str) -> bool:
-    """Return whether a file is a photo, by its name."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES
+def _folders(place: str, there: Listing) -> tuple[str, ...]:
+    """Return the folders in a folder, without those that hold results: they are not classes."""
+    names = there.folders
+    return names if is_uri(place) else tuple(name for name in names if not holds_results(below(place, name)))
 
 
 def _photos(root: str, places: Sequence[Place]) -> Iterator[Item]:
@@ -118,7 +120,7 @@ def _walk(folder: str) -> Iterator[tuple[str, ...]]:
     """Yield the paths of all photos in a folder, those directly in it first."""
     there = listing(folder)
     for name in there.files:
-        if is_photo(name):
+        if is_photo_name(name):
             yield (name,)
     for name in there.folders:
         for path in _walk(below(folder, name)):

@@ -8,7 +8,7 @@ from functools import partial
 
 from PIL import Image
 
-from finercam.data.dataset import Dataset, Example, Item
+from finercam.data.dataset import Dataset, Example, Item, Repaint
 from finercam.data.format import data_format
 from finercam.data.painting import changed, plant
 from finercam.data.planting import Kinds, Mark, mark_of, place_of, radius_of
@@ -17,13 +17,16 @@ from finercam.errors import FinercamError
 
 #: The largest size of marks: as wide as the object.
 LARGEST = 0.5
+#: The size of marks where nothing is said.
+SIZE = 0.09
+_KNOWN = ("difference", "present", "absent")
 
 
 @data_format(
     "planted",
     "Twins of any data set's classes that differ by a planted mark",
     specs=("planted:DATASET",),
-    knows=("box", "mask", "parts", "difference"),
+    knows=("box", "mask", "parts", *_KNOWN),
     source="after Zhou et al., AAAI 2022, https://arxiv.org/abs/2104.14403",
 )
 def read(
@@ -33,15 +36,16 @@ def read(
     draw: int = 0,
     *,
     kind: Kinds = "tint",
-    size: float = 0.09,
+    size: float = SIZE,
     seed: int = 0,
 ) -> Dataset:
     """Read another data set, and give each of its classes a twin that differs by a small mark on the photo.
 
     The classes are the other data set's, followed by their twins in the same order (``Laysan Albatross with a red
-    tint``). Every photo is there twice, as it is and, right after, with its class's mark. The two are equal but for
-    the pixels that the mark changes, so it is known where a classifier that tells them apart must look. (Zhou et al.
-    have the class decided by what was planted; here the species is left to be told, too.)
+    tint``; marks of an unusual size or seed say so in the name). Every photo is there twice, as it is and, right
+    after, with its class's mark. The two are equal but for the pixels that the mark changes, so it is known where a
+    classifier that tells them apart must look. (Zhou et al. have the class decided by what was planted; here the
+    species is left to be told, too.)
 
     A class has one mark: one of the data set's parts that it lies on, a colour and a direction, drawn by lot from
     ``seed`` and the name of the class. Where that part cannot be seen in a photo, it lies on another one, by a
@@ -74,14 +78,17 @@ def read(
     marks = tuple(mark_of(name, kind, seed, inner.part_names) for name in inner.class_names)
     # Other marks make other photos, so they are part of their keys.
     planted = Planted(inner.open, inner.repaint, inner.part_names, marks, size, seed, f"planted/{kind}-{size}-{seed}/")
-    twins = tuple(f"{name} with {mark.words}" for name, mark in zip(inner.class_names, marks, strict=True))
+    # Marks of another size or draw are other classes, which a model that knows these does not have.
+    unusual = [f"size {size:g}"] * (size != SIZE) + [f"seed {seed}"] * (seed != 0)
+    apart = f" ({', '.join(unusual)})" if unusual else ""
+    twins = tuple(f"{name} with {mark.words}{apart}" for name, mark in zip(inner.class_names, marks, strict=True))
     return Dataset(
         name=f"planted:{place}",
         class_names=inner.class_names + twins,
         items=partial(planted.items, inner.items),
         open=planted.open,
         part_names=inner.part_names,
-        regions=tuple(dict.fromkeys((*inner.regions, "difference"))),
+        regions=tuple(dict.fromkeys((*inner.regions, *_KNOWN))),
         repaint=planted.repaint,
     )
 
@@ -99,7 +106,7 @@ class Planted:
     """
 
     open_plain: Callable[[Item], Example]
-    repaint_plain: Callable[[Item, int], Image.Image | None] | None
+    repaint_plain: Repaint | None
     part_names: tuple[str, ...]
     marks: tuple[Mark, ...]
     size: float

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from finercam.errors import FinercamError
@@ -161,7 +161,8 @@ def write_probe(
     _check_fits(backbone, weight, labels)
     state = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
     with whole(folder / HEAD) as aside:
-        save_file({key: value.detach().float().cpu().contiguous() for key, value in state.items()}, aside)
+        # Not save_file, which writes to a file of its own that a killed process leaves behind.
+        aside.write_bytes(save({key: value.detach().float().cpu().contiguous() for key, value in state.items()}))
     record = {"format": FORMAT, "finercam": __version__, **backbone.record(), **more, "labels": list(labels)}
     with whole(folder / RECORD) as aside:
         aside.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -25,6 +25,10 @@ from finercam.models.text_image import TextImageModel, Tokens
 KINDS = ("clip", "siglip", "siglip2", "metaclip_2", "chinese_clip", "altclip")
 
 
+#: Where a saved model says how photos are preprocessed.
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+
+
 def classifier(checkpoint: Checkpoint) -> ClassifierParts:
     """Return the module, preprocessing and class names of an image classifier."""
     config, name = _image_config(checkpoint), checkpoint.name
@@ -82,9 +86,10 @@ def text_image(checkpoint: Checkpoint, device: torch.device) -> TextImageModel:
             f"{', '.join(KINDS)}"
         )
     kind = transformers.AutoModelForZeroShotImageClassification
-    model = (
-        kind.from_pretrained(name, use_safetensors=True, **where) if checkpoint.pretrained else kind.from_config(config)
-    )
+    if checkpoint.pretrained:
+        model = kind.from_pretrained(name, use_safetensors=True, **where)
+    else:
+        model = kind.from_config(config, trust_remote_code=False)
     # Checkpoints saved in half precision come so.
     model = model.float().to(device).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
@@ -119,9 +124,9 @@ def _pooled(module: nn.Module, image_size: tuple[int, int], pool: str, spec: str
     return Pooled(inner, found.grids[0], pool)
 
 
-def _where(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return where on the hub to find the files."""
-    return {} if checkpoint.revision is None else {"revision": checkpoint.revision}
+def _where(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return where on the hub to find the files; code among them is never run, and nobody is asked whether it may."""
+    return {"trust_remote_code": False} | ({} if checkpoint.revision is None else {"revision": checkpoint.revision})
 
 
 def _config(checkpoint: Checkpoint) -> Any:
@@ -144,7 +149,7 @@ def _create(checkpoint: Checkpoint, config: Any) -> tuple[Any, set[str]]:
     from transformers import AutoModelForImageClassification
 
     if not checkpoint.pretrained:
-        return AutoModelForImageClassification.from_config(config), set()
+        return AutoModelForImageClassification.from_config(config, trust_remote_code=False), set()
     module, found = AutoModelForImageClassification.from_pretrained(
         checkpoint.name, use_safetensors=True, output_loading_info=True, **_where(checkpoint)
     )
@@ -154,6 +159,14 @@ def _create(checkpoint: Checkpoint, config: Any) -> tuple[Any, set[str]]:
 def _processor(checkpoint: Checkpoint) -> Any:
     from transformers import AutoImageProcessor
 
+    name = checkpoint.name
+    if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in _PROCESSORS):
+        raise FinercamError(
+            f"folder {name!r} does not say how photos are preprocessed: it has no {_PROCESSORS[0]}. Save the image "
+            "processor that the model was trained with beside it: "
+            f"transformers.AutoImageProcessor.from_pretrained(BASE).save_pretrained({name!r}); or give it in Python: "
+            "finercam.Classifier.of(module, preprocess=...)"
+        )
     return AutoImageProcessor.from_pretrained(checkpoint.name, **_where(checkpoint))
 
 
@@ -206,7 +219,7 @@ class _Pixels(nn.Module):
         self.vision_model = model.vision_model
         self.visual_projection = getattr(model, "visual_projection", None) or nn.Identity()
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b D"]:
+    def forward(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "_b D"]:
         """Return the embeddings."""
         embedding: Tensor = self.visual_projection(self.vision_model(pixel_values=images).pooler_output)
         return embedding
@@ -220,7 +233,7 @@ class _Patches(nn.Module):
         self.vision_model = model.vision_model
         self.patch = int(config.vision_config.patch_size)
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b D"]:
+    def forward(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "_b D"]:
         """Return the embeddings; the sides must be multiples of the patch."""
         b, channels, height, width = images.shape
         h, w, p = height // self.patch, width // self.patch, self.patch
@@ -241,5 +254,5 @@ TRANSFORMERS = source(
     text_image=text_image,
     # Its wrapper of timm's models has both keys, and is better read by timm.
     saved=Saved("config.json", key="model_type", without="architecture"),
-    install="finercam[transformers]",
+    install="transformers",
 )

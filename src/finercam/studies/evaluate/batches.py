@@ -12,12 +12,14 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from finercam.contrast.labels import find_class
+from finercam.contrast.references import nearest_references
 from finercam.errors import FinercamError
 from finercam.methods.evidence import Evidence
 from finercam.methods.method import Method
 from finercam.metrics.controls import controls
 from finercam.metrics.masked_runs import masked_confidences
-from finercam.metrics.masking import filling, ranking
+from finercam.metrics.masking import filling, in_blocks, ranking
 from finercam.metrics.points import PartPoints
 from finercam.metrics.view import OBJECT, UNMASKED, Cut, View
 from finercam.models.altering import Altered
@@ -26,15 +28,13 @@ from finercam.models.classifier import Classifier
 from finercam.models.folding import folded
 from finercam.models.look import Look
 from finercam.runs.study import Bench, Row
+from finercam.studies.evaluate.contrasts import PLAIN_NAME
 from finercam.studies.evaluate.given import GIVEN
-from finercam.studies.evaluate.maps import CUBED, Map, Questions, gathered, maps_of, others_of
+from finercam.studies.evaluate.maps import CONTROL, CUBED, Map, Questions, draw_classes, gathered, maps_of
 from finercam.studies.evaluate.placing import Placed
 
 if TYPE_CHECKING:
     from finercam.studies.evaluate.evaluation import Evaluation
-
-#: The contrast of a control's rows.
-CONTROL = "control"
 
 
 class Batches:
@@ -50,6 +50,9 @@ class Batches:
         self._ways = [way for way in study.ways if isinstance(way, Method)]
         self._at = tuple(dict.fromkeys(layer for way in self._ways for layer in way.taps(bench.model)))
         self._label_of_class = {target: label for label, target in enumerate(bench.targets) if target >= 0}
+        model = bench.model
+        names = {name for one in study.contrasts if not isinstance(one.against, str) for name in one.against}
+        self._named = [find_class(name, model.classes, model.labels) for name in names]
         # Altered copies are many, only their logits are wanted, and the network for them is made once.
         self._altered = folded(bench.model) if study.reruns else None
 
@@ -66,25 +69,29 @@ class Batches:
         predicted = look.logits.argmax(1)
         stated = torch.tensor([photo.entry.target for photo in batch], device=predicted.device)
         targets = stated if study.target == "label" else predicted
-        others = others_of(look.logits, targets)
-        if bool((others < 0).any()):
-            raise FinercamError("a target has no other class with a finite logit to be compared with")
+        others = self._others(batch, look, targets)
         pair = torch.stack([targets, others], 1)
-        unmasked = as_probabilities(look.logits, self.bench.model.probabilities).gather(1, pair)
-        rows = [
-            {
-                "target": target,
-                "other": other,
-                "predicted": top,
-                "correct": top == photo.entry.target if photo.entry.target >= 0 else None,
-                "confidence": confidence,
-                "other confidence": other_confidence,
-            }
-            for photo, top, (target, other), (confidence, other_confidence) in zip(
-                batch, predicted.tolist(), pair.tolist(), unmasked.tolist(), strict=True
+        # Of an image that is compared with no class, that of class 0 stands there and is not used.
+        unmasked = as_probabilities(look.logits, self.bench.model.probabilities).gather(1, pair.clamp(min=0))
+        margins = _margins(look.logits, pair)
+        repainted = self._repainted(batch, look, pair)
+        rows: list[dict[str, Any]] = []
+        for i, (photo, top) in enumerate(zip(batch, predicted.tolist(), strict=True)):
+            compared = int(others[i]) >= 0
+            rows.append(
+                {
+                    "target": int(targets[i]),
+                    "other": int(others[i]) if compared else None,
+                    "told apart": float(margins[i]) > 0 if compared else None,
+                    "predicted": top,
+                    "correct": top == photo.entry.target if photo.entry.target >= 0 else None,
+                    "confidence": float(unmasked[i, 0]),
+                    "other confidence": float(unmasked[i, 1]) if compared else None,
+                    "margin": float(margins[i]) if compared else None,
+                    "margin repainted": repainted.get(i),
+                }
             )
-        ]
-        explained = [i for i, row in enumerate(rows) if row["correct"] or not study.only_correct]
+        explained = [i for i, row in enumerate(rows) if self._explains(row)]
         found: list[list[Row]] = [[row] for row in rows]
         if explained:
             some = torch.tensor(explained, device=predicted.device)
@@ -97,12 +104,48 @@ class Batches:
                 found[i] = [rows[i] | values for values in own]
         return found
 
+    def _explains(self, row: Row) -> bool:
+        """Return whether a photo is explained."""
+        told = row["told apart"] if self.study.other == "known" else True
+        return bool(told) and bool(row["correct"] or not self.study.only_correct)
+
+    def _others(self, batch: Sequence[Placed], look: Look, targets: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        """Return class d of each photo, -1 where there is none."""
+        logits = look.logits
+        if self.study.other == "similar":
+            others = nearest_references("similar", 1, targets, logits, None)[:, 0]
+            if bool((others < 0).any()):
+                raise FinercamError("a target has no other class with a finite logit to be compared with")
+            return others
+        apart = (logits - logits.gather(1, targets[:, None])).abs()
+        found = []
+        for i, photo in enumerate(batch):
+            # What tells the photo's class from others is known, and nothing about another target.
+            own = int(targets[i]) == photo.entry.target
+            seen = {label for label, mask in photo.differences.items() if own and mask.any()}
+            classes = [target for label in sorted(seen) if (target := self.bench.targets[label]) >= 0]
+            found.append(min(classes, key=lambda one: float(apart[i, one]), default=-1))
+        return torch.tensor(found, device=targets.device)
+
+    def _repainted(self, batch: Sequence[Placed], look: Look, pair: Int[Tensor, "b 2"]) -> dict[int, float]:
+        """Return, by photo, the margin of class c over d after what differs is painted as d's."""
+        labels = [self._label_of_class.get(other, -1) for other in pair[:, 1].tolist()]
+        some = [i for i, (photo, label) in enumerate(zip(batch, labels, strict=True)) if label in photo.repainted]
+        if not some:
+            return {}
+        images = torch.from_numpy(np.stack([batch[i].repainted[labels[i]] for i in some]))
+        with look.beside(images.to(look.images)) as beside:
+            margins = _margins(beside.logits, pair[torch.tensor(some, device=pair.device)])
+        return dict(zip(some, margins.tolist(), strict=True))
+
     def _measured(
         self, batch: Sequence[Placed], look: Look, pair: Int[Tensor, "b 2"], unmasked: Float[Tensor, "b 2"]
     ) -> list[list[dict[str, Any]]]:
         """Return, for each photo, the values of each map."""
         study, clock = self.study, self.bench.clock
-        questions = Questions.about(look, study.contrasts, study.others, pair[:, 0], pair[:, 1])
+        ids = [photo.entry.id for photo in batch]
+        drawn = draw_classes(ids, pair[:, 0], pair[:, 1], look.logits.shape[1], self._named)
+        questions = Questions.about(look, study.contrasts, study.others, pair[:, 0], pair[:, 1], drawn)
         evidence = gathered(look, self._ways, questions)
         with clock("maps"):
             maps = list(self._maps(batch, look, evidence, questions))
@@ -133,9 +176,8 @@ class Batches:
         gathered_by = {own.how.spec: own for own in evidence if own.how is not None}
         for way in self.study.ways:
             if isinstance(way, Method):
-                for one in maps_of(gathered_by[way.spec], questions):
-                    if self.study.controls or one.contrast != CUBED:
-                        yield one
+                ids = [photo.entry.id for photo in batch]
+                yield from maps_of(gathered_by[way.spec], questions, ids, controls=self.study.controls)
             else:
                 stacked = np.stack([photo.given[way.spec] for photo in batch])
                 yield Map(way.spec, GIVEN, torch.from_numpy(stacked).to(look.images.device))
@@ -154,20 +196,23 @@ class Batches:
         """Return the probabilities of both classes for every map and cut."""
         if not cuts:
             return unmasked.new_empty(len(maps), len(unmasked), 0, 2)
-        ranks: list[Tensor] = []
+        blocks = sorted({cut.cells for cut in cuts})
+        ranks: dict[tuple[str, str], dict[int, Tensor]] = {}
         for one in maps:
-            # Cubing changes no order, and the base comes right before.
-            ranks.append(ranks[-1] if one.contrast == CUBED else ranking(one.saliency))
-        preprocessing = self.bench.model.preprocessing
+            # Cubing changes no order of pixels, and the base comes before.
+            base = ranks.get((one.method, PLAIN_NAME), {}) if one.contrast == CUBED else {}
+            ranks[one.method, one.contrast] = {
+                cells: base[0] if cells == 0 and base else ranking(in_blocks(one.saliency, cells)) for cells in blocks
+            }
+        preprocessing, fill = self.bench.model.preprocessing, self.study.fill
         return masked_confidences(
             self._timed_rerun(look),
             look.images,
-            ranks,
+            list(ranks.values()),
             cuts,
             pair,
             unmasked,
-            fill=filling(look.images, self.study.fill, preprocessing.mean, preprocessing.std),
-            blurred=lambda: filling(look.images, "blur"),
+            fill=lambda name: filling(look.images, name or fill, preprocessing.mean, preprocessing.std),
             probabilities=self.bench.model.probabilities,
         )
 
@@ -194,15 +239,26 @@ class Batches:
         self, batch: Sequence[Placed], others: Sequence[int], size: tuple[int, int]
     ) -> dict[str, Bool[Tensor, "b H W"]]:
         unknown = np.zeros(size, bool)
-        found: dict[str, list[NDArray[Any]]] = {"box": [], "mask": [], OBJECT: [], "difference": []}
+        found: dict[str, list[NDArray[Any]]] = {
+            name: [] for name in ("box", "mask", OBJECT, "difference", "present", "absent")
+        }
         for photo, other in zip(batch, others, strict=True):
             box, mask = photo.regions.get("box", unknown), photo.regions.get("mask", unknown)
             found["box"].append(box)
             found["mask"].append(mask)
             found[OBJECT].append(photo.regions.get("box", mask))
-            found["difference"].append(photo.differences.get(self._label_of_class.get(other, -1), unknown))
+            label = self._label_of_class.get(other, -1)
+            apart = photo.differences.get(label, unknown)
+            found["difference"].append(apart)
+            found["present"].append(unknown if label in photo.absent else apart)
+            found["absent"].append(apart if label in photo.absent else unknown)
         device = self.bench.model.device
         return {name: torch.from_numpy(np.stack(masks)).to(device) for name, masks in found.items()}
+
+
+def _margins(logits: Float[Tensor, "b C"], pair: Int[Tensor, "b 2"]) -> Float[Tensor, " b"]:
+    own, other = logits.gather(1, pair.clamp(min=0)).unbind(1)
+    return own - other
 
 
 def _part_points(batch: Sequence[Placed]) -> PartPoints:

@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Sequence
 
-from finercam.contrast.contrast import PLAIN, Contrast, exactly
+from finercam.contrast.contrast import COMPARED, PLAIN, Contrast, exactly
 from finercam.errors import FinercamError, nearest
 
 #: The name of a base method's own rows.
@@ -25,8 +25,9 @@ def contrast_name(contrast: Contrast) -> str:
     parts = ["finer"]
     if contrast.strength != usual.strength:
         parts.append(f"gamma={exactly(contrast.strength)}")
-    # A single rank is one reference, however many were asked for.
-    if contrast.references != usual.references and "@" not in str(contrast.against):
+    # A single rank is one reference, however many were asked for; so is the class compared with.
+    single = contrast.against == COMPARED or "@" in str(contrast.against)
+    if contrast.references != usual.references and not single:
         parts.append(f"references={contrast.references}")
     if contrast.against != usual.against:
         named = contrast.against

@@ -29,12 +29,18 @@ if TYPE_CHECKING:
     from finercam.studies.evaluate.tables import Block
 
 TARGETS = ("label", "predicted")
+#: Class d: the one whose logit is nearest to the target's; or the nearest of those of which it is known where the photo
+#: differs from them.
+OTHERS = ("similar", "known")
 _COLUMNS = (
     ("other", pa.int32()),
+    ("told apart", pa.bool_()),
     ("predicted", pa.int32()),
     ("correct", pa.bool_()),
     ("confidence", pa.float64()),
     ("other confidence", pa.float64()),
+    ("margin", pa.float64()),
+    ("margin repainted", pa.float64()),
     ("method", pa.string()),
     ("contrast", pa.string()),
     ("empty", pa.bool_()),
@@ -51,10 +57,15 @@ class Evaluation(Study[Classifier, Placed]):
         contrasts: what each method is asked; see ``contrasts_of``. Given maps are taken as they are.
         metrics: what is measured, as in ``relative-drop@0.1``.
         target: explain the ``label`` of each photo, or the class ``predicted``.
+        other: class d, which the relative drop and ``difference`` are about: ``similar`` is the class with the logit
+            nearest to the target's (arXiv 2501.11309, Eq. 10), ``known`` the nearest of those of which the data set
+            knows where the photo differs from them. Photos without one, and those that the model does not tell from
+            it (whose logit of the target is not the larger one), are not explained then, and counted.
         only_correct: explain only photos whose label is the top prediction.
         steps: of deletion and insertion, where the metric does not say.
         fill: what removed pixels are replaced by: ``mean``, ``black`` or ``blur``.
-        controls: measure maps that know nothing of the network, and cubed ones, too; ``False`` is for timings.
+        controls: measure maps that know nothing of the network, and each method's own controls (see ``maps_of``),
+            too; ``False`` is for timings.
 
     Raises:
         FinercamError: an option is not one of those there are.
@@ -64,6 +75,7 @@ class Evaluation(Study[Classifier, Placed]):
     contrasts: tuple[Contrast, ...] = (PLAIN, Contrast())
     metrics: tuple[str, ...] = ("deletion", "relative-drop@0.05", "relative-drop@0.1")
     target: str = "label"
+    other: str = "similar"
     only_correct: bool = False
     steps: int = 50
     fill: str = "mean"
@@ -83,7 +95,8 @@ class Evaluation(Study[Classifier, Placed]):
             raise FinercamError("lists of references per image are for one batch; name classes for all photos")
         named = {contrast_name(contrast): contrast for contrast in self.contrasts}
         object.__setattr__(self, "contrasts", tuple(named.values()))
-        for option, given, choices in (("target", self.target, TARGETS), ("fill", self.fill, FILLS)):
+        asked = ("target", self.target, TARGETS), ("other", self.other, OTHERS), ("fill", self.fill, FILLS)
+        for option, given, choices in asked:
             if given not in choices:
                 raise FinercamError(f"{option} is {given!r}; {nearest(given, choices)}")
         columns = [name for metric in self.measured for name in (*(one.spec for one in metric.numbers), *metric.lists)]
@@ -134,6 +147,7 @@ class Evaluation(Study[Classifier, Placed]):
             "contrasts": [contrast_name(contrast) for contrast in self.contrasts],
             "metrics": list(self.metrics),
             "target": self.target,
+            "other": self.other,
             "only correct": self.only_correct,
             "steps": self.steps,
             "fill": self.fill,
@@ -155,7 +169,9 @@ class Evaluation(Study[Classifier, Placed]):
             yield metric.function
 
     def check(self, model: Classifier, dataset: Dataset) -> None:
-        """Raise where the data is not annotated with what a metric needs, or there are no maps to be measured."""
+        """Raise where the data is not annotated with what is asked of it, or there are no maps to be measured."""
+        if self.other == "known" and "difference" not in dataset.regions:
+            raise FinercamError(f"other is 'known', but {dataset.name} knows no differences; use other='similar'")
         for metric in self.measured:
             missing = metric.needs.missing(dataset.regions)
             if missing:
@@ -169,8 +185,9 @@ class Evaluation(Study[Classifier, Placed]):
         """Return the photo's input, the maps that were made elsewhere, and its regions if a metric needs them."""
         height, width = opened.image.shape[1:]
         given = {maps.spec: maps.read(opened.item.key, (height, width)) for maps in self.given}
-        if any(metric.needs.places for metric in self.measured):
-            return place(opened, given)
+        known = self.other == "known"
+        if known or any(metric.needs.places for metric in self.measured):
+            return place(opened, given, repaint=known)
         return Placed(opened.entry, opened.image, given=given)
 
     def start(self, bench: Bench[Classifier]) -> Measurer[Placed]:

@@ -22,6 +22,8 @@ class Placed(Prepared):
     Attributes:
         regions: in the input's pixels, those that are known of ``box`` and ``mask``.
         differences: by the other class's label in the data set.
+        absent: of these labels, those whose trait the photo lacks.
+        repainted: the input as one of another class, by that class's label; of those in ``differences``.
         points: x, y of each part in the input; NaN where it is not seen.
         extent: the larger side of the object's box in the input, in pixels; NaN if there is none.
         given: maps that were made elsewhere, by the method's spec.
@@ -29,13 +31,21 @@ class Placed(Prepared):
 
     regions: Mapping[str, Bool[NDArray[Any], "H W"]] = field(default_factory=dict)
     differences: Mapping[int, Bool[NDArray[Any], "H W"]] = field(default_factory=dict)
+    absent: frozenset[int] = frozenset()
+    repainted: Mapping[int, Float[NDArray[Any], "3 H W"]] = field(default_factory=dict)
     points: Float[NDArray[Any], "_P 2"] | None = None
     extent: float = float("nan")
     given: Mapping[str, Float[NDArray[Any], "H W"]] = field(default_factory=dict)
 
 
-def place(opened: Opened, given: Mapping[str, Float[NDArray[Any], "H W"]]) -> Placed:
-    """Return an opened item with its box, mask, differences and parts placed in the model's input."""
+def place(opened: Opened, given: Mapping[str, Float[NDArray[Any], "H W"]], *, repaint: bool = False) -> Placed:
+    """Return an opened item with its box, mask, differences and parts placed in the model's input.
+
+    Args:
+        opened: the item.
+        given: maps that were made elsewhere.
+        repaint: paint it as the other class of each difference, too, where the data set can.
+    """
     example, placement = opened.example, opened.placement
     regions = {}
     if example.box is not None:
@@ -47,11 +57,14 @@ def place(opened: Opened, given: Mapping[str, Float[NDArray[Any], "H W"]]) -> Pl
         missing = (float("nan"),) * 2
         stated = torch.tensor([point or missing for point in example.parts], dtype=torch.float64)
         points = placement.points(stated).numpy()
+    repainted = {label: opened.repainted(label) for label in example.differences} if repaint else {}
     return Placed(
         opened.entry,
         opened.image,
         regions,
         {label: placement.mask(mask).numpy() for label, mask in example.differences.items()},
+        example.absent,
+        {label: image for label, image in repainted.items() if image is not None},
         points,
         float("nan") if example.box is None else _extent(example.box, placement),
         given,

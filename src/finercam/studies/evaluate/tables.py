@@ -20,10 +20,9 @@ from finercam.methods.method import find_method
 from finercam.metrics.intervals import Mean, mean_of
 from finercam.metrics.metric import Column, Metric, find_metric
 from finercam.runs.rows import Rows
-from finercam.studies.evaluate.batches import CONTROL
 from finercam.studies.evaluate.contrasts import PLAIN_NAME
 from finercam.studies.evaluate.given import GIVEN, PREFIX, GivenMaps
-from finercam.studies.evaluate.maps import CUBED
+from finercam.studies.evaluate.maps import CONTROL, is_control
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,13 @@ class Line:
 
     Attributes:
         method: its name.
-        contrast: ``plain``, ``finer ...``, ``control`` or the cubed base.
+        contrast: ``plain``, ``finer ...``, or what kind of control it is.
         images: explained.
         empty: share of empty maps.
         means: by column.
         differences: by column, paired with the same method's plain rows; none for those themselves and controls.
+        beyond: columns in which the difference is a gain, and larger than that of each of the method's own controls:
+            the interval of the paired difference to the base, and to every such control, leaves out 0.
     """
 
     method: str
@@ -45,20 +46,22 @@ class Line:
     empty: float
     means: dict[str, Mean]
     differences: dict[str, Mean]
+    beyond: frozenset[str] = frozenset()
 
     @property
     def control(self) -> bool:
         """Whether the line is there to be beaten, not to win."""
-        return self.contrast in (CONTROL, CUBED)
+        return is_control(self.contrast)
 
     @property
     def title(self) -> str:
         """The line's heading: ``Grad-CAM``, ``+ Finer, gamma=1``, ``Grad-CAM, cubed``; given maps by their folder."""
-        if self.contrast.startswith("finer"):
-            options = self.contrast.split()[1:]
-            return ", ".join(["+ Finer", *options])
-        method = self.method.capitalize() if self.contrast == CONTROL else method_title(self.method)
-        return f"{method}, cubed" if self.contrast == CUBED else method
+        if self.contrast == CONTROL:
+            return self.method.capitalize()
+        asked, _, control = self.contrast.partition(", ")
+        options = asked.split()[1:]
+        head = "+ Finer" if asked.startswith("finer") else method_title(self.method)
+        return ", ".join([head, *options, *([control] if control else [])])
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ class Block:
         photos: in the manifest.
         measured: of these, so far.
         failed: keys and errors of those that failed.
+        alike: how many photos the model does not tell from the class they would be compared with, and how many have
+            none that is known; they are not explained. Both are 0 unless class d is a known one.
+        repainted: by how much the margin of class c over d falls where what differs is painted as d's, and the share
+            of photos of which the model changes sides then; ``None`` where no photo was repainted.
         accuracy: share of photos that are correctly classified, of those whose class the model has.
         columns, lines: of the table.
     """
@@ -79,6 +86,8 @@ class Block:
     photos: int
     measured: int
     failed: tuple[tuple[str, str], ...]
+    alike: tuple[int, int]
+    repainted: tuple[Mean, Mean] | None
     accuracy: Mean
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
@@ -118,27 +127,44 @@ def block_of(run: Rows, *, only_correct: bool = False) -> Block:
     maps = _maps_in(rows)
     # Each photo once: its row of the first map, or its only row, which has none.
     once = _is(*maps[0]) | pc.field("method").is_null() if maps else pc.scalar(True)
-    photos = rows.to_table(columns=["correct"], filter=once)
+    photos = rows.to_table(columns=["correct", "error", "told apart", "margin", "margin repainted"], filter=once)
     chosen = pc.field("correct") if only_correct else pc.scalar(True)
     columns = tuple(column for metric in metrics for column in metric.columns)
+    found = {(method, contrast): _read(rows, method, contrast, metrics, chosen) for method, contrast in maps}
     lines = []
-    bases: dict[str, _Values] = {}
-    for method, contrast in maps:
-        values = _read(rows, method, contrast, metrics, chosen)
-        if contrast == PLAIN_NAME:
-            bases[method] = values
-        base = None if contrast in (PLAIN_NAME, CUBED, CONTROL, GIVEN) else bases.get(method)
-        lines.append(_line(method, contrast, values, base, columns))
+    for (method, contrast), values in found.items():
+        finer = contrast not in (PLAIN_NAME, GIVEN) and not is_control(contrast)
+        base = found.get((method, PLAIN_NAME)) if finer else None
+        own = [other for (how, asked), other in found.items() if how == method and is_control(asked)]
+        lines.append(_line(method, contrast, values, base, own, columns))
     return Block(
         run.described["model"]["name"],
         run.described["data"]["name"],
         run.photos,
         len(photos),
         run.failed,
+        _alike(photos) if plan.get("other") == "known" else (0, 0),
+        _repainted(photos),
         mean_of(_numbers(photos["correct"])),
         columns,
         tuple(lines),
     )
+
+
+def _alike(photos: pa.Table) -> tuple[int, int]:
+    """Return how many photos are not told from their class d, and how many have none."""
+    measured = photos.filter(pc.is_null(photos["error"]))
+    told = measured["told apart"].to_pylist()
+    return told.count(False), told.count(None)
+
+
+def _repainted(photos: pa.Table) -> tuple[Mean, Mean] | None:
+    """Return the mean fall of the margin, and the share that changes sides, of photos that were told apart."""
+    some = photos.filter(pc.and_(photos["told apart"], pc.is_valid(photos["margin repainted"])))
+    if not len(some):
+        return None
+    before, after = _numbers(some["margin"]), _numbers(some["margin repainted"])
+    return mean_of(before - after), mean_of((after < 0).double())
 
 
 def _is(method: str, contrast: str) -> Any:
@@ -182,12 +208,35 @@ def _numbers(column: Any) -> Float[Tensor, " n"]:
     return torch.tensor(column.cast(pa.float64()).fill_null(float("nan")).to_numpy())
 
 
-def _line(method: str, contrast: str, values: _Values, base: _Values | None, columns: Sequence[Column]) -> Line:
-    differences = {}
+def _line(
+    method: str,
+    contrast: str,
+    values: _Values,
+    base: _Values | None,
+    controls: Sequence[_Values],
+    columns: Sequence[Column],
+) -> Line:
+    differences, beyond = {}, set()
     if base is not None:
         # The same images: a run's rows hold every map of an image or none.
-        if not np.array_equal(values.ids, base.ids):
-            raise FinercamError(f"rows of {method} {contrast} and its base are of different photos")
-        differences = {c.spec: mean_of(values.numbers[c.spec] - base.numbers[c.spec]) for c in columns}
-    means = {c.spec: mean_of(values.numbers[c.spec]) for c in columns}
-    return Line(method, contrast, len(values.ids), values.empty, means, differences)
+        if not all(np.array_equal(values.ids, other.ids) for other in (base, *controls)):
+            raise FinercamError(f"rows of {method} {contrast}, its base and its controls are of different photos")
+
+        def gain(column: Column, other: _Values) -> Mean:
+            return mean_of(values.numbers[column.spec] - other.numbers[column.spec])
+
+        differences = {column.spec: gain(column, base) for column in columns}
+        for column in columns:
+            # A control that has no number in the column (the map of another question has no answers) asks nothing.
+            gains = [differences[column.spec], *(found for one in controls if (found := gain(column, one)).n)]
+            if all(better(found, column) for found in gains):
+                beyond.add(column.spec)
+    means = {column.spec: mean_of(values.numbers[column.spec]) for column in columns}
+    return Line(method, contrast, len(values.ids), values.empty, means, differences, frozenset(beyond))
+
+
+def better(gain: Mean, column: Column) -> bool:
+    """Return whether the whole interval of a difference lies on the better side of 0."""
+    if not gain.n or not column.better:
+        return False
+    return gain.low > 0 if column.better == "higher" else gain.high < 0

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Sequence
 
 from finercam.metrics.intervals import FEWEST_TO_JUDGE, Mean
 from finercam.metrics.metric import Column
-from finercam.studies.evaluate.tables import Block, Line, method_title
-
-#: What LaTeX takes for more than a letter.
-_TEX = str.maketrans(
-    {c: f"\\{c}" for c in "&%$#_{}"}
-    | {"\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}"}
-)
+from finercam.studies.evaluate.tables import Block, Line, better, method_title
+from finercam.texts import csv_text, markdown, tex
 
 
 def best(block: Block, column: Column) -> Line | None:
@@ -33,39 +26,71 @@ def to_markdown(blocks: Sequence[Block]) -> str:
 
 
 def _markdown_block(block: Block) -> Iterator[str]:
-    yield f"## {block.data}, {block.model}"
+    yield f"## {markdown(block.data)}, {markdown(block.model)}"
     yield ""
     accuracy = f"{100 * block.accuracy.mean:.1f} % correctly classified" if block.accuracy.n else "no labels"
     failed = f", {len(block.failed)} failed" if block.failed else ""
     yield (
         f"{_photos(block)}{failed}; {accuracy}. Means over n photos with 95 % intervals; the best of "
-        f"the methods in bold where n is at least {FEWEST_TO_JUDGE}. Controls know nothing of the network."
+        f"the methods in bold where n is at least {FEWEST_TO_JUDGE}. Controls: random, blurred random and centre know "
+        "nothing of the network; cubed is the base map to the third power; noisy the base map with noise of a tenth "
+        "of its peak; random class and reversed the same method asked about a class drawn by lot, and the other way "
+        "round."
     )
+    yield from _about_known(block)
     yield ""
     empties = any(line.empty for line in block.lines)
-    headings = ["map", "n", *(column.heading for column in block.columns), *(["empty"] if empties else [])]
+    headings = ["map", "n", *(markdown(column.heading) for column in block.columns), *(["empty"] if empties else [])]
     yield from _markdown_head(headings)
     winners = {column.spec: best(block, column) for column in block.columns}
     for line in block.lines:
         cells = [_cell(line.means[c.spec], line.images, bold=winners[c.spec] is line) for c in block.columns]
         empty = [f"{100 * line.empty:.1f} %"] if empties else []
-        yield _markdown_row([line.title, str(line.images), *cells, *empty])
+        yield _markdown_row([markdown(line.title), str(line.images), *cells, *empty])
     yield ""
     compared = [line for line in block.lines if line.differences]
     if compared:
-        yield "What the contrast changes, photo by photo (in bold where the interval leaves out 0):"
+        yield (
+            "What the contrast changes, photo by photo (in bold where the interval leaves out 0; † marks a gain that "
+            "is not beyond all of the method's own controls):"
+        )
         yield ""
-        yield from _markdown_head(["map", "n", *(column.heading for column in block.columns)])
+        yield from _markdown_head(["map", "n", *(markdown(column.heading) for column in block.columns)])
         for line in compared:
-            cells = [_difference(line.differences[c.spec], line.images) for c in block.columns]
-            yield _markdown_row([f"{method_title(line.method)} {line.title}", str(line.images), *cells])
+            cells = [_difference(line.differences[c.spec], line.images) + _mark(line, c) for c in block.columns]
+            title = markdown(f"{method_title(line.method)} {line.title}")
+            yield _markdown_row([title, str(line.images), *cells])
         yield ""
     for key, error in block.failed[:20]:
-        yield f"- failed: {key}: {error}"
+        yield f"- failed: {markdown(key)}: {markdown(error)}"
     if len(block.failed) > 20:
         yield f"- and {len(block.failed) - 20} more"
     if block.failed:
         yield ""
+
+
+def _about_known(block: Block) -> Iterator[str]:
+    """Yield what is to be said of photos that are compared with a class of which the difference is known."""
+    alike, without = block.alike
+    if alike or without:
+        parts = [
+            *([f"{alike} that the model does not tell from class d"] if alike else []),
+            *([f"{without} without a class of which the difference is known"] if without else []),
+        ]
+        yield ""
+        yield f"Not explained: {', and '.join(parts)}."
+    if block.repainted is not None:
+        fall, sides = block.repainted
+        yield ""
+        yield (
+            f"Painting what differs as class d's lowers the margin over d by {fall} and changes the side of "
+            f"{100 * sides.mean:.1f} % of {sides.n} photos."
+        )
+
+
+def _mark(line: Line, column: Column) -> str:
+    """Return a mark where a difference is a gain in itself, but not beyond what controls gain."""
+    return " †" if better(line.differences[column.spec], column) and column.spec not in line.beyond else ""
 
 
 def _photos(block: Block) -> str:
@@ -79,7 +104,7 @@ def _markdown_head(headings: Sequence[str]) -> Iterator[str]:
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
 def _cell(mean: Mean, images: int, bold: bool) -> str:
@@ -99,9 +124,7 @@ def _counted(mean: Mean, images: int) -> str:
 
 def to_csv(blocks: Sequence[Block]) -> str:
     """Return every number of the tables, a line for each map and metric."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
+    rows: list[Sequence[object]] = [
         [
             "model",
             "data",
@@ -116,14 +139,15 @@ def to_csv(blocks: Sequence[Block]) -> str:
             "difference low",
             "difference high",
             "pairs",
+            "beyond controls",
             "empty",
         ]
-    )
+    ]
     for block in blocks:
         for line in block.lines:
             for column in block.columns:
                 mean, paired = line.means[column.spec], line.differences.get(column.spec)
-                writer.writerow(
+                rows.append(
                     [
                         block.model,
                         block.data,
@@ -134,10 +158,11 @@ def to_csv(blocks: Sequence[Block]) -> str:
                         *_exactly(mean),
                         *(_exactly(paired) if paired else ("", "", "")),
                         paired.n if paired else "",
+                        str(column.spec in line.beyond).lower() if paired else "",
                         f"{line.empty:.6g}",
                     ]
                 )
-    return text.getvalue()
+    return csv_text(rows)
 
 
 def _exactly(mean: Mean) -> tuple[str, str, str]:
@@ -158,11 +183,11 @@ def to_tex(blocks: Sequence[Block]) -> str:
 def _tex_block(block: Block) -> Iterator[str]:
     yield "\\begin{table}"
     yield "\\centering"
-    yield f"\\caption{{{_tex(block.data)}, {_tex(block.model)}: means over {block.photos} images.}}"
+    yield f"\\caption{{{tex(block.data)}, {tex(block.model)}: means over {block.photos} images.}}"
     yield f"\\begin{{tabular}}{{l{'c' * len(block.columns)}}}"
     yield "\\toprule"
     arrows = {"higher": " $\\uparrow$", "lower": " $\\downarrow$", "": ""}
-    yield " & ".join(["Method", *(_tex(c.title) + arrows[c.better] for c in block.columns)]) + " \\\\"
+    yield " & ".join(["Method", *(tex(c.title) + arrows[c.better] for c in block.columns)]) + " \\\\"
     yield "\\midrule"
     winners = {column.spec: best(block, column) for column in block.columns}
     control = False
@@ -171,7 +196,7 @@ def _tex_block(block: Block) -> Iterator[str]:
             control = True
             yield "\\midrule"
         cells = [_tex_number(line.means[c.spec], bold=winners[c.spec] is line) for c in block.columns]
-        yield " & ".join([_tex(line.title), *cells]) + " \\\\"
+        yield " & ".join([tex(line.title), *cells]) + " \\\\"
     yield "\\bottomrule"
     yield "\\end{tabular}"
     yield "\\end{table}"
@@ -182,7 +207,3 @@ def _tex_number(mean: Mean, bold: bool) -> str:
         return "--"
     number = f"{mean.mean:.3f}"
     return f"\\textbf{{{number}}}" if bold else number
-
-
-def _tex(text: str) -> str:
-    return text.translate(_TEX)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import fields
@@ -15,6 +13,7 @@ from finercam.metrics.intervals import Mean
 from finercam.studies.faithfulness.examined import Examined
 from finercam.studies.faithfulness.rows import Row
 from finercam.studies.faithfulness.verdicts import Judgement, percent
+from finercam.texts import csv_text, encoded, markdown
 
 _MEANS = ("alignment", "chance", "advantage", "gain", "overlap", "overlap_chance", "found")
 _HEADER = (
@@ -58,7 +57,7 @@ def write(
         ("rows.csv", rows_csv(examined, names)),
     ):
         with whole(folder / name) as aside:
-            aside.write_text(content, encoding="utf-8")
+            aside.write_bytes(encoded(content))
 
 
 def to_markdown(
@@ -82,12 +81,12 @@ def to_markdown(
         else "Advantages over chance and over the map without the comparison are (a - b) / (a + b): 0 for equal "
         "shares, 0.33 for twice as much, 1 for all."
     )
-    lines = [f"# {heading}", "", measure, scale, "Intervals are 95 % intervals over photos.", ""]
+    lines = [f"# {markdown(heading)}", "", measure, scale, "Intervals are 95 % intervals over photos.", ""]
     for one in judgements:
-        lines += [f"## {title_of(one, names)}", "", f"**{one.sentence()}**", "", _photos(one), ""]
+        lines += [f"## {markdown(title_of(one, names))}", "", f"**{markdown(one.sentence())}**", "", _photos(one), ""]
         lines += [_HEADER, "|" + "---|" * _HEADER.count(" | ") + "---|"]
         lines += [
-            f"| {found.words} | {found.status} | {found.difference:.0f} | {found.alignment} | "
+            f"| {markdown(found.words)} | {found.status} | {found.difference:.0f} | {found.alignment} | "
             f"{found.chance.mean:.3f} | {_signed(found.advantage)} | {_signed(found.gain)} | "
             f"{_signed(found.found) if found.found.n else ''} | {found.verdict} | "
             f"{', '.join(map(str, found.photos))} |"
@@ -95,7 +94,12 @@ def to_markdown(
         ]
         lines.append("")
     if failed:
-        lines += ["## Photos that could not be examined", "", *(f"- {key}: {error}" for key, error in failed), ""]
+        lines += [
+            "## Photos that could not be examined",
+            "",
+            *(f"- {markdown(key)}: {markdown(error)}" for key, error in failed),
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -123,7 +127,7 @@ def findings_csv(judgements: Sequence[Judgement], names: Sequence[str]) -> str:
                     one.background,
                 ]
             )
-    return _csv(table)
+    return csv_text(table)
 
 
 def rows_csv(examined: Sequence[Examined], names: Sequence[str]) -> str:
@@ -136,7 +140,7 @@ def rows_csv(examined: Sequence[Examined], names: Sequence[str]) -> str:
             shown = [_number(value) if isinstance(value, float) else str(value) for value in values]
             photo = [str(one.correct), _number(one.off), _number(one.on_listed), str(one.empty)]
             table.append([names[row.target], names[row.other], " ".join(row.places), *shown, row.verdict, *photo])
-    return _csv(table)
+    return csv_text(table)
 
 
 def _photos(one: Judgement) -> str:
@@ -161,9 +165,3 @@ def _ends(mean: Mean) -> tuple[float, float, float]:
 
 def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6g}"
-
-
-def _csv(table: Sequence[Sequence[str]]) -> str:
-    file = io.StringIO(newline="")
-    csv.writer(file, lineterminator="\n").writerows(table)
-    return file.getvalue()

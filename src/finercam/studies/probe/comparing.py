@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from finercam.errors import FinercamError
 from finercam.files import whole
 from finercam.models.sources.probe import read_record
+from finercam.texts import csv_text, encoded, markdown
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,12 @@ def write_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> Pa
     table = comparison.table()
     if path.suffix not in (".md", ".csv"):
         raise FinercamError(f"{str(path)!r} cannot be a table: --out must end in .md or .csv")
-    with whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
-        if path.suffix == ".csv":
-            csv.writer(file).writerows(table)
-        else:
-            lines = [table[0], ["---", *["---:"] * len(comparison.backbones)], *table[1:]]
-            file.writelines(f"| {' | '.join(line)} |\n" for line in lines)
+    if path.suffix == ".csv":
+        text = csv_text(table)
+    else:
+        heading, *rows = [[markdown(cell) for cell in line] for line in table]
+        lines = [heading, ["---", *["---:"] * len(comparison.backbones)], *rows]
+        text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    with whole(path) as aside:
+        aside.write_bytes(encoded(text))
     return path

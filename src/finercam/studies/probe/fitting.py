@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from finercam.errors import FinercamError
+from finercam.errors import FinercamError, check_between
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ class Recipe:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise FinercamError(f"epochs is {self.epochs}; it must be at least 1")
+        check_between("epochs", self.epochs, 1, 1_000_000)
         if not 0 < self.learning_rate < float("inf"):
             raise FinercamError(f"the learning rate is {self.learning_rate}; it must be above 0")
         if self.minibatch < 0:

@@ -135,7 +135,8 @@ def splits(train: Dataset, test: Dataset, seed: int = 0) -> tuple[Dataset, Datas
     """Return the two splits, listed once; photos that are in both, as in a data set without a split, are divided.
 
     A fifth of each class's photos is then kept back, drawn by a hash of the key and the seed: photos added later
-    change nothing for the others but where the fifth ends.
+    change nothing for the others but where the fifth ends. Items of one photo (as it is and with a planted mark) stay
+    on one side.
 
     Raises:
         FinercamError: some photos, but not all, are in both splits.
@@ -158,11 +159,19 @@ def splits(train: Dataset, test: Dataset, seed: int = 0) -> tuple[Dataset, Datas
 def _kept_back(items: Sequence[Item], seed: int) -> set[str]:
     """Return the keys of a fifth of each class's photos, at least one where there are several."""
     by_class: dict[int, list[Item]] = {}
+    photo: dict[str, str] = {}
     for item in items:
         by_class.setdefault(item.label, []).append(item)
+        # A drawn item may have no place of its own.
+        photo.setdefault(item.uri or item.key, item.key)
+
+    def lot(item: Item) -> bytes:
+        key = photo[item.uri or item.key]
+        return hashlib.sha256(f"{seed}/{key}".encode("utf-8", "surrogateescape")).digest()
+
     kept: set[str] = set()
     for some in by_class.values():
-        some.sort(key=lambda item: hashlib.sha256(f"{seed}/{item.key}".encode("utf-8", "surrogateescape")).digest())
+        some.sort(key=lot)
         kept |= {item.key for item in some[: max(1, round(HELD_OUT * len(some)))] if len(some) > 1}
     return kept
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +17,7 @@ from finercam.runs.storage import Folder
 from finercam.studies.sanity.classes import ClassSensitivity
 from finercam.studies.sanity.likeness import LikenessSummary
 from finercam.studies.sanity.randomisation import Randomisation
+from finercam.texts import csv_text, encoded, markdown
 
 _COLUMNS = {
     "ranks": "rank correlation",
@@ -51,10 +50,10 @@ def check(
         raise FinercamError(f"none of {rows.photos} photos could be measured; the first is {key}: {error}")
     lines = study.summary(rows)
     heading = f"{study.title}: {dataset.name}, {model.model.name}, {find_method(study.method).full_title}"
-    failed = [f"- failed: {key}: {error}" for key, error in rows.failed]
+    failed = [f"- failed: {markdown(key)}: {markdown(error)}" for key, error in rows.failed]
     folder = Folder(out)
-    folder.write("table.md", "\n".join([to_markdown(lines, heading, study.of), *failed]).encode())
-    folder.write("table.csv", to_csv(lines, study.of).encode())
+    folder.write("table.md", encoded("\n".join([to_markdown(lines, heading, study.of), *failed])))
+    folder.write("table.csv", encoded(to_csv(lines, study.of)))
     return lines
 
 
@@ -70,24 +69,22 @@ def to_markdown(lines: Sequence[LikenessSummary], heading: str, of: str) -> str:
     table = [[of, *_COLUMNS.values(), "empty"], ["---"] * (len(_COLUMNS) + 2)]
     for line in lines:
         means = [_shown(getattr(line, name), line.images) for name in _COLUMNS]
-        table.append([line.of, *means, f"{100 * line.empty:.1f} %"])
+        table.append([markdown(line.of), *means, f"{100 * line.empty:.1f} %"])
     said = (
         f"{images} images; means with 95 % intervals over those where neither map is constant. "
         "The lower, the better: 1 is the same map."
     )
-    return "\n".join([f"## {heading}", "", said, "", *("| " + " | ".join(row) + " |" for row in table), ""])
+    return "\n".join([f"## {markdown(heading)}", "", said, "", *("| " + " | ".join(row) + " |" for row in table), ""])
 
 
 def to_csv(lines: Sequence[LikenessSummary], of: str) -> str:
     """Return every number of the table, a line each."""
-    file = io.StringIO(newline="")
-    table = csv.writer(file, lineterminator="\n")
     columns = [f"{name}{end}" for name in _COLUMNS for end in ("", " low", " high", " n")]
-    table.writerow([of, *columns, "empty", "images"])
+    table: list[Sequence[object]] = [[of, *columns, "empty", "images"]]
     for line in lines:
         numbers = [number for name in _COLUMNS for number in _exactly(getattr(line, name))]
-        table.writerow([line.of, *numbers, f"{line.empty:.6g}", line.images])
-    return file.getvalue()
+        table.append([line.of, *numbers, f"{line.empty:.6g}", line.images])
+    return csv_text(table)
 
 
 def _shown(mean: Mean, images: int) -> str:

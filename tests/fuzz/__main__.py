@@ -1,0 +1,7 @@
+"""``python -m fuzz``."""
+
+# Not here: processes that are spawned do not import a module of this name again.
+from fuzz.running import main
+
+if __name__ == "__main__":
+    main()
