@@ -76,7 +76,7 @@ def concept(monkeypatch, capsys, clip_folder, tmp_path):
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.6, 2.0])
-@pytest.mark.parametrize("method", ["gradcam", "layercam", "scorecam"])
+@pytest.mark.parametrize("method", ["gradcam", "layercam", "scorecam", "mask@cells=3@steps=2"])
 def test_an_answer_is_the_contrast_of_the_two_prompts(method, gamma, classifier):
     """The same maps as of ``Contrast`` with the base as its only reference, one concept and photo at a time."""
     pixels = images(3)

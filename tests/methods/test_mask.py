@@ -235,7 +235,7 @@ def test_it_answers_what_was_asked_only(tmp_path) -> None:
     plain = found.again(gamma=0)
     assert torch.equal(plain.saliency, found.plain)
     for change in ({"gamma": 1.0}, {"against": [2]}):
-        with pytest.raises(NotGathered, match=r"no mask was learned for this question.*collect=True"):
+        with pytest.raises(NotGathered, match=r"this question was not asked.*collect=True"):
             found.again(**change)
     assert net.batches == []
     again = found.again(gamma=1.0, collect=True)
@@ -244,7 +244,7 @@ def test_it_answers_what_was_asked_only(tmp_path) -> None:
     loaded = Explanation.load(tmp_path / "one.safetensors")
     assert torch.equal(loaded.again().map, found.map)
     assert loaded.evidence.course.shape == (1, 2, 5)
-    with pytest.raises(NotGathered, match="no mask was learned"):
+    with pytest.raises(NotGathered, match="this question was not asked"):
         loaded.again(gamma=1.0)
 
 

@@ -139,6 +139,7 @@ def test_the_description_is_the_studys_the_models_and_the_datas(tmp_path):
     described = json.loads((tmp_path / "run.json").read_text())
     assert described["study"] == "corners"
     assert described["plan"] == {"scale": 0.5, "precision": "bfloat16"}
+    assert described["model"].pop("preprocessed")
     assert described["model"] == {"name": "grey", "weight": 2.0}
     assert described["data"]["photos"] == 10
     assert [row["target"] for row in rows_of(tmp_path) if row["error"] is None] == [

@@ -6,7 +6,7 @@ from finercam.cli.console import new_table, say, show
 
 
 def methods() -> None:
-    """List the methods that answer a question, their parameters, and where they are from."""
+    """List the methods that answer a question, their parameters, where they are from, and which we recommend."""
     from finercam.methods.method import METHODS
 
     table = new_table("method", "title", "parameters", "source")
@@ -21,6 +21,11 @@ def methods() -> None:
     say("", stderr=False)
     say(
         "A parameter is set as in rise@masks=2000. Every method takes any contrast; gamma 0 is its plain form.",
+        stderr=False,
+    )
+    say(
+        "Recommended beside the default: fast and sharp, --method sharp --gamma 1 (at most 2 forward passes); "
+        "sharpest, --method sharpest --gamma 1 (at most 30).",
         stderr=False,
     )
 

@@ -15,9 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from finercam.errors import FinercamError
-from finercam.methods.evidence import Evidence, NotGathered
+from finercam.methods.evidence import Evidence
 from finercam.methods.method import explainer
 from finercam.methods.scores import ruled_in
+from finercam.methods.span import picked
 from finercam.models.look import INPUT, Look
 
 Game = Literal["deletion", "preservation"]
@@ -51,15 +52,7 @@ class MaskEvidence(Evidence):
         Raises:
             NotGathered: no mask was learned for one of them.
         """
-        wanted = rows.to(self.rows)
-        same = (wanted[:, :, None] - self.rows[:, None]).abs().amax(3) <= 1e-6 * wanted.abs().amax(2)[:, :, None]
-        if not bool(same.any(2).all()):
-            raise NotGathered(
-                "no mask was learned for this question, and those of others do not answer it; explain with it, or ask "
-                "with collect=True to learn one now"
-            )
-        which = same.to(torch.uint8).argmax(2)
-        return self.masks[torch.arange(len(which), device=which.device)[:, None], which]
+        return picked(self.rows, rows, self.masks)
 
     def of(self, images: slice | Int[Tensor, " n"]) -> MaskEvidence:
         """Return the evidence of some images of the batch."""

@@ -1,6 +1,8 @@
-"""What explainers of single pixels share: gradients at altered images, blurred images, and smoothed maps."""
+"""What explainers of single pixels share: gradients at altered images, noisy and blurred images, and smoothed maps."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
@@ -20,6 +22,33 @@ def pixel_gradients(
     with look.beside(images, at=(INPUT,)) as beside:
         (gradients,) = beside.gradients(rows, (INPUT,))
     return gradients
+
+
+def noisy_copies(
+    images: Float[Tensor, "b 3 H W"], copies: int, noise: float, seed: int
+) -> Iterator[Float[Tensor, "b 3 H W"]]:
+    """Yield copies of images with Gaussian noise.
+
+    The noise is the same for every image but for its scale, so that an image's copies do not depend on the others in
+    its batch.
+
+    Args:
+        images: what is copied.
+        copies: how many times.
+        noise: standard deviation, as a share of each image's range, ``max - min``.
+        seed: of the noise.
+    """
+    scale = noise * (images.amax((1, 2, 3), keepdim=True) - images.amin((1, 2, 3), keepdim=True))
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(copies):
+        yield images + scale * torch.randn(images.shape[1:], generator=generator).to(images)
+
+
+def refuse_noise(method: str, copies: int, noise: float, seed: int) -> None:
+    """Raise if what ``noisy_copies`` takes is out of range, before anything is run."""
+    refuse_outside(method, "copies", copies, 1, 10_000)
+    refuse_outside(method, "noise", noise, 0.0, 10.0, " times the image's range")
+    refuse_outside(method, "seed", seed, 0, 2**63 - 1)
 
 
 def refuse_smooth(method: str, smooth: float) -> None:

@@ -43,7 +43,13 @@ def classifier(checkpoint: Checkpoint) -> ClassifierParts:
     names = [str(config.id2label[index]) for index in range(config.num_labels)]
     # LABEL_0, LABEL_1 ... are placeholders, not names.
     placeholders = all(re.fullmatch(r"LABEL_\d+", name) for name in names)
-    return ClassifierParts(module, _preprocessing(_processor(checkpoint)), None if placeholders else names)
+    several = config.problem_type == "multi_label_classification"
+    return ClassifierParts(
+        module,
+        _preprocessing(_processor(checkpoint)),
+        None if placeholders else names,
+        "sigmoid" if several else "softmax",
+    )
 
 
 def backbone(checkpoint: Checkpoint, pool: str) -> BackboneParts:

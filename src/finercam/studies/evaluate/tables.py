@@ -130,9 +130,10 @@ def block_of(run: Rows, *, only_correct: bool = False) -> Block:
     """Return the table of a run's rows; as ``read_block``."""
     if run.described["study"] != "evaluate":
         raise FinercamError(f"{run.out!r} holds no evaluation but a run of {run.described['study']!r}")
+    # First, for each part knows whether it was made by what the description says.
+    rows = run.dataset
     plan = run.described["plan"]
     metrics = [find_metric(spec, steps=plan["steps"]) for spec in plan["metrics"]]
-    rows = run.dataset
     maps = _maps_in(rows)
     # Each photo once: its row of the first map, or its only row, which has none.
     once = _is(*maps[0]) | pc.field("method").is_null() if maps else pc.scalar(True)

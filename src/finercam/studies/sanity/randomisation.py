@@ -27,7 +27,7 @@ from finercam.contrast.objective import Objective
 from finercam.contrast.question import Question
 from finercam.data.dataset import Dataset, Item
 from finercam.errors import check_between
-from finercam.explanations.answering import Answer, answer, ask, rows_for
+from finercam.explanations.answering import Answer, answer, ask, gather_each
 from finercam.methods.method import find_method
 from finercam.models.classifier import Classifier
 from finercam.models.look import Look
@@ -193,7 +193,8 @@ class _Checks:
 
     def _answer(self, look: Look, question: Question) -> Answer:
         """Return the answer to the question as it stands, whatever the logits are here."""
-        return answer(self._how.gather(look, rows_for(look, [question])), question)
+        (evidence,) = gather_each(look, [self._how], [question])
+        return answer(evidence, question)
 
     def _copies(self, images: Float[Tensor, "b c H W"], batch: Sequence[Prepared]) -> list[Float[Tensor, "b c H W"]]:
         """Return noisy copies of a batch; each image's noise is its own, however images are put into batches."""
