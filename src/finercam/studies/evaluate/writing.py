@@ -185,8 +185,8 @@ def to_tex(blocks: Sequence[Block]) -> str:
 
 def _tex_block(block: Block) -> Iterator[str]:
     caption = (
-        f"means over {block.measured} photos with 95\\,\\% intervals; the best of the methods in bold where there are at "
-        f"least {FEWEST_TO_JUDGE}"
+        f"means over {block.measured} photos with 95\\,\\% intervals; the best of the methods in bold where there are "
+        f"at least {FEWEST_TO_JUDGE}"
     )
     winners = {column.spec: best(block, column) for column in block.columns}
     rows: list[list[str]] = []
