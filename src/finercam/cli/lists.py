@@ -24,8 +24,8 @@ def methods() -> None:
         stderr=False,
     )
     say(
-        "Recommended beside the default: fast and sharp, --method sharp --gamma 1 (at most 2 forward passes); "
-        "sharpest, --method sharpest --gamma 1 (at most 30).",
+        "Recommended beside the default: fast and sharp, --method sharp --gamma 1 (about 2 forward passes); "
+        "sharpest, --method sharpest --gamma 1 (about 30).",
         stderr=False,
     )
 
