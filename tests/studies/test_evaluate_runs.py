@@ -168,6 +168,23 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_rows(tmp_path):
     assert rows_of(tmp_path / "run") == rows_of(tmp_path / "whole")
 
 
+def test_metrics_use_the_classifiers_own_probabilities(data, tmp_path):
+    """Of several classes at once each has one by itself; of masked copies, too."""
+    study = Evaluation(metrics=("deletion", "relative-drop@0.1"), steps=1)
+    model = replace(evaluations.classifier(), probabilities="sigmoid")
+    evaluate(model, data, study, tmp_path / "run")
+    nothing = model.module(torch.zeros(1, 3, *model.image_size, dtype=torch.float64)).sigmoid()[0]
+    images = [model.preprocessing(Image.open(item.uri)) for item in data.items()]
+    logits = model.module(torch.stack(images)).detach()
+    for row in rows_of(tmp_path / "run"):
+        own, other = (float(logits[row["id"], row[name]].sigmoid()) for name in ("target", "other"))
+        assert (row["confidence"], row["other confidence"]) == pytest.approx((own, other), abs=1e-6)
+        assert row["deletion curve"] == pytest.approx([own, float(nothing[row["target"]])], abs=1e-5)
+        assert row["deletion curve of other"] == pytest.approx([other, float(nothing[row["other"]])], abs=1e-5)
+    with pytest.raises(FinercamError, match="differs in: model probabilities"):
+        evaluate(evaluations.classifier(), data, study, tmp_path / "run")
+
+
 def test_a_manifest_of_other_photos_is_found_out(data, tmp_path):
     study, run = Evaluation(metrics=("relative-drop@0.1",)), tmp_path / "run"
     evaluate(evaluations.classifier(), data, study, run)

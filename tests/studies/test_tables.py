@@ -100,7 +100,7 @@ def test_means_and_paired_differences(out, only_correct):
     assert (block.photos, block.measured, block.data, block.model) == (6, 5, "aviary", "net_50")
     assert block.accuracy.mean == pytest.approx(0.75)
     assert block.failed == (("4.png", "not a picture | at all"),)
-    assert [(line.method, line.contrast) for line in block.lines] == list(NUMBERS)
+    assert {(line.method, line.contrast) for line in block.lines} == set(NUMBERS)
     for line in block.lines:
         assert line.images == len(photos)
         for name in METRICS:
@@ -139,8 +139,8 @@ def test_markdown_says_what_is_best_and_what_changed(out):
     assert rows[0] == ["map", "n", "Del. ↓", "RD@0.05 ↑", "Loc. ↑", "empty"]
     assert [row[0] for row in rows[2:]] == [
         "Grad-CAM",
-        "Grad-CAM, cubed",
         "+ Finer",
+        "Grad-CAM, cubed",
         "Layer-CAM",
         "+ Finer, gamma=1",
         "Random",
@@ -148,9 +148,9 @@ def test_markdown_says_what_is_best_and_what_changed(out):
     bold = {(row[0], rows[0][i]) for row in rows[2:] for i, cell in enumerate(row) if "**" in cell}
     assert bold == set()  # of four photos
     assert rows[2][2].startswith("0.450 [")
-    assert rows[4][5] == "25.0 %"
-    assert rows[4][4].endswith("(n = 3)")
-    assert "(n = " not in rows[4][3]
+    assert rows[3][5] == "25.0 %"
+    assert rows[3][4].endswith("(n = 3)")
+    assert "(n = " not in rows[3][3]
     changed = text.split("What the contrast changes")[1]
     assert "| Grad-CAM + Finer | 4 | -0.0625 [" in changed
     assert "| Layer-CAM + Finer, gamma=1 | 4 | +0.1000 [+0.1000, +0.1000] |" in changed
@@ -226,15 +226,41 @@ def test_csv_holds_every_number(out):
 def test_latex_is_well_formed_and_escaped(tmp_path):
     out = write_run(tmp_path / "run", name="folder:~/my_birds & more/50%^2\\x")
     text = writing.to_tex([read_block(out)])
-    assert text.count("\\begin{") == text.count("\\end{") == 2
+    assert text.startswith("% Needs \\usepackage{booktabs}")
+    assert text.count("\\begin{") == text.count("\\end{") == 4
     assert "folder:\\textasciitilde{}/my\\_birds \\& more/50\\%\\textasciicircum{}2\\textbackslash{}x, net\\_50" in text
-    body = text.split("\\midrule", 1)[1].split("\\bottomrule")[0]
-    lines = [line for line in body.splitlines() if "&" in line]
+    means, differences = (part.split("\\bottomrule")[0] for part in text.split("\\midrule", 1)[1].split("\\toprule"))
+    lines = [line for line in means.splitlines() if "&" in line]
     assert len(lines) == len(NUMBERS)
     assert all(line.count("&") == 3 and line.endswith("\\\\") for line in lines)
-    assert re.search(r"^\+ Finer & 0\.388 & 0\.275", body, re.MULTILINE)
-    assert body.count("\\midrule") == 1
-    assert body.index("\\midrule") < body.index("Random")
+    assert re.search(r"^\+ Finer & 0\.388 \{\\scriptsize \[.*\]\} & 0\.275", means, re.MULTILINE)
+    assert means.count("\\midrule") == 1
+    assert means.index("\\midrule") < means.index("Random")
+    rows = [line for line in differences.splitlines() if "Finer" in line]
+    assert len(rows) == 2
+    assert rows[0].startswith("Grad-CAM + Finer & $-$0.0625 {\\scriptsize [$-$0.")
+
+
+def test_a_finer_row_stands_under_its_own_base(out):
+    block = read_block(out)
+    assert [(line.method, line.contrast) for line in block.lines] == [
+        ("gradcam", "plain"),
+        ("gradcam", "finer"),
+        ("gradcam", "plain, cubed"),
+        ("layercam", "plain"),
+        ("layercam", "finer gamma=1"),
+        ("random", "control"),
+    ]
+
+
+def test_two_methods_do_not_share_a_name(tmp_path):
+    numbers = {
+        (method, "plain"): NUMBERS["gradcam", "plain"] for method in ("maps:a/theirs", "maps:b/theirs", "gradcam")
+    }
+    block = read_block(write_run(tmp_path / "run", numbers=numbers))
+    titles = [line.title for line in block.lines]
+    assert len(set(titles)) == 3
+    assert "Grad-CAM" in titles
 
 
 def test_several_runs_stand_one_after_another(out, tmp_path):

@@ -78,8 +78,8 @@ class Explanation:
 
     @property
     def probabilities(self) -> Float[Tensor, " C"]:
-        """Softmax over all classes."""
-        return self.logits.softmax(0)
+        """Softmax over all classes, or each class's sigmoid (``facts.probabilities``)."""
+        return self.facts.probabilities_of(self.logits)
 
     @property
     def similarities(self) -> Float[Tensor, " C"] | None:

@@ -42,6 +42,7 @@ def record(explanation: Explanation) -> dict[str, Any]:
         "method": explanation.method.spec,
         "layer": list(explanation.facts.layers),
         "model": explanation.facts.name,
+        "probabilities": explanation.facts.probabilities,
         "precision": explanation.run.precision,
         "empty": explanation.empty,
         "peak": float(explanation.saliency.max()),

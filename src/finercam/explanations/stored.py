@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 #: Of what is written beside the maps; raised when a reader of before would misread it.
 FORMAT = 1
 _MAPS = ("saliency", "map", "plain", "logits")
-_FACTS = ("name", "classes", "layers", "mean", "std", "prompts", "scale", "shift")
+_FACTS = ("name", "classes", "layers", "mean", "std", "probabilities", "prompts", "scale", "shift")
 
 
 def write(explanation: Explanation, path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from finercam.contrast.labels import Labels, display_name
 from finercam.errors import FinercamError
+from finercam.models.assumed import SOFTMAX, BothSides, check_kind
 from finercam.models.facts import Facts
 from finercam.models.feeding import Fed, check_channels, first_channels, noise
 from finercam.models.grid import Grid
@@ -45,6 +46,8 @@ class Classifier:
             the gradient is exact.
         channels_last: from how many images on they are given in the memory order b H W 3, in which most convolutions
             are faster; ``None`` where the module does not take it.
+        probabilities: what makes probabilities of the logits: ``softmax`` among the classes, or ``sigmoid`` for each
+            class by itself, as where several are there at once.
         prompts: whether the classes are prompts (``finercam.models.text`` with its templates left bare): what counts
             is then the similarity to the image and not a probability among them.
         name: shown and recorded.
@@ -60,8 +63,12 @@ class Classifier:
     head: nn.Linear | None = None
     pooled: bool = False
     channels_last: int | None = None
+    probabilities: str = SOFTMAX
     prompts: bool = False
     name: str = ""
+
+    def __post_init__(self) -> None:
+        check_kind(self.probabilities)
 
     @classmethod
     def of(
@@ -75,6 +82,7 @@ class Classifier:
         image_size: tuple[int, int] = (224, 224),
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
+        probabilities: str = SOFTMAX,
         name: str = "",
         channels: int | None = None,
         feed: Callable[[Tensor], Any] | None = None,
@@ -94,6 +102,8 @@ class Classifier:
             read: takes what the module returns, gives the logits.
             image_size: height and width of the input the module is tried on.
             mean, std: what ``preprocess`` normalises by, per channel; used to show the picture again.
+            probabilities: ``softmax``, or ``sigmoid`` where each class has a probability of its own. A module with a
+                single logit z becomes a classifier of two classes, that class and "not" it (``BothSides``).
             name: shown and recorded; the module's class if left out.
             channels: of the input, c; those of the module's first convolution if left out.
             feed: makes what the module is called with of a batch of images, where that is not the batch itself:
@@ -110,7 +120,14 @@ class Classifier:
         taken = first_channels(_bare(module), image_size) if channels is None else check_channels(channels)
         preprocessing = Preprocessing(preprocess, image_size, mean, std, taken)
         return cls.from_parts(
-            module, preprocessing, layer=layer, grid=grid, class_names=class_names, read=read, name=name
+            module,
+            preprocessing,
+            layer=layer,
+            grid=grid,
+            class_names=class_names,
+            read=read,
+            probabilities=probabilities,
+            name=name,
         )
 
     @classmethod
@@ -123,6 +140,7 @@ class Classifier:
         grid: Grid | None = None,
         class_names: Iterable[str] | None = None,
         read: Callable[[Any], Tensor] = read_logits,
+        probabilities: str = SOFTMAX,
         prompts: bool = False,
         name: str = "",
     ) -> Classifier:
@@ -131,18 +149,26 @@ class Classifier:
         found = find_layers(module, preprocessing.size, read, layer, grid, preprocessing.channels)
         labels = None if class_names is None else Labels(class_names)
         if labels is not None and len(labels) != found.classes:
-            raise FinercamError(f"{len(labels)} class names were given for a model with {found.classes} logits")
+            alone = "; name the class that the one logit is for" if found.classes == 1 else ""
+            raise FinercamError(f"{len(labels)} class names were given for a model with {found.classes} logits{alone}")
+        classes, head, pooled = found.classes, found.head, found.pooled
+        if classes == 1 and not prompts:
+            # One logit is compared with what it is not. The head has no row for that.
+            one = display_name(0, labels)
+            classes, labels, read = 2, Labels([one, f"not {one}"]), BothSides(read)
+            head, pooled, probabilities = None, False, SOFTMAX
         return cls(
             module,
             found.layers,
             found.grids,
-            found.classes,
+            classes,
             labels,
             preprocessing,
             read,
-            found.head,
-            found.pooled,
+            head,
+            pooled,
             _channels_last_from(module, preprocessing, read) if found.grids[0].layout == "nchw" else None,
+            probabilities,
             prompts,
             name or type(module).__name__,
         )
@@ -214,6 +240,7 @@ class Classifier:
             layers=self.layers,
             mean=preprocessing.mean,
             std=preprocessing.std,
+            probabilities=self.probabilities,
             prompts=self.prompts,
             scale=scale,
             shift=shift,
@@ -276,4 +303,6 @@ def _runs_channels_last(module: nn.Module, preprocessing: Preprocessing, read: C
         except RuntimeError:
             return False
         usual, other = (read(output) for output in (forward_pass(module, images, "float32"), reordered))
-    return bool(torch.allclose(usual, other, rtol=0, atol=1e-2 * float(usual.abs().amax())))
+    # Of a broken model nothing can be said; its logits are refused when it is asked something.
+    finite = bool(usual.isfinite().all())
+    return finite and bool(torch.allclose(usual, other, rtol=0, atol=1e-2 * float(usual.abs().amax())))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from finercam.errors import FinercamError, nearest
+from finercam.models.assumed import refuse_squashed
 from finercam.models.closed_form import does_what_it_says, is_plain
 from finercam.models.grid import Grid, infer_grid
 from finercam.models.trial import Call, Trial, Watched, outermost_first, trial
@@ -68,6 +69,7 @@ def find_layers(
             raise FinercamError(f"layer {unreached[0]!r} is not used in the forward pass; choose another")
         grids = tuple(grid or _grid(named[name], lie, image_size) for name in names)
         maps = grids[0].maps(named[names[0]].output, image_size)
+        refuse_squashed(tried, seen.logits)
         linear, given = _head(seen)
         pooled = linear is not None and is_plain(linear) and len(names) == 1 and not named[names[0]].changed_since
         pooled = pooled and _is_mean(given, maps)

@@ -169,6 +169,19 @@ class Trial:
                 gradients = torch.autograd.grad(logits, outputs, row, allow_unused=True)
         return [Dependence(out.detach(), gradient) for out, gradient in zip(outputs, gradients, strict=True)]
 
+    def last_operation(self, passing: Sequence[str]) -> str:
+        """Return autograd's name of the operation that made the logits; empty where it recorded none.
+
+        Args:
+            passing: how names of operations begin that are passed over.
+        """
+        with torch.enable_grad():
+            logits = self.read(forward_pass(self.module, self.noise.clone().requires_grad_(), "float32"))
+        node = logits.grad_fn
+        while node is not None and node.name().startswith(tuple(passing)) and node.next_functions:
+            node = node.next_functions[0][0]
+        return "" if node is None else str(node.name())
+
     def gets_round(self, name: str, output: Tensor, logits: Tensor) -> bool:
         """Whether anything of the image reaches the logits but by way of this part.
 

@@ -197,5 +197,5 @@ def _strength(explanation: Explanation, logits: Float[Tensor, " C"], index: int)
     """Return how strongly the model sees a class: its probability, or a prompt's similarity to the image."""
     if explanation.facts.prompts:
         return f"{float(explanation.facts.similarities(logits)[index]):.3f}"
-    probability = float(logits.softmax(0)[index])
+    probability = float(explanation.facts.probabilities_of(logits)[index])
     return f"{100 * probability:.0f}\xa0%" if probability >= 0.01 else f"{100 * probability:.1g}\xa0%"

@@ -52,6 +52,7 @@ def loaded_classifier(
         "weights": of_weights(classifier.module),
         "layers": list(classifier.layers),
         **_preprocessing(classifier.preprocessing),
+        "probabilities": classifier.probabilities,
         "classes": of_text("\n".join(classifier.labels.names) if classifier.labels else str(classifier.classes)),
     }
     uses = own_code(classifier.module, [classifier.read, classifier.preprocessing.transform])
