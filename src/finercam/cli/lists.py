@@ -25,7 +25,7 @@ def methods() -> None:
     )
     say(
         "Recommended beside the default: fast and sharp, --method sharp --gamma 1 (about 2 forward passes); "
-        "sharpest, --method sharpest --gamma 1 (about 30).",
+        "sharpest, --method sharpest --gamma 1 (at most 30).",
         stderr=False,
     )
 

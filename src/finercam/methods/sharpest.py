@@ -1,4 +1,4 @@
-"""The sharpest map in about 30 forward passes' time: sharp's, its early layers calmed, with integrated gradients."""
+"""The sharpest map in at most 30 forward passes' time: sharp's, its early layers calmed, with integrated gradients."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def sharpest(
 
     The early layers are the deepest ones with 56, 28 and 14 cells a side or more (see ``sharp.early_layers``).
 
-    One run of the model with a backward pass for each copy and each step: 10 with the defaults, and the first look. Alone on a CPU
-    that is 24 to 31 forward passes' worth of time for one question.
+    One run of the model with a backward pass for each copy and each step: 10 with the defaults, and the first look. On a CPU
+    that takes as long as 22 to 28 forward passes, for one question.
 
     Args:
         look: at the model.
