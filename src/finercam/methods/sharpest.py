@@ -69,8 +69,8 @@ def sharpest(
 
     The early layers are the deepest ones with 56, 28 and 14 cells a side or more (see ``sharp.early_layers``).
 
-    One run of the model with a backward pass for each copy and each step: 10 with the defaults, and the first look. On a
-    CPU that takes as long as 22 to 28 forward passes, for one question.
+    One run of the model with a backward pass for each copy and each step: 10 with the defaults, and the first look.
+    On a CPU that takes as long as 22 to 28 forward passes, for one question.
 
     Args:
         look: at the model.
