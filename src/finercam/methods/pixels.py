@@ -68,7 +68,7 @@ def box_smoothed(maps: Float[Tensor, "b m H W"], smooth: float) -> Float[Tensor,
     """
     reach = round(smooth * max(maps.shape[-2:])) // 2
     for _ in range(2 if reach else 0):
-        maps = torch.nn.functional.avg_pool2d(maps, 2 * reach + 1, stride=1, padding=reach)
+        maps = _box(torch.nn.functional.pad(maps, (reach,) * 4), 2 * reach + 1)
     return maps
 
 
@@ -77,5 +77,11 @@ def blurred(images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c H W"]:
     side = round(_BLUR * max(images.shape[-2:])) | 1
     for _ in range(3):
         padded = torch.nn.functional.pad(images, (side // 2,) * 4, mode="replicate")
-        images = torch.nn.functional.avg_pool2d(padded, side, stride=1)
+        images = _box(padded, side)
     return images
+
+
+def _box(padded: Float[Tensor, "n k H W"], side: int) -> Float[Tensor, "n k h w"]:
+    # Down and then across: the two-dimensional box costs as much as several runs of a small network.
+    down = torch.nn.functional.avg_pool2d(padded, (side, 1), stride=1)
+    return torch.nn.functional.avg_pool2d(down, (1, side), stride=1)
