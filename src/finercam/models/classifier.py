@@ -142,9 +142,17 @@ class Classifier:
         read: Callable[[Any], Tensor] = read_logits,
         probabilities: str = SOFTMAX,
         prompts: bool = False,
+        trained: bool = True,
         name: str = "",
     ) -> Classifier:
-        """Return what ``of`` does, where the preprocessing is a record already."""
+        """Return what ``of`` does, where the preprocessing is a record already.
+
+        Args:
+            module, preprocessing, layer, grid, class_names, read, probabilities, name: as for ``of``.
+            prompts: whether the classes are prompts.
+            trained: whether the logits were trained to tell these classes apart. A single logit that was not, as a
+                prompt's, says nothing of a class that is "not" it.
+        """
         module = _bare(module)
         found = find_layers(module, preprocessing.size, read, layer, grid, preprocessing.channels)
         labels = None if class_names is None else Labels(class_names)
@@ -152,7 +160,7 @@ class Classifier:
             alone = "; name the class that the one logit is for" if found.classes == 1 else ""
             raise FinercamError(f"{len(labels)} class names were given for a model with {found.classes} logits{alone}")
         classes, head, pooled = found.classes, found.head, found.pooled
-        if classes == 1 and not prompts:
+        if classes == 1 and trained:
             # One logit is compared with what it is not. The head has no row for that.
             one = display_name(0, labels)
             classes, labels, read = 2, Labels([one, f"not {one}"]), BothSides(read)

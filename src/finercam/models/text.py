@@ -88,6 +88,7 @@ def text(
         class_names=names,
         # Class names in sentences tell photos apart; bare prompts are compared with a photo each by itself.
         prompts=tuple(templates) == BARE,
+        trained=False,
         name=os.fspath(spec),
     )
 
