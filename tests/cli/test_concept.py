@@ -309,7 +309,7 @@ def test_one_bad_photo_is_reported_and_the_rest_go_on(concept, photos, tmp_path)
     ("arguments", "said"),
     [
         (("--concept", " "), "' ' is not a name or prompt"),
-        (("--concept", "<start_of_text>"), "finds no word that it knows in"),
+        (("--concept", "<start_of_text>"), "knows none of the words in"),
         (("--concept", "red " * 11), "is 13 tokens long and the text tower reads 12"),
         (("--mode", "maskout"), "did you mean 'mask-out'"),
         (("--fraction", "1.5"), "between 0 and 1"),

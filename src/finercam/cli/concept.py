@@ -88,7 +88,7 @@ def concept(
         rows = classifier.rows
         assert rows is not None
         if bool((rows[prompts.index(one)] == rows[prompts.index(base)]).all()):
-            say(f"concept {one!r} and base {base!r} are the same to this model; of gamma 1 nothing is left")
+            say(f"concept {one!r} and base {base!r} are the same to this model; nothing is left at gamma 1")
 
     def save_hidden(explanation: Explanation, result: Path) -> dict[str, Any]:
         by_plain = hide(explanation, explanation.plain, fraction)
