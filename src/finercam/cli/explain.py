@@ -126,8 +126,8 @@ def report(done: Iterable[Saved], found: Found, what: str, out: Path, as_json: b
     lost = undrawable("".join(names))
     if lost:
         say(
-            f"no font on this machine has the characters {lost!r}, so pictures show their escapes; install one that has "
-            "them, such as Noto Sans CJK"
+            f"no font on this machine has the characters {lost!r}, so pictures show their escapes; install one that "
+            "has them, such as Noto Sans CJK"
         )
     for sentence in found.skipped:
         say(sentence)
