@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow lint bench
+.PHONY: setup demo test test-slow fuzz lint bench
 setup: .venv/dev
 
 .venv/base: pyproject.toml constraints.txt
@@ -24,6 +24,9 @@ test: .venv/dev
 
 test-slow: .venv/dev
 	$(BIN)/python -m pytest -q -n auto -m slow
+
+fuzz: .venv/dev  ## 10,000 cases, and 20 kills of every long command; an hour or two
+	FINERCAM_FUZZ_CASES=10000 FINERCAM_FUZZ_SECONDS=inf FINERCAM_KILLS=20 $(BIN)/python -m pytest -q -n auto -m slow tests/fuzz
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -134,7 +134,8 @@ def runs(world: World, folder: Path, chance: random.Random) -> None:
     files = sorted(path for path in run.rglob("*") if path.is_file() and not path.name.startswith("table"))
     harmed = chance.choice(files)
     if chance.random() < 0.1:
-        shutil.copy(harmed, run / "rows" / f"part-{chance.randrange(9):05d}.parquet")
+        content = harmed.read_bytes()
+        (run / "rows" / f"part-{chance.randrange(9):05d}.parquet").write_bytes(content)
     else:
         harm_file(harmed, chance)
     if chance.random() < 0.15:

@@ -59,7 +59,8 @@ def command(*arguments: object, codes: tuple[int, ...] = (0, 1, 2)) -> tuple[int
         errors = [line for line in said.split("\n") if line.startswith("finercam: ")]
         if len(errors) != 1 or not said.endswith(f"{errors[0]}\n") or not errors[0].removeprefix("finercam: ").strip():
             raise Violation(f"{shown}: not one line: {said[-500:]}")
-    harmful = [c for c in said if ord(c) < 32 and c != "\n"]
+    # Libraries' progress bars return to the beginning of their line.
+    harmful = [c for c in said if ord(c) < 32 and c not in "\n\r"]
     if harmful:
         raise Violation(f"{shown}: control characters {harmful[:5]!r} in {said[-500:]!r}")
     return code, said

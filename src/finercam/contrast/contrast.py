@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -83,13 +82,11 @@ class Contrast:
         _check_choice("aggregate", self.aggregate, AGGREGATES)
         if self.gamma is None:
             object.__setattr__(self, "gamma", _own_strength(self.weighting))
-        if not _is_finite(self.gamma):
-            raise FinercamError(f"gamma is {self.gamma!r}; it must be a finite number")
+        if not _is_strength(self.gamma):
+            raise FinercamError(f"gamma is {self.gamma!r}; it must be a number from -1,000,000 to 1,000,000")
         object.__setattr__(self, "references", _count(self.references))
         if self.references < 1 and not (self.references == 0 and self.strength == 0 and not self.reverse):
             raise FinercamError(f"references is {self.references}; it must be at least 1 (gamma=0 is the plain CAM)")
-        if not abs(self.strength) <= MOST_GAMMA:
-            raise FinercamError(f"gamma is {self.gamma}; it must be a number from -1,000,000 to 1,000,000")
         if self.weighting != "mean" and self.aggregate == "max":
             raise FinercamError(f"weighting {self.weighting!r} has no meaning for the maximum; use weighting='mean'")
         if self.weighting == "official" and (self.aggregate != "mean" or self.reverse):
@@ -217,9 +214,9 @@ def _own_strength(weighting: str) -> float:
     return 1.0 if weighting == "official" else 0.6
 
 
-def _is_finite(gamma: Any) -> bool:
+def _is_strength(gamma: Any) -> bool:
     try:
-        return not isinstance(gamma, str) and math.isfinite(float(gamma))
+        return not isinstance(gamma, str) and abs(float(gamma)) <= MOST_GAMMA
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return False
 

@@ -83,7 +83,7 @@ def refuse_changed(folder: RunFolder, manifest: Manifest, contents: Contents) ->
         FinercamError: there is one.
     """
     changed = False
-    done = folder.done()
+    there = set(folder.parts())
     for part in range(manifest.parts):
         entries = manifest.part(part)
         now = contents.tell([entry.item for entry in entries])
@@ -91,7 +91,7 @@ def refuse_changed(folder: RunFolder, manifest: Manifest, contents: Contents) ->
         if not others:
             continue
         changed = True
-        measured = folder.measured(part) if part in done else set()
+        measured = folder.measured(part) if part in there else set()
         first = next((entry for entry in others if entry.id in measured), None)
         if first is not None:
             raise FinercamError(

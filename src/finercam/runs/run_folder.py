@@ -51,7 +51,7 @@ class RunFolder:
             return None
         try:
             found = json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FinercamError(f"{self.folder.uri}/{RUN} cannot be read: {error}; give another folder") from error
         if not isinstance(found, dict):
             raise FinercamError(f"{self.folder.uri}/{RUN} does not describe a run; give another folder")

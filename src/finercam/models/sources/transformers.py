@@ -39,7 +39,12 @@ def classifier(checkpoint: Checkpoint) -> ClassifierParts:
             "head; a head made now would have random weights. Train one on photos of your classes: finercam probe "
             f"DATASET --backbone transformers/{name}"
         )
-    module, _ = _create(checkpoint, config)
+    module, missing = _create(checkpoint, config)
+    if missing:
+        raise FinercamError(
+            f"transformers/{name} has no weights for {', '.join(sorted(missing)[:3])} ({len(missing)} in all); they "
+            "would be random"
+        )
     names = [str(config.id2label[index]) for index in range(config.num_labels)]
     # LABEL_0, LABEL_1 ... are placeholders, not names.
     placeholders = all(re.fullmatch(r"LABEL_\d+", name) for name in names)

@@ -128,6 +128,20 @@ def read_block(out: str, *, only_correct: bool = False) -> Block:
 
 def block_of(run: Rows, *, only_correct: bool = False) -> Block:
     """Return the table of a run's rows; as ``read_block``."""
+    try:
+        return _block_of(run, only_correct)
+    except (AttributeError, KeyError, TypeError, IndexError, ValueError, pa.ArrowException) as error:
+        if isinstance(error, FinercamError):
+            raise
+        # Somebody has edited what describes the run, or put rows of another one there.
+        first = next(iter(str(error).splitlines()), "")
+        raise FinercamError(
+            f"{run.out!r} does not hold an evaluation as it was written ({type(error).__name__}: {first}); put back "
+            "what was changed, or run the evaluation again in another folder"
+        ) from error
+
+
+def _block_of(run: Rows, only_correct: bool) -> Block:
     if run.described["study"] != "evaluate":
         raise FinercamError(f"{run.out!r} holds no evaluation but a run of {run.described['study']!r}")
     # First, for each part knows whether it was made by what the description says.
