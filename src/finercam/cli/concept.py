@@ -36,7 +36,9 @@ def concept(
     method: o.Methods = ["gradcam"],  # noqa: B006 - typer copies it
     template: Annotated[
         list[str] | None,
-        typer.Option(help="Sentence with {} for the words, which stand bare otherwise; several are averaged."),
+        typer.Option(
+            help="Sentence with {} in place of the words, which are used as they are otherwise; several are averaged."
+        ),
     ] = None,
     layer: o.Layer = None,
     device: o.Device = "auto",

@@ -49,7 +49,7 @@ def evaluate(
     ] = None,
     steps: Annotated[int, typer.Option(help="Steps of deletion and insertion.")] = 50,
     fill: Annotated[str, typer.Option(help="What masked pixels become: mean, black, blur.")] = "mean",
-    target: Annotated[str, typer.Option(help="Explain each photo's label, or what is predicted.")] = "label",
+    target: Annotated[str, typer.Option(help="Class to explain: the label of each photo, or predicted.")] = "label",
     other: Annotated[
         str | None,
         typer.Option(

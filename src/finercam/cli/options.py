@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from finercam.explanations.files import Save
     from finercam.models.run import Run
 
-Photos = Annotated[list[str], typer.Argument(help="Photos, folders (searched through) and patterns.")]
+Photos = Annotated[list[str], typer.Argument(help="Photos, folders (with everything below them) and patterns.")]
 DatasetSpec = Annotated[
     str, typer.Argument(metavar="DATASET", help="FORMAT:DIR or aviary; 'finercam datasets' lists the formats.")
 ]
