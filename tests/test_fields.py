@@ -82,9 +82,9 @@ def test_every_field_of_a_record_is_in_the_dictionary_and_in_the_schema(written,
 def test_the_version_grows_with_the_fields():
     """When this fails: a field that went or changed its meaning needs another number; a new one goes in here."""
     assert SCHEMA == measuring.SCHEMA == RECORD["$defs"]["explanation"]["properties"]["schema"]["const"] == 1
-    names = """against aggregate empty files fraction gamma hidden hidden_by_plain image layer method mode model
+    names = """aggregate against empty files fraction gamma hidden hidden_by_plain image layer method mode model
         objective peak plain_peak precision probabilities question references reverse schema target top weighting"""
-    assert sorted(RECORD["$defs"]["explanation"]["properties"]) == names.split()
+    assert sorted(RECORD["$defs"]["explanation"]["properties"]) == sorted(names.split())
 
 
 def test_every_column_of_rows_and_tables_is_in_the_dictionary():

@@ -309,7 +309,7 @@ def test_one_bad_photo_is_reported_and_the_rest_go_on(concept, photos, tmp_path)
     ("arguments", "said"),
     [
         (("--concept", " "), "' ' is not a name or prompt"),
-        (("--concept", "<start_of_text>"), "finds no word that it knows in"),
+        (("--concept", "<start_of_text>"), "knows none of the words in"),
         (("--concept", "red " * 11), "is 13 tokens long and the text tower reads 12"),
         (("--mode", "maskout"), "did you mean 'mask-out'"),
         (("--fraction", "1.5"), "between 0 and 1"),
@@ -402,3 +402,13 @@ def test_a_file_that_has_no_names(content, said, tmp_path, monkeypatch, capsys, 
 def test_a_folder_is_not_a_file_of_names(tmp_path):
     with pytest.raises(FinercamError, match="cannot be read: Is a directory"):
         read_names(tmp_path)
+
+
+def test_pictures_of_concepts_take_the_formats_too(concept, photos, tmp_path):
+    code, _, _ = concept(photos / "one.png", "--concept", CONCEPTS[0], "--format", "svg", "--size", "200")
+    assert code == 0
+    assert list((tmp_path / "out").rglob("*.svg"))
+    assert (tmp_path / "out" / "concepts.csv").is_file()
+    code, _, err = concept(photos / "one.png", "--concept", CONCEPTS[0], "--format", "svg", "--mode", "mask-out")
+    assert code == 2
+    assert "png only" in err

@@ -203,7 +203,7 @@ def test_a_lack_of_memory_ends_the_run_and_fails_no_photo(tmp_path, error):
 
             return measure
 
-    with pytest.raises(OutOfMemory, match=r"no room; with a smaller --copies or --batch-size the same command goes on"):
+    with pytest.raises(OutOfMemory, match=r"no room; with a smaller --copies or --batch-size the same command resumes"):
         run_study(Hungry(), model(), data(40), str(tmp_path), run=Run(images=1))
     assert [row["error"] for row in rows_of(tmp_path) if row["id"] not in (3, 5)] == [None] * 13
     if isinstance(error, OutOfMemory):

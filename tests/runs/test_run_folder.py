@@ -241,7 +241,7 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_half_written(complete, mo
         with pytest.raises(FinercamError) as found:
             complete.commit(part, rows(ids))
         assert os.strerror(code) in str(found.value)
-        assert "the same command goes on from there" in str(found.value)
+        assert "the same command resumes from there" in str(found.value)
     monkeypatch.undo()
     hidden = [p.name for p in Path(complete.folder.uri).rglob(".*")]
     assert hidden == []

@@ -20,6 +20,29 @@ RENAMED = {
     "Plain-winged Finch": ("068.Dark_eyed_Junco", "junco"),
 }
 
+#: The aviary's groups of attributes, and its parts in their order, as CUB might have them.
+GROUPS = {
+    "has_back_colour": "has_back_color",
+    "has_head_colour": "has_forehead_color",
+    "has_crown_colour": "has_crown_color",
+    "has_eye_line": "has_eye_color",
+    "has_throat_colour": "has_throat_color",
+    "has_breast_colour": "has_breast_color",
+    "has_belly_colour": "has_belly_color",
+    "has_wing_colour": "has_wing_color",
+    "has_wing_bar": "has_wing_pattern",
+    "has_tail_form": "has_tail_shape",
+    "has_tail_colour": "has_upper_tail_color",
+    "has_crest_form": "has_nape_color",
+    "has_beak_colour": "has_bill_color",
+    "has_eye_ring": "has_head_pattern",
+    "has_leg_colour": "has_leg_color",
+}
+PARTS = (
+    *("tail", "left leg", "back", "belly", "breast", "nape", "crown", "left eye", "throat", "left wing", "right wing"),
+    *("forehead", "beak", "right leg", "right eye"),
+)
+
 #: What stands in for models on hubs.
 MODELS = {
     "timm/resnet50.a1_in1k": "my_model",
@@ -40,7 +63,7 @@ def furnish(folder: Path, monkeypatch) -> None:
         there = folder / "photos" / bird.parent.name / bird.name
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(bird, there)
-    (folder / "names.txt").write_text("wren\nfinch\njay\nplover\n")
+    (folder / "names.txt").write_text("a finch\na jay\na plover\na parakeet\n")
     found = finding.find_model
 
     def find(spec, pretrained=True, revision=None):
@@ -71,6 +94,13 @@ def _cub(folder: Path, images: int = 200) -> None:
     values = folder / "attributes" / "class_attribute_labels_continuous.txt"
     every = _lines(values)
     _write(values, [every[number] for number in kept])
+    # The aviary has other groups of attributes, and other places.
+    text = (folder / "attributes" / "attributes.txt").read_text()
+    for group, there in GROUPS.items():
+        text = text.replace(f" {group}::", f" {there}::")
+    (folder / "attributes" / "attributes.txt").write_text(text)
+    parts = _lines(folder / "parts" / "parts.txt")
+    _write(folder / "parts" / "parts.txt", [f"{number} {name}" for number, name in enumerate(PARTS[: len(parts)], 1)])
     ids = {str(lines[number].split()[0]) for number in kept}
     labels = {line.split()[0]: line.split()[1] for line in _lines(folder / "image_class_labels.txt")}
     for name in ("images", "image_class_labels", "train_test_split", "bounding_boxes", "parts/part_locs"):

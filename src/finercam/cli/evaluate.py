@@ -47,9 +47,9 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Of deletion and insertion.")] = 50,
-    fill: Annotated[str, typer.Option(help="What removed pixels become: mean, black, blur.")] = "mean",
-    target: Annotated[str, typer.Option(help="Explain each photo's label, or what is predicted.")] = "label",
+    steps: Annotated[int, typer.Option(help="Steps of deletion and insertion.")] = 50,
+    fill: Annotated[str, typer.Option(help="What masked pixels become: mean, black, blur.")] = "mean",
+    target: Annotated[str, typer.Option(help="Class to explain: the label of each photo, or predicted.")] = "label",
     other: Annotated[
         str | None,
         typer.Option(
@@ -81,7 +81,7 @@ def evaluate(
 ) -> None:
     """Measure explanations over a data set: rows in Parquet, and tables with intervals.
 
-    The same command resumes where it was stopped, however that happened. Controls are always in the table: maps that
+    The same command resumes a run that was stopped, for whatever reason. Controls are always in the table: maps that
     know nothing, and for each method its base map cubed and with noise, and the same question asked about a random
     class and reversed. The method maps:DIR measures maps that another tool made.
     """
@@ -176,7 +176,7 @@ def table(
         bool, typer.Option("--only-correct", help="Count only photos that the model classifies correctly.")
     ] = False,
 ) -> None:
-    """Make tables from the rows of evaluations, without running anything; several are put together."""
+    """Make tables from the rows of evaluations, without running a model; several runs go into one file."""
     blocks = write_tables(runs, out, only_correct=only_correct)
     _print(blocks, out)
 

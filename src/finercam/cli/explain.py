@@ -125,7 +125,10 @@ def report(done: Iterable[Saved], found: Found, what: str, out: Path, as_json: b
             bar.advance(task)
     lost = undrawable("".join(names))
     if lost:
-        say(f"no font of this machine has {lost!r}; pictures have escapes for them. Install one, as Noto Sans CJK")
+        say(
+            f"no font on this machine has the characters {lost!r}, so pictures show their escapes; install one that "
+            "has them, such as Noto Sans CJK"
+        )
     for sentence in found.skipped:
         say(sentence)
     say(f"{written} {what}, {failed} failed; see {out}")

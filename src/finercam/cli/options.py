@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from finercam.explanations.files import Save
     from finercam.models.run import Run
 
-Photos = Annotated[list[str], typer.Argument(help="Photos, folders (searched through) and patterns.")]
+Photos = Annotated[list[str], typer.Argument(help="Photos, folders (with everything below them) and patterns.")]
 DatasetSpec = Annotated[
     str, typer.Argument(metavar="DATASET", help="FORMAT:DIR or aviary; 'finercam datasets' lists the formats.")
 ]
@@ -24,7 +24,8 @@ Model = Annotated[
     typer.Option(help="timm/NAME, torchvision/NAME, transformers/ID, open_clip/NAME, probe/DIR, aviary, or a folder."),
 ]
 Layer = Annotated[
-    list[str] | None, typer.Option(help="Target layer, if not the one that is found; may be given several times.")
+    list[str] | None,
+    typer.Option(help="Target layer, instead of the one that finercam finds; may be given several times."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")]
 Revision = Annotated[str | None, typer.Option(help="Revision of a model on a hub.")]
@@ -62,27 +63,28 @@ Against = Annotated[
     ),
 ]
 Weightings = Annotated[
-    list[str], typer.Option("--weighting", help="How look-alikes share the strength: mean, softmax, official.")
+    list[str], typer.Option("--weighting", help="How the look-alikes share the strength: mean, softmax, official.")
 ]
 Aggregates = Annotated[
-    list[str], typer.Option("--aggregate", help="How they are combined: mean, max, mean-after-relu.")
+    list[str], typer.Option("--aggregate", help="How the look-alikes are combined: mean, max, mean-after-relu.")
 ]
 Classes = Annotated[
     Path | None,
     typer.Option(help="File of class names, one per line, for a model of images and text (zero-shot)."),
 ]
 Match = Annotated[
-    Path | None, typer.Option(help="CSV of data class, model class, for names that do not match by themselves.")
+    Path | None,
+    typer.Option(help="CSV with a class of the data and one of the model per line, for names that do not match."),
 ]
 SkipUnmatched = Annotated[
-    bool, typer.Option("--skip-unmatched", help="Leave out photos of classes that the model does not have.")
+    bool, typer.Option("--skip-unmatched", help="Skip photos of classes that the model does not have.")
 ]
 Split = Annotated[str, typer.Option(help="test, train, all.")]
-Images = Annotated[int | None, typer.Option(help="Take a sample of this many photos.")]
-Seed = Annotated[int, typer.Option(help="Of the sample.")]
+Images = Annotated[int | None, typer.Option(help="Use a sample of this many photos.")]
+Seed = Annotated[int, typer.Option(help="Seed of the sample.")]
 Json = Annotated[bool, typer.Option("--json", help="Print each record as a line of JSON.")]
 Formats = Annotated[
-    list[str], typer.Option("--format", help="Of the pictures, one or several: png, pdf, svg, jpg, webp.")
+    list[str], typer.Option("--format", help="Format of the pictures, one or several: png, pdf, svg, jpg, webp.")
 ]
 Size = Annotated[
     int | None,
@@ -99,11 +101,11 @@ Workers = Annotated[
     int | None,
     typer.Option(help="local: processes that open photos; ray: models that run at once.", show_default=False),
 ]
-RayAddress = Annotated[str | None, typer.Option(help="Of the Ray cluster; a local one if left out.")]
+RayAddress = Annotated[str | None, typer.Option(help="Address of the Ray cluster; a local one is started if left out.")]
 Gpus = Annotated[
     float | None, typer.Option(help="ray: GPUs for each model. [default: 1 if there is one]", show_default=False)
 ]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure the parts again in which a photo failed.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure the parts in which a photo failed again.")]
 
 
 def listed(given: Sequence[str] | None) -> list[str]:

@@ -158,7 +158,7 @@ def _grid(call: Call, lie: Callable[[Call], Grid | None], image_size: tuple[int,
     grid = lie(call)
     if grid is None:
         raise FinercamError(
-            f"layer {call.name!r} puts out the shape {tuple(call.output.shape)}, which is no grid of cells over an "
+            f"layer {call.name!r} puts out the shape {tuple(call.output.shape)}, which is not a grid of cells over an "
             f"image of {image_size[0]} x {image_size[1]}; choose another layer, or give grid=Grid(...)"
         )
     return grid

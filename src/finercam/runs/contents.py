@@ -1,4 +1,4 @@
-"""What photos are made of, so that a run is only gone on with on the same ones.
+"""What photos are made of, so that a run is resumed only on the same ones.
 
 Of up to 1 GiB of files every byte counts. Of more, the size and time of every file do, and every byte of 256 of them.
 Of files in a store, which take a request each, every byte of 64 does. What is not a file, such as a picture that is

@@ -1,4 +1,4 @@
-"""``run_study()``: any study over a data set, in parts, to be gone on with after any stop."""
+"""``run_study()``: any study over a data set, in parts; a run that was stopped can be resumed."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Measurer(Generic[Model, Ready]):
         except (FinercamError, torch.OutOfMemoryError) as error:
             if isinstance(error, OutOfMemory) or (isinstance(error, torch.OutOfMemoryError) and len(ready) == 1):
                 # No fault of the item's: the run stops here and can go on elsewhere, or with other options.
-                hint = "with a smaller --copies or --batch-size the same command goes on"
+                hint = "with a smaller --copies or --batch-size the same command resumes"
                 raise OutOfMemory(f"{error}; {hint}") from error
             if len(ready) == 1:
                 return [(ready[0].entry, [_of_failure(Failed(ready[0].entry, str(error)))])]

@@ -54,7 +54,7 @@ class RunFolder:
         except (ValueError, RecursionError) as error:
             raise FinercamError(f"{self.folder.uri}/{RUN} cannot be read: {error}; give another folder") from error
         if not isinstance(found, dict):
-            raise FinercamError(f"{self.folder.uri}/{RUN} is no run's description; give another folder")
+            raise FinercamError(f"{self.folder.uri}/{RUN} does not describe a run; give another folder")
         return found
 
     @property
@@ -99,7 +99,7 @@ class RunFolder:
             self.folder.write(_path(part), seal(rows, self._run(), part))
         except FinercamError as error:
             raise FinercamError(
-                f"{error}; what was written before is kept, and the same command goes on from there"
+                f"{error}; what was written before is kept, and the same command resumes from there"
             ) from error
 
     def parts(self) -> list[int]:
@@ -150,7 +150,7 @@ class RunFolder:
             )
         strange = sorted(there - set(range(manifest.parts)))
         if strange:
-            raise FinercamError(f"{self.folder.uri}/{ROWS} holds parts that are none of this run's: {strange[:5]}")
+            raise FinercamError(f"{self.folder.uri}/{ROWS} holds parts that do not belong to this run: {strange[:5]}")
         columns = ["id", *row_key]
         # An item's number is its place in the manifest, so a part's are known without reading that.
         start = 0

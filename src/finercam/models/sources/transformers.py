@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from finercam.models.text_image import TextImageModel, Tokens
 
 #: Models of images and text whose logits are a scale times the cosine, and a bias: transformers' ``model_type``.
 KINDS = ("clip", "siglip", "siglip2", "metaclip_2", "chinese_clip", "altclip")
-
 
 #: Where a saved model says how photos are preprocessed.
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
@@ -92,7 +92,8 @@ def text_image(checkpoint: Checkpoint, device: torch.device) -> TextImageModel:
         )
     kind = transformers.AutoModelForZeroShotImageClassification
     if checkpoint.pretrained:
-        model = kind.from_pretrained(name, use_safetensors=True, **where)
+        with _without_bars():
+            model = kind.from_pretrained(name, use_safetensors=True, **where)
     else:
         model = kind.from_config(config, trust_remote_code=False)
     # Checkpoints saved in half precision come so.
@@ -155,10 +156,27 @@ def _create(checkpoint: Checkpoint, config: Any) -> tuple[Any, set[str]]:
 
     if not checkpoint.pretrained:
         return AutoModelForImageClassification.from_config(config, trust_remote_code=False), set()
-    module, found = AutoModelForImageClassification.from_pretrained(
-        checkpoint.name, use_safetensors=True, output_loading_info=True, **_where(checkpoint)
-    )
+    with _without_bars():
+        module, found = AutoModelForImageClassification.from_pretrained(
+            checkpoint.name, use_safetensors=True, output_loading_info=True, **_where(checkpoint)
+        )
     return module, set(found["missing_keys"])
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Load weights without a bar, and without a word on those that are missing: they are looked at here."""
+    from transformers.utils import logging
+
+    bars, words = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(words)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _processor(checkpoint: Checkpoint) -> Any:

@@ -35,8 +35,8 @@ def _markdown_block(block: Block) -> Iterator[str]:
         f"{_photos(block)}{failed}; {accuracy}. Means over n photos with 95 % intervals; the best of "
         f"the methods in bold where n is at least {FEWEST_TO_JUDGE}. Controls: random, blurred random and centre know "
         "nothing of the network; cubed is the base map to the third power; noisy the base map with noise of a tenth "
-        "of its peak; random class and reversed the same method asked about a class drawn by lot, and the other way "
-        "round."
+        "of its peak; random class and reversed the same method asked about a class chosen at random, and the other "
+        "way round."
     )
     yield from _about_known(block)
     yield ""
