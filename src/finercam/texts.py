@@ -69,7 +69,11 @@ def _escaped(character: str) -> str:
 
 
 def _cell(cell: Any) -> Any:
-    if not isinstance(cell, str) or cell[:1] not in ("=", "+", "-", "@", "\t", "\r"):
+    if not isinstance(cell, str):
+        return cell
+    # A row is one line, and a name that would end it (a carriage return, which csv leaves bare) does not.
+    cell = printable(cell)
+    if cell[:1] not in ("=", "+", "-", "@"):
         return cell
     try:
         float(cell)

@@ -155,8 +155,10 @@ def options(world: World, folder: Path, chance: random.Random) -> None:
     """Options of every command, most of them good, so that most commands run to their end."""
     out = folder / "out"
     arguments = commands(world, folder, out, chance)
-    here = os.getcwd()
-    os.chdir(folder)
+    # Two folders down, for ".." is an option too, and all that the cases are made from is no photo folder.
+    here, inside = os.getcwd(), folder / "deep" / "er"
+    inside.mkdir(parents=True)
+    os.chdir(inside)
     try:
         with nothing_else_written(folder, out):
             code, said = command(*arguments)

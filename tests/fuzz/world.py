@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,19 @@ class World:
     """Folders that cases copy from and never write to."""
 
     root: Path
+
+    def build(self, kinds: Collection[str]) -> None:
+        """Make what cases of these kinds are made from."""
+        needs = {
+            "pictures": ("classifier", "photos"),
+            "annotations": ("cub", "aircraft", "cars", "birds525", "fishvista", "folder"),
+            "models": ("timm", "transformers", "probe", "photos"),
+            "runs": ("run",),
+            "options": ("run", "transformers", "probe", "photos", "cub", "aircraft", "fishvista", "birds525"),
+        }
+        for kind in kinds:
+            for name in needs[kind]:
+                getattr(self, name)
 
     @cached_property
     def classifier(self):

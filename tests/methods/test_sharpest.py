@@ -12,7 +12,6 @@ from finercam import PLAIN, Classifier, Contrast, Explanation, FinercamError, an
 from finercam._torchvision import import_torchvision
 from finercam.methods.evidence import NotGathered
 from finercam.methods.sharp import early_layers
-from finercam.methods.sharpest import CELLS
 from support import literal_explainers as literal
 from support import reference
 from support.models import SIZE, DeepNet, PooledNet, Probed, TinyViT, build, photos
@@ -38,7 +37,8 @@ def expected_map(net: nn.Module, image: Tensor, row: Tensor, noises: list[Tensor
     starts = (torch.zeros_like(image), literal.blurred(image, 1))
     paths = sum(literal.integrated_gradients(net, image, row, start, 2) for start in starts) / 2
     smooth = literal.smoothed(paths, 1).clamp(min=0)
-    return literal.geometric([late, reference.resized(drawn, SIZE), smooth], 0.05)
+    layers = [late, reference.resized(drawn, SIZE)]
+    return literal.geometric([*layers, *layers, smooth], 0.05)
 
 
 @pytest.mark.parametrize("noise", [0.08, 0.0, 0.5])
@@ -46,7 +46,7 @@ def expected_map(net: nn.Module, image: Tensor, row: Tensor, noises: list[Tensor
 def test_the_formula(kind: type[nn.Module], layer: str, noise: float) -> None:
     net = build(kind)
     model = Classifier.of(net, layer, image_size=SIZE)
-    assert len(early_layers(model, CELLS)) == 1
+    assert len(early_layers(model)) == 1
     evidence, (question,) = gather(model, photos(), [CONTRAST], TARGETS, method=f"{SPEC}@noise={noise}@seed=3")
     found = answer(evidence, question).maps
     generator = torch.Generator().manual_seed(3)
@@ -63,7 +63,7 @@ def test_the_formula(kind: type[nn.Module], layer: str, noise: float) -> None:
 def test_four_resolutions_in_one_map() -> None:
     net = torchvision.models.resnet18(num_classes=6).eval()
     model = Classifier.of(net)
-    assert early_layers(model, CELLS) == ("layer1", "layer2", "layer3")
+    assert early_layers(model) == ("layer2", "layer3")
     images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(2))
     evidence, (question,) = gather(model, images, [PLAIN], method="sharpest@copies=1@steps=1")
     assert evidence.maps(question.rows).shape == (1, 1, 224, 224)
@@ -72,7 +72,7 @@ def test_four_resolutions_in_one_map() -> None:
 def test_eleven_runs_of_the_model() -> None:
     net = Probed(build(DeepNet))
     model = Classifier.of(net, "inner.more", image_size=SIZE)
-    early_layers(model, CELLS)
+    early_layers(model)
     net.batches.clear()
     gather(model, photos(), [CONTRAST, PLAIN], TARGETS, method="sharpest")
     assert net.batches == [2] * (1 + 4 + 2 * 3)

@@ -1,8 +1,10 @@
 """Opening photos in other processes."""
 
+import multiprocessing
 import os
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from finercam.data.dataset import Example, Item
 from finercam.errors import FinercamError
 from finercam.models.preprocessing import Preprocessing
 from finercam.runs import manifest as manifests
-from finercam.runs.local import Local, prepared_parts
+from finercam.runs.local import Local, most_workers, prepared_parts
 from finercam.runs.on_ray import OnRay
 from finercam.runs.preparing import Preparer
 from finercam.runs.storage import Folder
@@ -86,3 +88,39 @@ def test_fewer_processes_than_none_are_refused():
         OnRay(actors=0)
     with pytest.raises(FinercamError, match="gpus is -1"):
         OnRay(gpus=-1.0)
+
+
+def _big(entry):
+    return np.zeros(2_000_000, np.uint8)
+
+
+def _read_on_and_on(folder, workers):
+    for _, items in prepared_parts(folder, range(4), _big, 2):
+        for _ in items:
+            workers.put([child.pid for child in multiprocessing.active_children()])
+            time.sleep(0.05)
+
+
+def test_workers_end_with_the_process_that_runs_the_model(tmp_path):
+    """Also where that is killed while there is more than they can hand over."""
+    folder = Folder(str(tmp_path))
+    items = [Item(f"{number}.png", f"{number}.png", 0) for number in range(64)]
+    manifests.write(folder, items, [0], 16)
+    context = multiprocessing.get_context("fork")
+    told = context.Queue()
+    process = context.Process(target=_read_on_and_on, args=(folder, told))
+    process.start()
+    workers = told.get(timeout=60)
+    assert len(workers) == 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    end = time.monotonic() + 30
+    while time.monotonic() < end and any(os.path.exists(f"/proc/{worker}") for worker in workers):
+        time.sleep(0.05)
+    assert not [worker for worker in workers if os.path.exists(f"/proc/{worker}")]
+
+
+@pytest.mark.parametrize("workers", [-1, 99_999])
+def test_workers_are_as_many_as_the_machine_has_use_for(workers):
+    with pytest.raises(FinercamError, match=f"workers is {workers}; give 0 to {most_workers()} on this machine"):
+        Local(workers)

@@ -13,7 +13,7 @@ import typer
 from finercam.cli import concept, evaluate, explain, faithfulness, lists, probe, sanity, similarity
 from finercam.cli.console import say
 from finercam.cli.quiet import quieten
-from finercam.cli.stopping import Stopped, stop_in_order
+from finercam.cli.stopping import Stopped, stopping_in_order
 from finercam.errors import FinercamError
 from finercam.registry import IMPORT, import_extensions
 from finercam.runs.memory import keep_memory
@@ -77,12 +77,12 @@ for _point in entry_points(group=GROUP):
 def main() -> None:
     """Run the command; an error that the user can put right is one line and exit code 2."""
     keep_memory()
-    stop_in_order()
     quieten(sys.argv[1:])
     # A picture too large is refused; Pillow's warning says no more, and names a line of its own.
     warnings.filterwarnings("ignore", "Image size .* could be decompression bomb")
     try:
-        app()
+        with stopping_in_order():
+            app()
     except FinercamError as error:
         _end(str(error), 2)
     except Stopped as stop:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -18,12 +20,19 @@ class Stopped(SystemExit):
     message = "stopped"
 
 
-def stop_in_order() -> None:
-    """Have signals that stop this process raise ``Stopped``, but those that it was started to ignore."""
-    for name in _SIGNALS:
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(number, _stop)
+@contextmanager
+def stopping_in_order() -> Iterator[None]:
+    """Have signals that stop this process raise ``Stopped`` inside, but those that it was started to ignore."""
+    known = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in known}
+    taken = [number for number, handler in before.items() if handler in (signal.SIG_DFL, signal.default_int_handler)]
+    for number in taken:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, before[number])
 
 
 def _stop(number: int, frame: object) -> NoReturn:

@@ -18,9 +18,6 @@ from finercam.methods.sharp import contributions, early_layers
 from finercam.methods.span import picked
 from finercam.models.look import Look
 
-#: Least number of cells a side of the early layers, one finer than sharp's: over noisy copies it is calm enough.
-CELLS = (56, 28, 14)
-
 
 @dataclass(frozen=True, eq=False)
 class SharpestEvidence(Evidence):
@@ -61,13 +58,14 @@ def sharpest(
     smooth: float = 0.075,
     seed: int = 0,
 ) -> SharpestEvidence:
-    """Return the geometric mean of three kinds of maps, as ``sharp`` takes it (``maps.geometric_mean``).
+    """Return the weighted geometric mean of three kinds of maps, as ``sharp`` takes it (``maps.geometric_mean``).
 
     They are the Grad-CAM of the target layer (ReLU); for each early layer B the mean over noisy copies of the photo of
     ``sum_k relu(B_k dD/dB_k)``, with D the question; and the integrated gradients from the mean colour and from the
-    blurred photo (ReLU after smoothing). The map is as fine as the image, and empty where one of them is.
+    blurred photo (ReLU after smoothing), which count half: of all maps they are the finest, and the least sure. The map
+    is as fine as the image, and empty where one of them is.
 
-    The early layers are the deepest ones with 56, 28 and 14 cells a side or more (see ``sharp.early_layers``).
+    The early layers are those of ``sharp`` (see ``sharp.early_layers``).
 
     One run of the model with a backward pass for each copy and each step: 10 with the defaults, and the first look.
     On a CPU that takes as long as 22 to 28 forward passes, for one question.
@@ -89,7 +87,7 @@ def sharpest(
     refuse_outside("sharpest", "steps", steps, 1, 10_000)
     refuse_outside("sharpest", "offset", offset, 0.0, 1.0)
     refuse_smooth("sharpest", smooth)
-    v, early = rows.to(look.logits), early_layers(look.classifier, CELLS)
+    v, early = rows.to(look.logits), early_layers(look.classifier)
     late = find_method("gradcam").gather(look, v).maps(v)
     totals: list[Tensor] = []
     for noisy in noisy_copies(look.images, copies, noise, seed):
@@ -97,5 +95,7 @@ def sharpest(
             drawn = [one.relu().sum(2) for one in contributions(beside, early, beside.gradients(v, early))]
         totals = [total + one for total, one in zip(totals, drawn, strict=True)] if totals else drawn
     paths = integrated_gradients(look, v, steps=steps, smooth=smooth).row_maps
-    parts = [late.relu(), *(total / copies for total in totals), paths.relu()]
-    return SharpestEvidence(look.logits, look.image_size, v, geometric_mean(parts, offset))
+    layers = [late.relu(), *(total / copies for total in totals)]
+    # Twice the layers: the paths count half.
+    maps = geometric_mean([*layers, *layers, paths.relu()], offset)
+    return SharpestEvidence(look.logits, look.image_size, v, maps)
