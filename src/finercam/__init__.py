@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from finercam.contrast.contrast import Contrast as Contrast
     from finercam.contrast.objective import Objective as Objective
     from finercam.data.format import data_format as data_format
+    from finercam.data.photos import open_photo as open_photo
     from finercam.data.reading import read_dataset as read_dataset
     from finercam.errors import FinercamError as FinercamError
     from finercam.explanations.answering import Answer as Answer
@@ -79,6 +80,7 @@ _WHERE = {
     "metric": "metrics.metric",
     "data_format": "data.format",
     "read_dataset": "data.reading",
+    "open_photo": "data.photos",
 }
 __all__ = ["__version__", *_WHERE]
 

@@ -115,6 +115,6 @@ def test_an_existing_folder_is_left_alone(tmp_path):
     (tmp_path / "birds").mkdir()
     with pytest.raises(FinercamError, match="exists already"):
         aviary.export(tmp_path / "birds", 2, size=32)
-    with pytest.raises(FinercamError, match="is no folder"):
+    with pytest.raises(FinercamError, match="is not a folder"):
         aviary.export(tmp_path / "missing" / "birds", 2, size=32)
     assert [path.name for path in tmp_path.iterdir()] == ["birds"]

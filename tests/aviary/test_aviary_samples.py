@@ -232,7 +232,7 @@ def test_the_size_is_only_the_resolution():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Aviary("train", -1), "n is -1"),
+        (lambda: Aviary("train", -1), "the number of birds is -1"),
         (lambda: Aviary("", 3), "split's name is empty"),
         (lambda: Aviary(seed=-4), "seed is -4"),
         (lambda: Aviary(size=16), "size is 16 pixels"),

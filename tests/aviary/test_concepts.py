@@ -74,6 +74,16 @@ def test_a_row_is_the_explanation_of_that_prompt_held_against_the_part(classifie
     assert row.precision == pytest.approx(float(average_precision(found.saliency[None], mask)), abs=1e-3)
 
 
+def test_a_method_that_answers_only_what_it_was_asked_is_asked_all(classifier):
+    birds, method = Aviary(split="test", n=2, seed=5, size=96), "mask@cells=4@steps=1"
+    found = measure(classifier, birds, method=method, gammas=[1.0])
+    row = [row for row in found if row.contrast == "gamma 1"][-1]
+    sample, prompt = birds[row.id], concepts()[row.attribute, row.value]
+    alone = explain(classifier, sample.image, prompt, against=[BASE], gamma=1.0, method=method)
+    mask = torch.from_numpy(sample.masks[row.part])[None]
+    assert row.energy == pytest.approx(float(energy_inside(alone.saliency[None], mask)), abs=1e-4)
+
+
 def test_concepts_are_found_better_than_by_chance(rows):
     """The shipped model grounds words: more than what a map would score that knows nothing, most of all the wings."""
     own = [row for row in rows if row.contrast == ALONE]

@@ -31,7 +31,17 @@ def test_the_report_holds_its_pictures_and_asks_for_nothing_else(demo):
     assert len(pictures) == page.count("<img") > 50
     assert "http" not in re.sub(r"base64,[^\"]+", "", page)
     assert '<meta name="viewport"' in page
-    for word in ("Grad-CAM", "Layer-CAM", "Score-CAM", "gamma 0.6", "random", "centre", "True difference"):
+    for word in (
+        "Grad-CAM",
+        "Layer-CAM",
+        "Score-CAM",
+        "gamma 0.6",
+        "Sharp",
+        "gamma 1",
+        "random",
+        "centre",
+        "True difference",
+    ):
         assert word in page
 
 

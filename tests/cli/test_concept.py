@@ -76,7 +76,7 @@ def concept(monkeypatch, capsys, clip_folder, tmp_path):
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.6, 2.0])
-@pytest.mark.parametrize("method", ["gradcam", "layercam", "scorecam"])
+@pytest.mark.parametrize("method", ["gradcam", "layercam", "scorecam", "mask@cells=3@steps=2"])
 def test_an_answer_is_the_contrast_of_the_two_prompts(method, gamma, classifier):
     """The same maps as of ``Contrast`` with the base as its only reference, one concept and photo at a time."""
     pixels = images(3)
@@ -236,8 +236,9 @@ def test_nothing_left_is_said_on_the_terminal_and_in_the_picture(mode, concept, 
     from finercam.report import explained as figure
 
     said = []
-    draw = figure.draw_panels
+    draw, lay_out = figure.draw_panels, figure.lay_out
     monkeypatch.setattr(figure, "draw_panels", lambda panels: said.extend(panels) or draw(panels))
+    monkeypatch.setattr(figure, "lay_out", lambda panels, **how: said.extend(panels) or lay_out(panels, **how))
     code, out, err = concept(photos / "one.png", "--concept", "bird", "--gamma", "1", "--mode", mode)
     assert code == 0
     assert "EMPTY MAP" in out
@@ -300,7 +301,7 @@ def test_one_bad_photo_is_reported_and_the_rest_go_on(concept, photos, tmp_path)
     records = [json.loads(line) for line in (tmp_path / "out" / "concepts.jsonl").read_text().splitlines()]
     assert len(records) == 4
     (failed,) = [record for record in records if "error" in record]
-    assert failed == {"image": str(photos / "broken.jpg"), "error": failed["error"]}
+    assert failed == {"schema": 1, "image": str(photos / "broken.jpg"), "error": failed["error"]}
     assert "is not a picture" in failed["error"]
 
 
@@ -308,7 +309,7 @@ def test_one_bad_photo_is_reported_and_the_rest_go_on(concept, photos, tmp_path)
     ("arguments", "said"),
     [
         (("--concept", " "), "' ' is not a name or prompt"),
-        (("--concept", "<start_of_text>"), "finds no word that it knows in"),
+        (("--concept", "<start_of_text>"), "knows none of the words in"),
         (("--concept", "red " * 11), "is 13 tokens long and the text tower reads 12"),
         (("--mode", "maskout"), "did you mean 'mask-out'"),
         (("--fraction", "1.5"), "between 0 and 1"),
@@ -401,3 +402,13 @@ def test_a_file_that_has_no_names(content, said, tmp_path, monkeypatch, capsys, 
 def test_a_folder_is_not_a_file_of_names(tmp_path):
     with pytest.raises(FinercamError, match="cannot be read: Is a directory"):
         read_names(tmp_path)
+
+
+def test_pictures_of_concepts_take_the_formats_too(concept, photos, tmp_path):
+    code, _, _ = concept(photos / "one.png", "--concept", CONCEPTS[0], "--format", "svg", "--size", "200")
+    assert code == 0
+    assert list((tmp_path / "out").rglob("*.svg"))
+    assert (tmp_path / "out" / "concepts.csv").is_file()
+    code, _, err = concept(photos / "one.png", "--concept", CONCEPTS[0], "--format", "svg", "--mode", "mask-out")
+    assert code == 2
+    assert "png only" in err

@@ -11,6 +11,7 @@ from PIL import Image
 
 from finercam.cli.main import main
 from finercam.data.reading import read_dataset
+from finercam.metrics.metric import default_metrics
 from support.evaluations import rows_of
 
 
@@ -74,7 +75,7 @@ def test_a_run_its_files_and_its_table(run, birds, tmp_path):
     assert f"## folder:{birds}" in text
     assert "| + Finer | 4 |" in text
     assert "4 photos measured; of the time" in err
-    assert len(rows_of(out)) == 4 * 6
+    assert len(rows_of(out)) == 4 * 9
     tables = {name: (out / f"table.{name}").read_bytes() for name in ("md", "csv", "tex")}
     # The table of the rows, anywhere.
     code, again, _ = run("table", out, "--out", tmp_path / "tables")
@@ -137,8 +138,8 @@ def test_what_is_measured_where_nothing_is_said_is_what_the_data_allows(run, bir
     code, text, _ = run(*command(birds, tmp_path / "run", "--steps", 2, metrics=None))
     assert code == 0
     described = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert described["plan"]["metrics"] == ["deletion", "relative-drop@0.05", "relative-drop@0.1"]
-    assert "| map | n | Del. ↓ | RD@0.05 ↑ | RD@0.1 ↑ |" in text
+    assert described["plan"]["metrics"] == list(default_metrics(()))
+    assert "| map | n | Del. ↓ | Del. (fill=blur) ↓ | RD@0.05 ↑ | RD@0.1 ↑ | RD@0.05 (blur) ↑ |" in text
 
 
 def test_contrasts_are_crossed(run, birds, tmp_path):
@@ -159,7 +160,8 @@ def test_contrasts_are_crossed(run, birds, tmp_path):
     assert code == 0
     contrasts = json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["contrasts"]
     assert contrasts == ["plain", "finer references=1", "finer gamma=1 references=1", "finer", "finer gamma=1"]
-    assert text.count("| + Finer") == 2 * 4
+    # Each with its controls: the first comparison of a random class, and reversed.
+    assert text.count("| + Finer") == 2 * (4 + 2)
 
 
 def test_classes_that_the_model_has_not(run, birds, tmp_path):

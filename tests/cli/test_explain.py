@@ -1,6 +1,8 @@
 """``finercam explain`` as a user runs it."""
 
+import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -41,7 +43,7 @@ def explain(monkeypatch, capsys, model_folder, tmp_path):
 def test_a_strength_without_a_meaning_is_refused(explain, photos, tmp_path, gamma):
     code, out, err = explain(photos, "--gamma", gamma)
     assert (code, out) == (2, "")
-    assert "it must be a number from -1,000,000 to 1,000,000" in err
+    assert "it must be a finite number" in err or "it must be a number from -1,000,000 to 1,000,000" in err
     assert not (tmp_path / "out").exists()
 
 
@@ -134,7 +136,7 @@ def test_one_bad_photo_is_reported_and_the_rest_go_on(explain, photos, tmp_path)
     records = [json.loads(line) for line in (tmp_path / "out" / "explanations.jsonl").read_text().splitlines()]
     assert len(records) == 4
     (failed,) = [record for record in records if "error" in record]
-    assert failed == {"image": str(photos / "broken.jpg"), "error": failed["error"]}
+    assert failed == {"schema": 1, "image": str(photos / "broken.jpg"), "error": failed["error"]}
     assert "is not a picture" in failed["error"]
 
 
@@ -157,7 +159,7 @@ def test_a_photo_whose_only_reference_is_its_prediction_fails_alone(explain, pho
         (("--method", "eigencam"), "ignores the class"),
         (("--weighting", "means"), "did you mean 'mean'"),
         (("--aggregate", "maximum"), "'max'"),
-        (("--gamma", "nan"), "from -1,000,000"),
+        (("--gamma", "nan"), "it must be a finite number"),
         (("--references", "0"), "at least 1"),
         (("--layer", "layer5"), "did you mean 'layer"),
         (("--device", "gpu"), "device 'gpu'"),
@@ -228,3 +230,56 @@ def test_help_names_every_option_and_is_quick(monkeypatch, capsys):
         check=True,
     )
     assert done.stdout.strip() == "False"
+
+
+def test_pictures_are_written_in_the_formats_and_the_size_asked_for(explain, photos, tmp_path):
+    code, out, _ = explain(photos / "one.png", "--format", "svg,png", "--size", "300", "--dpi", "72", "--json")
+    assert code == 0
+    assert json.loads(out)["files"] == {"picture": "one.svg", "png": "one.png", "maps": "one.safetensors"}
+    results = tmp_path / "out"
+    assert {path.name for path in results.iterdir()} == {
+        *("one.svg", "one.png", "one.safetensors", "explanations.jsonl", "explanations.csv")
+    }
+    small = Image.open(results / "one.png")
+    assert small.width < 1000
+    assert small.info["dpi"][0] == pytest.approx(72, abs=0.1)
+    explain(photos / "one.png", "--size", "900")
+    assert Image.open(results / "one.png").width > 2 * small.width
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--format", "gif"), "no picture format 'gif'"),
+        (("--format", "safetensors"), "no picture format 'safetensors'"),
+        (("--size", "2"), "the size of a picture is 2"),
+        (("--dpi", "0"), "dpi is 0"),
+        (("--scale", "comon"), "did you mean 'common'"),
+    ],
+)
+def test_the_look_of_pictures_is_checked_before_anything_is_written(explain, photos, tmp_path, options, message):
+    code, _, err = explain(photos, *options)
+    assert code == 2
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_records_are_a_table_too(explain, photos, tmp_path):
+    explain(photos, "--references", "2")
+    records = [json.loads(line) for line in (tmp_path / "out" / "explanations.jsonl").read_text().splitlines()]
+    with (tmp_path / "out" / "explanations.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == [record["image"] for record in records]
+    for row, record in zip(rows, records, strict=True):
+        assert row["target.name"] == record["target"]["name"]
+        assert float(row["target.probability"]) == record["target"]["probability"]
+        assert row["references.name"] == "; ".join(one["name"] for one in record["references"])
+        assert row["files.maps"] == record["files"]["maps"]
+
+
+def test_with_reverse_the_probability_stands_with_its_class(explain, photos):
+    options = ("--target", "Grandala", "--against", "Blue Grosbeak")
+    _, forward, _ = explain(photos / "one.png", *options)
+    _, reverse, _ = explain(photos / "one.png", *options, "--reverse")
+    assert re.search(r": [\d.]+ % Grandala, against Blue Grosbeak, gamma 0.6\b", forward.strip())
+    assert re.search(r": Grandala [\d.]+ %; Blue Grosbeak, against Grandala, reversed, gamma 0.6\b", reverse.strip())

@@ -15,7 +15,7 @@ from PIL import Image
 
 from finercam.cli.main import main
 from finercam.data import photos as opening
-from finercam.explanations import explanation
+from finercam.report.writers import pictures
 from support import running
 
 
@@ -127,14 +127,14 @@ def test_a_photo_that_cannot_be_explained_is_a_record_and_does_not_stop_the_othe
 def test_what_fails_in_an_unforeseen_way_is_a_record_too(explain, tmp_path, monkeypatch):
     photo(tmp_path / "photos" / "a.png")
     photo(tmp_path / "photos" / "b.png", (1, 2, 3))
-    draw = explanation.Explanation.figure
+    draw = pictures.lay_out_explanation
 
-    def figure(self):
-        if self.source.endswith("a.png"):
+    def lay_out(explanation, *how):
+        if explanation.source.endswith("a.png"):
             raise RuntimeError("no ink\nat all")
-        return draw(self)
+        return draw(explanation, *how)
 
-    monkeypatch.setattr(explanation.Explanation, "figure", figure)
+    monkeypatch.setattr(pictures, "lay_out_explanation", lay_out)
     code, records, _ = explain(tmp_path / "photos")
     assert code == 1
     assert [record.get("error") for record in records] == ["RuntimeError: no ink", None]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from finercam import PLAIN, Contrast, FinercamError, Objective
 from finercam.contrast import contrast as contrast_module
-from finercam.contrast.contrast import AGAINST, AGGREGATES, WEIGHTINGS, find_targets
+from finercam.contrast.contrast import AGAINST, AGGREGATES, COMPARED, WEIGHTINGS, find_targets
 from finercam.contrast.labels import Labels
 from support import reference
 
@@ -219,7 +219,7 @@ def test_gamma_may_be_any_number(gamma: float) -> None:
 @pytest.mark.parametrize("gamma", [math.nan, math.inf, -math.inf, 1e39, -1.1e6])
 def test_gamma_has_a_range(gamma: float) -> None:
     """1e39 is finite, and a row of float32 with it is not."""
-    with pytest.raises(FinercamError, match=re.escape(f"gamma is {gamma}; it must be a number from -1,000,000 to 1,")):
+    with pytest.raises(FinercamError, match=re.escape(f"gamma is {gamma}; it must be a ")):
         Contrast(gamma=gamma)
 
 
@@ -378,7 +378,7 @@ def test_one_row_per_reference_where_maps_are_combined_later(aggregate: str) -> 
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
-@pytest.mark.parametrize("against", AGAINST)
+@pytest.mark.parametrize("against", [way for way in AGAINST if way != COMPARED])
 def test_a_batch_is_its_single_images(against: str, weighting: str) -> None:
     logits = 3 * torch.randn(4, 9, generator=torch.Generator().manual_seed(5))
     head = torch.randn(9, 3, generator=torch.Generator().manual_seed(6))

@@ -106,7 +106,9 @@ def test_the_unmatched_are_listed_with_what_to_do():
     assert "no. 8" in message
     assert "no. 9" not in message
     assert "... and 5 more" in message
-    assert "--classes MAP.csv" in message
+    assert "--match FILE.csv" in message
+    assert "no. 8: the model has nothing like it" in message
+    assert "\n" not in message
     assert "--skip-unmatched" in message
     matching = match_classes(names, MODEL, skip_unmatched=True)
     assert matching.indices.tolist() == [0] + [-1] * 15

@@ -49,6 +49,7 @@ EXPLAINERS = {
     "multiscale",
     "gradient-x-input",
     "lrp",
+    "sharpest",
 }
 AFTER = "mean-after-relu"
 #: What a contrast may combine; the rest is refused (test_contrast.py).

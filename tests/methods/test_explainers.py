@@ -38,12 +38,13 @@ SPECS = {
     "multiscale": "multiscale@sizes=1+2",
     "subtraction": "subtraction",
     "sharp": "sharp",
+    "sharpest": "sharpest@copies=2@steps=2",
     "lrp": "lrp",
 }
 #: Whose map is linear in the row.
 LINEAR = ("gradient-x-input", "smoothgrad", "integrated-gradients", "occlusion", "lrp")
 #: Which run the model again, or a copy of it.
-SEVERAL = ("smoothgrad", "integrated-gradients", "occlusion", "multiscale")
+SEVERAL = ("smoothgrad", "integrated-gradients", "occlusion", "multiscale", "sharpest")
 CONTRAST = Contrast([[4, 0, 6], [1, 2, 3]], gamma=0.7)
 TARGETS = [2, 5]
 
@@ -84,7 +85,7 @@ def test_all_of_them_are_here() -> None:
     others = {name for name, how in METHODS.items() if how.function is None} - {"rise"}
     assert others >= set(SPECS)
     for name in SPECS:
-        assert METHODS[name].source or name == "sharp"
+        assert METHODS[name].source or name in ("sharp", "sharpest")
 
 
 @every
@@ -104,9 +105,14 @@ def test_a_batch_is_its_single_images(name: str, kind: type[Net]) -> None:
 
 @every
 def test_what_is_linear_in_the_row_is(name: str, kind: type[Net]) -> None:
-    evidence, _ = gather(model_of(kind), photos(), [CONTRAST], TARGETS, method=SPECS[name], collect=[0, 3])
     one, other = torch.zeros(2, 1, CLASSES, dtype=torch.float64), torch.zeros(2, 1, CLASSES, dtype=torch.float64)
     one[:, :, 3], other[:, :, 0] = 1, -0.7
+    model, how = model_of(kind), find_method(SPECS[name])
+    if how.spans:
+        evidence, _ = gather(model, photos(), [CONTRAST], TARGETS, method=how, collect=[0, 3])
+    else:
+        with model.look(photos(), at=how.taps(model)) as look:
+            evidence = how.gather(look, torch.cat([one, other, one + other, 2 * (one + other)], 1))
     apart, together = evidence.maps(one) + evidence.maps(other), evidence.maps(one + other)
     if name in LINEAR:
         assert_same(together, apart, 1e-9)
@@ -120,6 +126,8 @@ def test_what_is_linear_in_the_row_is(name: str, kind: type[Net]) -> None:
 def test_kept_classes_answer_other_questions_as_a_fresh_look_would_without_the_model(
     name: str, kind: type[Net]
 ) -> None:
+    if not find_method(name).spans:
+        pytest.skip("it answers what was asked only")
     net = Probed(build(kind))
     model = model_of(kind, net, "inner.")
     kept = explain(model, photos()[0], 0, against=[1, 2], method=SPECS[name], collect=[3, 5], keep=True)
@@ -150,14 +158,13 @@ def test_an_objective_is_a_row_too(name: str, kind: type[Net]) -> None:
 def test_the_model_is_untouched_also_when_it_raises(name: str, kind: type[Net]) -> None:
     if name == "lrp":
         pytest.skip("there is no rule for what the net's user adds to its output: see test_lrp.py")
-    net = disturbing_net(kind)
+    net, how = disturbing_net(kind), find_method(SPECS[name])
     model = model_of(kind, net)
     with untouched(net):
         saliency(model, photos(), method=SPECS[name])
-        explain(model, photos(), method=SPECS[name], keep=True)[0].again(gamma=0.1)
+        explain(model, photos(), method=SPECS[name], keep=True)[0].again(gamma=0.1, collect=not how.spans)
     probed = Probed(build(kind).train())
     model = model_of(kind, probed, "inner.")
-    how = find_method(SPECS[name])
     with untouched(probed), pytest.raises((RuntimeError, FinercamError)):  # noqa: PT012, SIM117 - it breaks late
         with model.look(photos(), at=how.taps(model)) as look:
             rows = CONTRAST.ask(look.logits, TARGETS).rows
@@ -211,7 +218,8 @@ def test_saved_and_asked_again(name: str, tmp_path: Path) -> None:
     found = explain(model, photos(dtype=torch.float32)[0], 0, against=[1], method=SPECS[name], keep=True)
     loaded = Explanation.load(found.save(tmp_path / "kept.safetensors"))
     assert loaded.method.spec == found.method.spec
-    assert_same(loaded.again(gamma=0.2).map, found.again(gamma=0.2).map, 1e-6)
+    changes = {"gamma": 0.2} if loaded.method.spans else {}
+    assert_same(loaded.again(**changes).map, found.again(**changes).map, 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -222,10 +230,10 @@ def test_saved_and_asked_again(name: str, tmp_path: Path) -> None:
             "gradient-x-input: smooth is 0.6; give a number from 0.0 to 0.5 of the",
         ),
         ("gradient-x-input@smooth=-1", "smooth is -1.0"),
-        ("gradient-x-input@smooth=nan", "smooth is nan"),
+        ("gradient-x-input@smooth=nan", "smooth is 'nan'; it must be a finite number"),
         ("smoothgrad@copies=0", "smoothgrad: copies is 0; give a whole number from 1 to 10000"),
         ("smoothgrad@noise=-0.1", "noise is -0.1"),
-        ("smoothgrad@noise=inf", "noise is inf"),
+        ("smoothgrad@noise=inf", "noise is 'inf'; it must be a finite number"),
         ("smoothgrad@seed=-1", "seed is -1"),
         ("smoothgrad@copies=2.5", "copies is '2.5'; it must be a whole number"),
         ("integrated-gradients@steps=0", "integrated-gradients: steps is 0"),
@@ -242,7 +250,13 @@ def test_saved_and_asked_again(name: str, tmp_path: Path) -> None:
         ("multiscale@sizes=1+1.0", "give each factor once"),
         ("multiscale@join=max", "join is 'max'"),
         ("sharp@offset=-0.1", "sharp: offset is -0.1; give a number from 0.0 to 1.0"),
-        ("sharp@offset=nan", "offset is nan"),
+        ("sharp@offset=nan", "offset is 'nan'; it must be a finite number"),
+        ("sharpest@copies=0", "sharpest: copies is 0; give a whole number from 1 to 10000"),
+        ("sharpest@noise=-1", "sharpest: noise is -1.0"),
+        ("sharpest@steps=0", "sharpest: steps is 0"),
+        ("sharpest@offset=2", "sharpest: offset is 2.0"),
+        ("sharpest@smooth=1", "sharpest: smooth is 1.0"),
+        ("sharpest@seed=-1", "sharpest: seed is -1"),
         ("lrp@smooth=0.7", "lrp: smooth is 0.7"),
     ],
 )

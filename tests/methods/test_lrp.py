@@ -269,4 +269,4 @@ def test_without_zennit_the_extra_is_named() -> None:
         "except finercam.FinercamError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)
-    assert done.stdout == "lrp needs zennit, which is not installed; run pip install 'finercam[lrp]'\n"
+    assert done.stdout == "lrp needs zennit, which is not installed; run pip install zennit\n"

@@ -235,7 +235,7 @@ def test_it_answers_what_was_asked_only(tmp_path) -> None:
     plain = found.again(gamma=0)
     assert torch.equal(plain.saliency, found.plain)
     for change in ({"gamma": 1.0}, {"against": [2]}):
-        with pytest.raises(NotGathered, match=r"no mask was learned for this question.*collect=True"):
+        with pytest.raises(NotGathered, match=r"this question was not asked.*collect=True"):
             found.again(**change)
     assert net.batches == []
     again = found.again(gamma=1.0, collect=True)
@@ -244,7 +244,7 @@ def test_it_answers_what_was_asked_only(tmp_path) -> None:
     loaded = Explanation.load(tmp_path / "one.safetensors")
     assert torch.equal(loaded.again().map, found.map)
     assert loaded.evidence.course.shape == (1, 2, 5)
-    with pytest.raises(NotGathered, match="no mask was learned"):
+    with pytest.raises(NotGathered, match="this question was not asked"):
         loaded.again(gamma=1.0)
 
 
@@ -259,11 +259,11 @@ def test_several_references_have_a_mask_each() -> None:
     "spec",
     [
         "cells=1", "cells=13", "steps=0", "rate=0", "rate=2", "area=-1", "smooth=-0.1", "blur=0", "blur=2", "jitter=-1",
-        "jitter=13", "seed=-1", "blur=nan",
+        "jitter=13", "seed=-1",
     ],
 )  # fmt: skip
 def test_parameters_out_of_range(spec: str) -> None:
     name = spec.partition("=")[0]
     others = "".join(f"@{one}" for one in ("cells=3", "steps=1") if not one.startswith(name))
-    with pytest.raises(FinercamError, match=rf"mask: {name} is .*give a number from"):
+    with pytest.raises(FinercamError, match=rf"mask.*: {name} is .*(give a number from|must be a finite number)"):
         gather(classifier("deep"), photos(), [PLAIN], method=f"mask@{spec}{others}")

@@ -430,7 +430,7 @@ def test_parameters_come_with_the_name() -> None:
         ("rise@cells=13", "rise: cells is 13; give"),
         ("rise@keep=0", "rise: keep is 0.0; give a probability above 0 and below 1"),
         ("rise@keep=1", "rise: keep is 1.0; give"),
-        ("rise@keep=nan", "rise: keep is nan; give"),
+        ("rise@keep=nan", "keep is 'nan'; it must be a finite number"),
         ("rise@seed=-1", "rise: seed is -1; give a whole number from 0 to"),
         ("rise@seed=99999999999999999999", "rise: seed is 99999999999999999999; give"),
         ("rise@masks=many", "'rise@masks=many': masks is 'many'; it must be a whole number"),

@@ -16,6 +16,7 @@ from finercam.models.stages import layer_cells, stages
 from support import literal_explainers as literal
 from support import reference
 from support.models import SIZE, DeepNet, PooledNet, Probed, TinyViT, build, photos
+from support.taken_apart import taken_apart
 
 torchvision = import_torchvision()
 import timm  # noqa: E402
@@ -29,24 +30,6 @@ def assert_same(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> None:
     peak = float(theirs.abs().max())
     assert peak > 0
     assert float((ours - theirs).abs().max()) <= tolerance * peak
-
-
-def taken_apart(net: nn.Module, image: Tensor, row: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The late layer's A and G and the early layer's B and dD/dB, by autograd on parts of the net."""
-    with torch.no_grad():
-        if isinstance(net, PooledNet):
-            early = net.stem[0](image[None])
-            late, rest, after = net.stem[1](early), net.tail, lambda b: net.tail(net.stem[1](b))
-        elif isinstance(net, DeepNet):
-            early = net.stem(image[None])
-            late, rest, after = net.more(early), lambda a: net.head(net.norm(a.mean((2, 3)))), net.tail
-        else:
-            early = net.before(image[None])
-            late, rest = net.last.norm1(early), lambda a: net.head(net.norm(net.last.after_norm(early, a))[:, 0])
-            after = lambda x: net.head(net.norm(net.last(x))[:, 0])  # noqa: E731
-    grid = net.grid if isinstance(net, TinyViT) else (lambda output: output)
-    of_late, of_early = (literal.layer_gradient(f, x[0], row) for f, x in ((rest, late), (after, early)))
-    return grid(late)[0], grid(of_late[None])[0], grid(early)[0], grid(of_early[None])[0]
 
 
 @pytest.mark.parametrize("offset", [0.05, 0.3, 0.0])
@@ -173,7 +156,7 @@ def test_a_net_without_an_earlier_layer_is_refused() -> None:
     """Its stem's parts all lie on the one grid, and are of one kind each."""
     for layer in ("stem", "stem.0"):
         model = Classifier.of(build(DeepNet), layer, image_size=SIZE)
-        with pytest.raises(FinercamError, match=r"sharp needs a layer before stem.*another method"):
+        with pytest.raises(FinercamError, match=r"sharp and sharpest need a layer before stem.*another method"):
             gather(model, photos(), [PLAIN], method="sharp")
 
 

@@ -251,7 +251,7 @@ def test_timm_models_are_not_loaded_through_transformers(timm_folder: Path) -> N
 
 def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(FinercamError, match=r"needs open_clip; pip install 'finercam\[open_clip\]'"):
+    with pytest.raises(FinercamError, match="needs open_clip; pip install 'open_clip_torch'"):
         load("open_clip/RN50/openai")
 
 

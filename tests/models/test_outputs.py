@@ -155,16 +155,14 @@ class NoWayBack(torch.autograd.Function):
 
 def test_logits_that_cannot_be_differentiated() -> None:
     module = made(lambda: Net(lambda logits, maps: NoWayBack.apply(logits)))
-    with pytest.raises(FinercamError, match=r"cannot be differentiated \(no derivative\); give layer=.*scorecam"):
+    with pytest.raises(FinercamError, match=r"cannot be differentiated \(no derivative\); .* give layer=.*scorecam"):
         classifier(module)
     assert saliency(classifier(module, "body"), images(), 1, method="scorecam").shape == (2, *SIZE)
 
 
 def test_the_wrong_image_size() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.Flatten(), nn.Linear(4 * 6 * 8, 5))
-    with pytest.raises(
-        FinercamError, match=r"does not run on an image of 224 x 224 pixels .*; give image_size=\(H, W\)"
-    ):
+    with pytest.raises(FinercamError, match=r"does not run on .*224 x 224 pixels .*; give image_size=\(H, W\)"):
         Classifier.of(module)
     assert classifier(module.eval()).layers == ("0",)
 

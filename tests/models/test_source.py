@@ -171,7 +171,7 @@ def test_words_in_place_of_a_head() -> None:
     classes = load("shells/small", classes=["whelk", "cockle"], device="cpu")
     assert list(classes.labels.names) == ["whelk", "cockle"]
     assert not classes.prompts
-    with pytest.raises(FinercamError, match="finds no word that it knows in 'bird'"):
+    with pytest.raises(FinercamError, match="knows none of the words in 'bird'"):
         text("shells/small", ["bird"], device="cpu")
 
 

@@ -300,7 +300,7 @@ def test_open_clip_with_a_tokenizer_of_its_own(tmp_path: Path, saved: Any) -> No
     with torch.no_grad():
         expected = own_logits("ViT", tmp_path, model, batch("ViT"), NAMES)
         torch.testing.assert_close(classifier.module(batch("ViT")), expected, rtol=1e-5, atol=1e-5)
-    with pytest.raises(FinercamError, match="finds no word that it knows in 'spangled drongo'"):
+    with pytest.raises(FinercamError, match="knows none of the words in 'spangled drongo'"):
         text(tmp_path, ["bird", "spangled drongo"], device="cpu")
     with pytest.raises(FinercamError, match="is 14 tokens long and the text tower reads 12"):
         text(tmp_path, ["bird " * 12], templates=BARE, device="cpu")
@@ -317,9 +317,9 @@ def test_words_the_model_does_not_know(tmp_path: Path, saved: Any) -> None:
         model.token_embedding.weight[never] = 0
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "open_clip_model.safetensors")
     for folder in (tmp_path, saved("clip")[0]):
-        with pytest.raises(FinercamError, match="finds no word that it knows in 'spangled drongo'"):
+        with pytest.raises(FinercamError, match="knows none of the words in 'spangled drongo'"):
             text(folder, ["bird", "spangled drongo"], device="cpu")
-        with pytest.warns(UserWarning, match="does not know all the words of 'red drongo' and goes by the others"):
+        with pytest.warns(UserWarning, match="does not know all the words of 'red drongo'; it uses the others"):
             text(folder, ["bird", "red drongo"], device="cpu")
 
 
@@ -470,8 +470,8 @@ def test_a_folder_that_cannot_be_written_to_is_a_warning(saved: Any, monkeypatch
         ("bird", {}, "'bird' is one text; give a list"),
         (["bird", ""], {}, "'' is not a name or prompt"),
         (["bird", " \t"], {}, "is not a name or prompt"),
-        (["bird", "<end_of_text>"], {"templates": BARE}, "finds no word that it knows in '<end_of_text>'"),
-        (["<start_of_text> <end_of_text>"], {"templates": BARE}, "finds no word that it knows in"),
+        (["bird", "<end_of_text>"], {"templates": BARE}, "knows none of the words in '<end_of_text>'"),
+        (["<start_of_text> <end_of_text>"], {"templates": BARE}, "knows none of the words in"),
         (["bird", "wing", "bird"], {}, "'bird' is given twice"),
         (["red " * 6], {}, "'a photo of a red red red red red red.' is 13 tokens long and the text tower reads 12"),
         (["red " * 11], {"templates": BARE}, "is 13 tokens long"),
@@ -523,7 +523,7 @@ def test_transformers_prompts_are_counted(
         text(folder, [one * (most + 1)], templates=BARE, device="cpu")
     assert "longer than" not in capsys.readouterr().err
     assert text(folder, [one * most], templates=BARE, device="cpu").classes == 1
-    with pytest.raises(FinercamError, match="finds no word that it knows in"):
+    with pytest.raises(FinercamError, match="knows none of the words in"):
         text(folder, ["bird", "</s>" if kind != "siglip2" else "<eos>"], templates=BARE, device="cpu")
 
 

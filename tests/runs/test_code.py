@@ -18,7 +18,8 @@ from finercam.studies.evaluate.evaluation import Evaluation
 from support import executed
 
 #: Which parts are done, where files lie and which run it is: nothing that a number could come from.
-BOOKKEEPING = {f"finercam.runs.{name}" for name in ("code", "engine", "fingerprint", "loaded", "local")}
+_FILES = ("code", "contents", "engine", "fingerprint", "loaded", "local", "preprocessed")
+BOOKKEEPING = {f"finercam.runs.{name}" for name in _FILES}
 
 PACKAGE = {
     "__init__": "from .start import begin\n",

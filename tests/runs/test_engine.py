@@ -139,6 +139,7 @@ def test_the_description_is_the_studys_the_models_and_the_datas(tmp_path):
     described = json.loads((tmp_path / "run.json").read_text())
     assert described["study"] == "corners"
     assert described["plan"] == {"scale": 0.5, "precision": "bfloat16"}
+    assert described["model"].pop("preprocessed")
     assert described["model"] == {"name": "grey", "weight": 2.0}
     assert described["data"]["photos"] == 10
     assert [row["target"] for row in rows_of(tmp_path) if row["error"] is None] == [
@@ -202,7 +203,7 @@ def test_a_lack_of_memory_ends_the_run_and_fails_no_photo(tmp_path, error):
 
             return measure
 
-    with pytest.raises(OutOfMemory, match=r"no room; with a smaller --copies or --batch-size the same command goes on"):
+    with pytest.raises(OutOfMemory, match=r"no room; with a smaller --copies or --batch-size the same command resumes"):
         run_study(Hungry(), model(), data(40), str(tmp_path), run=Run(images=1))
     assert [row["error"] for row in rows_of(tmp_path) if row["id"] not in (3, 5)] == [None] * 13
     if isinstance(error, OutOfMemory):

@@ -183,6 +183,28 @@ def test_damage_inside_a_part_is_one_line(complete):
         complete.check(Manifest(complete.folder), KEY)
 
 
+def test_a_part_of_another_run_is_never_taken_for_one_of_this(complete, tmp_path):
+    """Of the same photos, in the same place: only the model differs."""
+    other = RunFolder(Folder(str(tmp_path / "other")))
+    other.claim({**FINGERPRINT, "model": {"name": "net", "weights": "b" * 64}})
+    other.commit(1, rows([2, 3]))
+    path = Path(complete.folder.uri) / "rows" / part_name(1)
+    path.write_bytes((Path(other.folder.uri) / "rows" / part_name(1)).read_bytes())
+    for look in (complete.done, complete.drop_failed, lambda: complete.check(Manifest(complete.folder), KEY)):
+        with pytest.raises(FinercamError, match=r"part-00001\.parquet is a part of another run"):
+            look()
+
+
+def test_a_part_with_a_flipped_bit_is_done_again(complete):
+    path = Path(complete.folder.uri) / "rows" / part_name(1)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 4
+    path.write_bytes(content)
+    assert complete.done() == {0, 2}
+    with pytest.raises(FinercamError, match=r"part-00001\.parquet is damaged; run the same command again"):
+        complete.check(Manifest(complete.folder), KEY)
+
+
 def test_what_a_killed_run_left_behind_is_no_part(complete):
     folder = Path(complete.folder.uri) / "rows"
     (folder / ".part-x3f.parquet").write_bytes(b"half of a p")
@@ -219,7 +241,7 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_half_written(complete, mo
         with pytest.raises(FinercamError) as found:
             complete.commit(part, rows(ids))
         assert os.strerror(code) in str(found.value)
-        assert "the same command goes on from there" in str(found.value)
+        assert "the same command resumes from there" in str(found.value)
     monkeypatch.undo()
     hidden = [p.name for p in Path(complete.folder.uri).rglob(".*")]
     assert hidden == []

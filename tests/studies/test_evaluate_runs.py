@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -13,7 +17,10 @@ from finercam.data.dataset import Dataset, Item
 from finercam.errors import FinercamError
 from finercam.models import Classifier
 from finercam.models.run import Run
+from finercam.runs import manifest as manifests
 from finercam.runs.engine import Progress
+from finercam.runs.manifest import Manifest
+from finercam.runs.storage import Folder
 from finercam.studies.evaluate.evaluation import Evaluation
 from support import evaluations
 from support.evaluations import NAMES, TARGETS, evaluate, rows_of, same
@@ -161,14 +168,105 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_rows(tmp_path):
     assert rows_of(tmp_path / "run") == rows_of(tmp_path / "whole")
 
 
+def test_metrics_use_the_classifiers_own_probabilities(data, tmp_path):
+    """Of several classes at once each has one by itself; of masked copies, too."""
+    study = Evaluation(metrics=("deletion", "relative-drop@0.1"), steps=1)
+    model = replace(evaluations.classifier(), probabilities="sigmoid")
+    evaluate(model, data, study, tmp_path / "run")
+    nothing = model.module(torch.zeros(1, 3, *model.image_size, dtype=torch.float64)).sigmoid()[0]
+    images = [model.preprocessing(Image.open(item.uri)) for item in data.items()]
+    logits = model.module(torch.stack(images)).detach()
+    for row in rows_of(tmp_path / "run"):
+        own, other = (float(logits[row["id"], row[name]].sigmoid()) for name in ("target", "other"))
+        assert (row["confidence"], row["other confidence"]) == pytest.approx((own, other), abs=1e-6)
+        assert row["deletion curve"] == pytest.approx([own, float(nothing[row["target"]])], abs=1e-5)
+        assert row["deletion curve of other"] == pytest.approx([other, float(nothing[row["other"]])], abs=1e-5)
+    with pytest.raises(FinercamError, match="differs in: model probabilities"):
+        evaluate(evaluations.classifier(), data, study, tmp_path / "run")
+
+
 def test_a_manifest_of_other_photos_is_found_out(data, tmp_path):
     study, run = Evaluation(metrics=("relative-drop@0.1",)), tmp_path / "run"
     evaluate(evaluations.classifier(), data, study, run)
     fewer = evaluations.photos(tmp_path / "photos", 3)
     evaluate(evaluations.classifier(), fewer, study, tmp_path / "other")
     (run / "manifest.parquet").write_bytes((tmp_path / "other" / "manifest.parquet").read_bytes())
-    with pytest.raises(FinercamError, match="lists 3 photos, not the run's 6"):
+    with pytest.raises(FinercamError, match=r"does not list the run's photos .*3 there, 6 in the run"):
         evaluate(evaluations.classifier(), data, study, run)
+
+
+@pytest.mark.parametrize("column", ["target", "label", "uri", "id"])
+def test_a_manifest_that_was_edited_is_found_out(data, tmp_path, column):
+    study, run = Evaluation(metrics=("relative-drop@0.1",)), tmp_path / "run"
+    evaluate(evaluations.classifier(), data, study, run)
+    listed = pq.read_table(run / "manifest.parquet")
+    other = listed[column].to_pylist()[::-1]
+    place = listed.column_names.index(column)
+    edited = listed.set_column(place, listed.schema.field(column), pa.array(other, listed.schema.field(column).type))
+    pq.write_table(edited, run / "manifest.parquet")
+    with pytest.raises(FinercamError, match=r"manifest\.parquet does not list .* edited or is damaged; remove it"):
+        evaluate(evaluations.classifier(), data, study, run)
+    (run / "manifest.parquet").unlink()
+    assert evaluate(evaluations.classifier(), data, study, run).measured == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_manifest_with_a_flipped_bit_lists_the_same_or_is_refused(data, tmp_path, seed):
+    folder = Folder(str(tmp_path))
+    summary = manifests.write(folder, data.items(), TARGETS, 2)
+    content, generator = (tmp_path / manifests.NAME).read_bytes(), random.Random(seed)
+    for place in generator.sample(range(8 * len(content)), 200):
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        (tmp_path / manifests.NAME).write_bytes(damaged)
+        try:
+            found = Manifest(folder)
+            same = found.summary() == summary
+        except FinercamError:
+            continue
+        entries = [entry for part in range(found.parts) for entry in found.part(part)] if same else []
+        assert not same or [entry.item for entry in entries] == list(data.items())
+
+
+@pytest.mark.parametrize("change", ["photo", "preprocessing"])
+def test_rows_of_other_photos_or_of_other_inputs_are_never_mixed(tmp_path, change):
+    """The photo keeps its name, size and time; the preprocessing's numbers are nowhere to be read."""
+    data = evaluations.photos(tmp_path / "photos", 34)
+    study, model = Evaluation(metrics=("relative-drop@0.1",)), evaluations.classifier()
+    evaluate(model, data, study, tmp_path / "run")
+    (tmp_path / "run" / "rows" / "part-00000.parquet").unlink()
+    path = tmp_path / "photos" / "20.png"
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    if change == "photo":
+        content = bytearray(path.read_bytes())
+        content[-20] ^= 1
+        path.write_bytes(content)
+        os.utime(path, ns=times)
+        said = r"20\.png is not the photo that it was when this run was begun, and has rows in .*run already"
+    else:
+        changed = replace(model.preprocessing, transform=lambda photo: evaluations.preprocess(photo) * 1.001)
+        model = replace(model, preprocessing=changed)
+        said = "holds a run that differs in: model preprocessed"
+    for _ in range(2):
+        with pytest.raises(FinercamError, match=said):
+            evaluate(model, data, study, tmp_path / "run")
+    assert len(list((tmp_path / "run" / "rows").iterdir())) == 2
+
+
+def test_a_photo_that_is_yet_to_be_measured_may_be_any(tmp_path):
+    """Its rows are of what it is then, and from then on it is that."""
+    data = evaluations.photos(tmp_path / "photos", 20)
+    study, model = Evaluation(metrics=("relative-drop@0.1",)), evaluations.classifier()
+    evaluate(model, data, study, tmp_path / "run")
+    (tmp_path / "run" / "rows" / "part-00001.parquet").unlink()
+    path = tmp_path / "photos" / "18.png"
+    before = path.read_bytes()
+    path.write_bytes((tmp_path / "photos" / "3.png").read_bytes())
+    assert evaluate(model, data, study, tmp_path / "run").measured == 4
+    assert evaluate(model, data, study, tmp_path / "run").measured == 0
+    path.write_bytes(before)
+    with pytest.raises(FinercamError, match=r"18\.png is not the photo that it was"):
+        evaluate(model, data, study, tmp_path / "run")
 
 
 @pytest.mark.parametrize("change", ["weights", "data", "plan", "targets", "preprocessing"])

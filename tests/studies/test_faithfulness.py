@@ -129,6 +129,14 @@ def test_batches_do_not_matter(birds):
         np.testing.assert_allclose(*values, atol=1e-6)
 
 
+def test_a_method_that_answers_only_what_it_was_asked_is_asked_all(birds):
+    words = TextMaps("aviary-clip", birds.attributes, device="cpu", method="mask@cells=3@steps=1")
+    (seen,) = seen_by(birds, "left wing", method="mask@cells=3@steps=2", words=words)
+    assert seen.words
+    for saliency, _ in (seen.saliency, *seen.words.values()):
+        assert float(saliency.max()) > 0
+
+
 def test_all_photos_are_held_against_the_class_named(birds):
     examined = examined_by(birds, "left wing", against=1)
     assert {(one.target, one.other) for one in examined} == {(0, 1)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 
@@ -37,7 +38,16 @@ def to_table(rows, metrics):
     return pa.Table.from_pylist(rows, schema(Evaluation(metrics=tuple(metrics), steps=10)))
 
 
-def write_run(folder, name="aviary", metrics=METRICS, numbers=NUMBERS, photos=6, parts=((0, 2), (1, 3, 4)), failed=4):
+def write_run(
+    folder,
+    name="aviary",
+    metrics=METRICS,
+    numbers=NUMBERS,
+    photos=6,
+    parts=((0, 2), (1, 3, 4)),
+    failed=4,
+    correct=CORRECT,
+):
     """A run of six photos, of which the last one is not measured yet and the fifth failed."""
     run = RunFolder(Folder(str(folder)))
     run.claim(
@@ -90,7 +100,7 @@ def test_means_and_paired_differences(out, only_correct):
     assert (block.photos, block.measured, block.data, block.model) == (6, 5, "aviary", "net_50")
     assert block.accuracy.mean == pytest.approx(0.75)
     assert block.failed == (("4.png", "not a picture | at all"),)
-    assert [(line.method, line.contrast) for line in block.lines] == list(NUMBERS)
+    assert {(line.method, line.contrast) for line in block.lines} == set(NUMBERS)
     for line in block.lines:
         assert line.images == len(photos)
         for name in METRICS:
@@ -129,8 +139,8 @@ def test_markdown_says_what_is_best_and_what_changed(out):
     assert rows[0] == ["map", "n", "Del. ↓", "RD@0.05 ↑", "Loc. ↑", "empty"]
     assert [row[0] for row in rows[2:]] == [
         "Grad-CAM",
-        "Grad-CAM, cubed",
         "+ Finer",
+        "Grad-CAM, cubed",
         "Layer-CAM",
         "+ Finer, gamma=1",
         "Random",
@@ -138,9 +148,9 @@ def test_markdown_says_what_is_best_and_what_changed(out):
     bold = {(row[0], rows[0][i]) for row in rows[2:] for i, cell in enumerate(row) if "**" in cell}
     assert bold == set()  # of four photos
     assert rows[2][2].startswith("0.450 [")
-    assert rows[4][5] == "25.0 %"
-    assert rows[4][4].endswith("(n = 3)")
-    assert "(n = " not in rows[4][3]
+    assert rows[3][5] == "25.0 %"
+    assert rows[3][4].endswith("(n = 3)")
+    assert "(n = " not in rows[3][3]
     changed = text.split("What the contrast changes")[1]
     assert "| Grad-CAM + Finer | 4 | -0.0625 [" in changed
     assert "| Layer-CAM + Finer, gamma=1 | 4 | +0.1000 [+0.1000, +0.1000] |" in changed
@@ -171,6 +181,32 @@ def test_a_single_photo_has_no_interval(tmp_path):
     assert "| 0.300 | 0.100 | 0.500 |" in text
 
 
+def test_a_gain_counts_only_beyond_the_methods_own_controls(tmp_path):
+    """Relative drop rises with the contrast and with noise alike; deletion falls with the contrast alone."""
+    rng = np.random.default_rng(0)
+    names = ["plain", "finer", "plain, noisy", "finer, random class", "finer, reversed"]
+    shift = dict(zip(names, ([0, 0, 0], [-0.2, 0.2, 0.1], [0, 0.2, 0], [-0.1, 0.2, 0], [0, 0, 0]), strict=True))
+    base = rng.uniform(0.3, 0.4, (30, 3))
+    numbers = {("gradcam", name): (base + shift[name] + rng.normal(0, 0.01, (30, 3))).tolist() for name in names} | {
+        ("layercam", "plain"): (base + 1).tolist()
+    }
+    parts = (range(15), range(15, 30))
+    run = write_run(tmp_path / "run", numbers=numbers, photos=30, parts=parts, failed=None, correct=[True] * 30)
+    block = read_block(run)
+    lines = {(line.method, line.contrast): line for line in block.lines}
+    finer = lines["gradcam", "finer"]
+    assert finer.beyond == {"deletion", "localization"}
+    assert all(line.control == ("," in contrast) for (_, contrast), line in lines.items())
+    assert lines["gradcam", "plain, noisy"].title == "Grad-CAM, noisy"
+    assert lines["gradcam", "finer, reversed"].title == "+ Finer, reversed"
+    (row,) = [line for line in writing.to_markdown([block]).splitlines() if line.startswith("| Grad-CAM + Finer")]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert [cell.endswith("†") for cell in cells[2:]] == [False, True, False]
+    found = list(csv.DictReader(io.StringIO(writing.to_csv([block]))))
+    own = {r["metric"]: r["beyond controls"] for r in found if (r["method"], r["contrast"]) == ("gradcam", "finer")}
+    assert own == {"deletion": "true", "relative-drop@0.05": "false", "localization": "true"}
+
+
 def test_csv_holds_every_number(out):
     block = read_block(out)
     found = list(csv.DictReader(io.StringIO(writing.to_csv([block, block]))))
@@ -190,15 +226,41 @@ def test_csv_holds_every_number(out):
 def test_latex_is_well_formed_and_escaped(tmp_path):
     out = write_run(tmp_path / "run", name="folder:~/my_birds & more/50%^2\\x")
     text = writing.to_tex([read_block(out)])
-    assert text.count("\\begin{") == text.count("\\end{") == 2
+    assert text.startswith("% Needs \\usepackage{booktabs}")
+    assert text.count("\\begin{") == text.count("\\end{") == 4
     assert "folder:\\textasciitilde{}/my\\_birds \\& more/50\\%\\textasciicircum{}2\\textbackslash{}x, net\\_50" in text
-    body = text.split("\\midrule", 1)[1].split("\\bottomrule")[0]
-    lines = [line for line in body.splitlines() if "&" in line]
+    means, differences = (part.split("\\bottomrule")[0] for part in text.split("\\midrule", 1)[1].split("\\toprule"))
+    lines = [line for line in means.splitlines() if "&" in line]
     assert len(lines) == len(NUMBERS)
     assert all(line.count("&") == 3 and line.endswith("\\\\") for line in lines)
-    assert re.search(r"^\+ Finer & 0\.388 & 0\.275", body, re.MULTILINE)
-    assert body.count("\\midrule") == 1
-    assert body.index("\\midrule") < body.index("Random")
+    assert re.search(r"^\+ Finer & 0\.388 \{\\scriptsize \[.*\]\} & 0\.275", means, re.MULTILINE)
+    assert means.count("\\midrule") == 1
+    assert means.index("\\midrule") < means.index("Random")
+    rows = [line for line in differences.splitlines() if "Finer" in line]
+    assert len(rows) == 2
+    assert rows[0].startswith("Grad-CAM + Finer & $-$0.0625 {\\scriptsize [$-$0.")
+
+
+def test_a_finer_row_stands_under_its_own_base(out):
+    block = read_block(out)
+    assert [(line.method, line.contrast) for line in block.lines] == [
+        ("gradcam", "plain"),
+        ("gradcam", "finer"),
+        ("gradcam", "plain, cubed"),
+        ("layercam", "plain"),
+        ("layercam", "finer gamma=1"),
+        ("random", "control"),
+    ]
+
+
+def test_two_methods_do_not_share_a_name(tmp_path):
+    numbers = {
+        (method, "plain"): NUMBERS["gradcam", "plain"] for method in ("maps:a/theirs", "maps:b/theirs", "gradcam")
+    }
+    block = read_block(write_run(tmp_path / "run", numbers=numbers))
+    titles = [line.title for line in block.lines]
+    assert len(set(titles)) == 3
+    assert "Grad-CAM" in titles
 
 
 def test_several_runs_stand_one_after_another(out, tmp_path):
@@ -275,6 +337,55 @@ def test_a_damaged_part_and_a_strangers_file_are_left_out_and_left_there(out, tm
         "part-00000.parquet",
         "part-00001.parquet",
     ]
+
+
+def test_parts_that_are_copied_or_anothers_are_refused(out, tmp_path):
+    rows = tmp_path / "run" / "rows"
+    content = (rows / "part-00001.parquet").read_bytes()
+    for name in ("part-00009.parquet", "part-00000.parquet"):
+        before = (rows / name).read_bytes() if (rows / name).exists() else None
+        (rows / name).write_bytes(content)
+        with pytest.raises(FinercamError, match=rf"{name} is part 1 of this run, by what it says of itself"):
+            read_block(out)
+        (rows / name).unlink() if before is None else (rows / name).write_bytes(before)
+    assert read_block(out).measured == 5
+    # Of the same photos, but measured on another model.
+    other = write_run(tmp_path / "other", name="aviary again")
+    (rows / "part-00001.parquet").write_bytes((tmp_path / "other" / "rows" / "part-00001.parquet").read_bytes())
+    with pytest.raises(FinercamError, match=r"part-00001\.parquet is a part of another run"):
+        read_block(out)
+    assert read_block(other).measured == 5
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda run: run["plan"].update(metrics=["insertion"]),
+        lambda run: run["plan"].update(metrics=["no such"]),
+        lambda run: run["plan"].update(metrics=7),
+        lambda run: run.pop("plan"),
+        lambda run: run.pop("data"),
+        lambda run: run["data"].update(photos="many"),
+        lambda run: run.update(model=[]),
+        lambda run: run.update(study=["evaluate"]),
+        lambda run: run.clear(),
+    ],
+)
+def test_a_description_that_was_edited_is_one_line(out, tmp_path, edit):
+    path = tmp_path / "run" / "run.json"
+    run = json.loads(path.read_text())
+    edit(run)
+    path.write_text(json.dumps(run))
+    said = r"run\.json was edited|holds no run of a study|holds no evaluation"
+    with pytest.raises(FinercamError, match=said) as found:
+        read_block(out)
+    assert "\n" not in str(found.value)
+
+
+def test_a_description_in_another_layout_is_the_same(out, tmp_path):
+    path = tmp_path / "run" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    assert read_block(out).measured == 5
 
 
 def test_rows_of_other_photos_than_the_bases_are_refused(tmp_path):

@@ -32,7 +32,7 @@ def export(
     images: Annotated[int, typer.Option(help="How many.")] = 320,
     seed: Annotated[int, typer.Option(help="Other seeds give other pictures.")] = 0,
     split: Annotated[str | None, typer.Option(help="Name of the split; without it 4/5 train and 1/5 test.")] = None,
-    biased: Annotated[bool, typer.Option("--biased", help="Let the background go with the species.")] = False,
+    biased: Annotated[bool, typer.Option("--biased", help="Let the background depend on the species.")] = False,
 ) -> None:
     """Write pictures with annotation files laid out as CUB-200-2011's."""
     from finercam import aviary
@@ -46,10 +46,12 @@ def train(
     images: Annotated[
         int | None, typer.Option(help="Pictures to draw and train on; the published recipe's if left out.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="How often each is seen; likewise.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the pictures, the first weights and the order.")] = 0,
-    biased: Annotated[bool, typer.Option("--biased", help="Birds whose background goes with the species.")] = False,
-    threads: Annotated[int, typer.Option(help="Of the arithmetic; one gives the published weights.")] = 1,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of training; those of the published recipe if left out.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the pictures, the first weights and the order.")] = 0,
+    biased: Annotated[bool, typer.Option("--biased", help="Birds whose background depends on the species.")] = False,
+    threads: Annotated[int, typer.Option(help="Threads of the arithmetic; one gives the published weights.")] = 1,
 ) -> None:
     """Train the embedded classifier again, as its model card says."""
     from finercam.aviary.accuracy import evaluate
@@ -69,7 +71,7 @@ def train(
     )
     if biased:
         kept = evaluate(result.folder, biased=True)
-        say(f"on birds whose background goes with the species, as in training: {100 * kept.top1:.2f} %", stderr=False)
+        say(f"on birds whose background depends on the species, as in training: {100 * kept.top1:.2f} %", stderr=False)
 
 
 @app.command()
@@ -79,7 +81,7 @@ def measure(
     seed: Annotated[int, typer.Option(help="Other seeds give other birds.")] = 1,
     method: o.Methods = ["gradcam", "layercam", "hirescam"],  # noqa: B006 - typer copies it
     gamma: o.Gammas = None,
-    biased: Annotated[bool, typer.Option("--biased", help="Birds whose background goes with the species.")] = False,
+    biased: Annotated[bool, typer.Option("--biased", help="Birds whose background depends on the species.")] = False,
     out: Annotated[str | None, typer.Option(help="Folder that keeps the rows; the same command resumes there.")] = None,
 ) -> None:
     """Measure accuracy, and whether the maps show the true difference between look-alikes."""
@@ -126,9 +128,13 @@ def train_clip(
     images: Annotated[
         int | None, typer.Option(help="Pictures to draw and train on; the published recipe's if left out.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="How often each is seen; likewise.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the pictures, the first weights, the order and the sentences.")] = 0,
-    threads: Annotated[int, typer.Option(help="Of the arithmetic; one gives the published weights.")] = 1,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of training; those of the published recipe if left out.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the pictures, the first weights, the order and the sentences.")
+    ] = 0,
+    threads: Annotated[int, typer.Option(help="Threads of the arithmetic; one gives the published weights.")] = 1,
 ) -> None:
     """Train the embedded text-image model again, as its model card says."""
     from finercam.aviary.clip.training import ClipRecipe, train

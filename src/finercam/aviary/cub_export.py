@@ -63,7 +63,7 @@ def export(
     if target.exists() or target.is_symlink():
         raise FinercamError(f"{target} exists already; give a new folder, or remove it first")
     if not target.parent.is_dir():
-        raise FinercamError(f"{target.parent} is no folder; make it first, or give another")
+        raise FinercamError(f"{target.parent} is not a folder; create it first, or give another one")
     tests = n // 5
     shares = [("train", n - tests), ("test", tests)] if split is None else [(split, n)]
     aviaries = [Aviary(name, count, seed, biased, size) for name, count in shares]

@@ -31,7 +31,7 @@ class Progress:
         done, total: pictures drawn, or steps taken.
         seconds_left: of this stage, at the pace so far.
         loss: cross-entropy in nats, a running mean; NaN while drawing.
-        accuracy: share of training pictures named rightly, 0 to 1, a running mean; NaN while drawing.
+        accuracy: share of training pictures classified correctly, 0 to 1, a running mean; NaN while drawing.
     """
 
     stage: str

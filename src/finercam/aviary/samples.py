@@ -255,7 +255,7 @@ def repaint(
     if other not in look_alikes(species):
         names = [alike.name for alike in look_alikes(species)]
         raise FinercamError(
-            f"{other.name!r} is no look-alike of {species.name!r}, which sample {index} shows; "
+            f"{other.name!r} is not a look-alike of {species.name!r}, which sample {index} shows; "
             + nearest(other_species, names)
         )
     drawn = _draw(species, scene)

@@ -66,7 +66,8 @@ class TrainingResult:
     Attributes:
         folder: config.json and model.safetensors, as timm and ``finercam.load`` read them.
         losses: mean cross-entropy of every epoch, in nats.
-        accuracies: share of training pictures named rightly in every epoch, 0 to 1, while the weights were changing.
+        accuracies: share of training pictures classified correctly in every epoch, 0 to 1, while the weights
+            were changing.
         seconds_drawing, seconds_training: wall-clock time.
         parameters: how many numbers were learned.
         size: of the weights' file, in bytes.

@@ -36,7 +36,9 @@ def concept(
     method: o.Methods = ["gradcam"],  # noqa: B006 - typer copies it
     template: Annotated[
         list[str] | None,
-        typer.Option(help="Sentence with {} for the words, which stand bare otherwise; several are averaged."),
+        typer.Option(
+            help="Sentence with {} in place of the words, which are used as they are otherwise; several are averaged."
+        ),
     ] = None,
     layer: o.Layer = None,
     device: o.Device = "auto",
@@ -44,13 +46,17 @@ def concept(
     batch_size: o.BatchSize = 8,
     copies: o.Copies = None,
     revision: o.Revision = None,
+    formats: o.Formats = ["png"],  # noqa: B006
+    size: o.Size = None,
+    dpi: o.Dpi = 150,
+    scale: o.Scale = "common",
     out: Annotated[Path, typer.Option(help="Folder for pictures, maps and concepts.jsonl.")] = Path("finercam-out"),
     as_json: o.Json = False,
 ) -> None:
     """Find a concept in photos by its words, against those of a base: "red epaulets", and not just "bird".
 
     For each photo and concept a picture (photo | the concept alone | against the base; or the photo with the concept
-    hidden) and its maps (.safetensors); for all of them one concepts.jsonl.
+    hidden) and its maps (.safetensors); for all of them one concepts.jsonl, and the same as concepts.csv.
     """
     import dataclasses
     import math
@@ -67,6 +73,9 @@ def concept(
     # All that can be known to be wrong is found before the model is loaded and before anything is written.
     run, out = o.run_from(precision, batch_size, copies), o.folder(out)
     methods = [find_method(name) for name in o.listed(method)]
+    put = o.saving(formats, size, dpi, scale)
+    if mode == "mask-out" and o.listed(formats) != ["png"]:
+        raise FinercamError("--mode mask-out writes its pictures as png only; leave out --format")
     if mode not in MODES:
         raise FinercamError(f"--mode is {mode!r}; {nearest(mode, MODES)}")
     if not math.isfinite(gamma):
@@ -88,7 +97,7 @@ def concept(
         rows = classifier.rows
         assert rows is not None
         if bool((rows[prompts.index(one)] == rows[prompts.index(base)]).all()):
-            say(f"concept {one!r} and base {base!r} are the same to this model; of gamma 1 nothing is left")
+            say(f"concept {one!r} and base {base!r} are the same to this model; nothing is left at gamma 1")
 
     def save_hidden(explanation: Explanation, result: Path) -> dict[str, Any]:
         by_plain = hide(explanation, explanation.plain, fraction)
@@ -111,7 +120,7 @@ def concept(
         asked,
         run=run,
         records="concepts.jsonl",
-        save=save_whole if mode == "highlight" else save_hidden,
+        save=put if mode == "highlight" else save_hidden,
         extra={"mode": mode},
     )
     raise typer.Exit(1 if report(done, found, "looked at", out, as_json) else 0)

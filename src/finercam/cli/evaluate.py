@@ -29,7 +29,7 @@ def evaluate(
         str,
         typer.Option(
             help="Instead of --model: first train a linear probe on the frozen features of this one, on the data set's "
-            "train split, and keep it in --out (planted:cub:DIR has classes that no model knows)."
+            "train split, and keep it beside --out, as OUT-probe (planted:cub:DIR has classes that no model knows)."
         ),
     ] = "",
     method: o.Methods = ["gradcam"],  # noqa: B006 - typer copies it
@@ -47,9 +47,9 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Of deletion and insertion.")] = 50,
-    fill: Annotated[str, typer.Option(help="What removed pixels become: mean, black, blur.")] = "mean",
-    target: Annotated[str, typer.Option(help="Explain each photo's label, or what is predicted.")] = "label",
+    steps: Annotated[int, typer.Option(help="Steps of deletion and insertion.")] = 50,
+    fill: Annotated[str, typer.Option(help="What masked pixels become: mean, black, blur.")] = "mean",
+    target: Annotated[str, typer.Option(help="Class to explain: the label of each photo, or predicted.")] = "label",
     other: Annotated[
         str | None,
         typer.Option(
@@ -81,7 +81,7 @@ def evaluate(
 ) -> None:
     """Measure explanations over a data set: rows in Parquet, and tables with intervals.
 
-    The same command resumes where it was stopped, however that happened. Controls are always in the table: maps that
+    The same command resumes a run that was stopped, for whatever reason. Controls are always in the table: maps that
     know nothing, and for each method its base map cubed and with noise, and the same question asked about a random
     class and reversed. The method maps:DIR measures maps that another tool made.
     """
@@ -135,7 +135,7 @@ def evaluate(
 def probe_first(
     dataset: str, backbone: str, out: str, images: int | None, seed: int, *, device: str, revision: str | None
 ) -> tuple[str, Dataset]:
-    """Train a probe in a run's folder, or take the one that is there; return its spec, and the photos it is tested on.
+    """Train a probe beside a run's folder, or take the one that is there; return its spec and its test photos.
 
     Raises:
         FinercamError: the run is not in a folder of this machine, or the probe cannot be trained.
@@ -146,8 +146,11 @@ def probe_first(
     from finercam.studies.probe.training import splits
 
     if "://" in out:
-        raise FinercamError("--backbone keeps its probe in --out, which must be a folder here; or run finercam probe")
-    folder = Path(out) / "probe"
+        raise FinercamError(
+            "--backbone keeps its probe beside --out, which must be a folder here; or run finercam probe first"
+        )
+    # Beside the run: a folder with anything else in it is not taken for one.
+    folder = Path(f"{out.rstrip('/')}-probe")
     options = {"pool": "auto", "image_size": None, "device": device, "revision": revision}
     with redirect_stdout(sys.stderr):
         train(
@@ -162,7 +165,7 @@ def probe_first(
             replace_other=False,
             **options,
         )
-    _, test = splits(*(read_dataset(dataset, part) for part in ("train", "test")))
+    _, test = splits(read_dataset(dataset, "train"), read_dataset(dataset, "test"))
     return f"probe/{folder}", test if images is None else draw(test, images, seed)
 
 
@@ -173,7 +176,7 @@ def table(
         bool, typer.Option("--only-correct", help="Count only photos that the model classifies correctly.")
     ] = False,
 ) -> None:
-    """Make tables from the rows of evaluations, without running anything; several are put together."""
+    """Make tables from the rows of evaluations, without running a model; several runs go into one file."""
     blocks = write_tables(runs, out, only_correct=only_correct)
     _print(blocks, out)
 

@@ -42,13 +42,18 @@ def explain(
     keep: Annotated[
         bool, typer.Option("--keep", help="Write the evidence into the maps, so that they can be asked again.")
     ] = False,
+    formats: o.Formats = ["png"],  # noqa: B006
+    size: o.Size = None,
+    dpi: o.Dpi = 150,
+    scale: o.Scale = "common",
     out: Annotated[Path, typer.Option(help="Folder for pictures, maps and explanations.jsonl.")] = Path("finercam-out"),
     as_json: o.Json = False,
 ) -> None:
     """Explain photos: why this class, and not its look-alikes?
 
     For each photo a picture (photo | plain map | finer map) and its maps (.safetensors); for all of them one
-    explanations.jsonl. Several methods, strengths or other options give each photo a folder with one answer for each.
+    explanations.jsonl, and the same as explanations.csv. Several methods, strengths or other options give each photo
+    a folder with one answer for each.
     """
     from finercam.cli.names import read_names
     from finercam.contrast.contrast import Contrast
@@ -61,6 +66,7 @@ def explain(
 
     # All that can be known to be wrong is found before the model is loaded and before anything is written.
     run, out = o.run_from(precision, batch_size, copies), o.folder(out)
+    put = o.saving(formats, size, dpi, scale)
     methods = [find_method(name) for name in o.listed(method)]
     chosen = _against(against)
     strengths: list[float | None] = [*o.numbers(gamma, "gamma")]
@@ -87,13 +93,18 @@ def explain(
         for how in methods
         for contrast in contrasts
     }
-    done = explain_files(classifier, found, out, list(asked.values()) if len(asked) == 1 else asked, run=run, keep=keep)
+    done = explain_files(
+        classifier, found, out, list(asked.values()) if len(asked) == 1 else asked, run=run, keep=keep, save=put
+    )
     raise typer.Exit(1 if report(done, found, "explained", out, as_json) else 0)
 
 
 def report(done: Iterable[Saved], found: Found, what: str, out: Path, as_json: bool) -> int:
     """Print what became of each photo, as it is done, and what was passed over; return how many photos failed."""
+    from finercam.report.fonts import undrawable
+
     written = failed = 0
+    names: set[str] = set()
     with progress() as bar:
         task = bar.add_task("explaining", total=len(found))
         for photo in done:
@@ -109,7 +120,15 @@ def report(done: Iterable[Saved], found: Found, what: str, out: Path, as_json: b
                 lines = [_summary(explanation, record) for explanation, record in pairs]
             for line in lines:
                 say(line, stderr=False)
+            for explanation in photo.explanations:
+                names |= {explanation.target_name, *explanation.reference_names}
             bar.advance(task)
+    lost = undrawable("".join(names))
+    if lost:
+        say(
+            f"no font on this machine has the characters {lost!r}, so pictures show their escapes; install one that "
+            "has them, such as Noto Sans CJK"
+        )
     for sentence in found.skipped:
         say(sentence)
     say(f"{written} {what}, {failed} failed; see {out}")
@@ -117,9 +136,16 @@ def report(done: Iterable[Saved], found: Found, what: str, out: Path, as_json: b
 
 
 def _summary(explanation: Explanation, record: dict[str, object]) -> str:
-    similarities = explanation.similarities
+    from finercam.contrast.contrast import Contrast
+    from finercam.contrast.labels import short_names
+
+    similarities, contrast = explanation.similarities, explanation.contrast
     if similarities is None:
         seen = f"{100 * float(explanation.probabilities[explanation.target]):.1f} %"
+        # The sentence begins with the class whose probability it is, unless it is about others.
+        if not isinstance(contrast, Contrast) or contrast.reverse:
+            (name,) = short_names([explanation.target_name])
+            seen = f"{name} {seen};"
     else:
         classes = (explanation.target, *explanation.references)
         seen = "similarity " + ", ".join(

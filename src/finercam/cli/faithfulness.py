@@ -38,11 +38,13 @@ def faithfulness(
             "transformers/ID, a folder, aviary-clip. Without one, part points or masks do."
         ),
     ] = None,
-    base: Annotated[str, typer.Option(help="What attributes are compared with in words.")] = "bird",
+    base: Annotated[str, typer.Option(help="Word that attributes are compared with.")] = "bird",
     against: Annotated[
         str, typer.Option(help="Look-alike: similar (the most similar class), or a class of the data set.")
     ] = "similar",
-    attributes: Annotated[int, typer.Option(help="How many attributes of the largest difference.")] = 3,
+    attributes: Annotated[
+        int, typer.Option(help="How many of the attributes with the largest difference are examined.")
+    ] = 3,
     method: o.Methods = ["gradcam"],  # noqa: B006 - typer copies it
     gamma: Annotated[float, typer.Option(help="Comparison strength.")] = 0.6,
     match: o.Match = None,

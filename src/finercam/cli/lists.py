@@ -1,4 +1,4 @@
-"""``finercam methods``, ``metrics``, ``datasets`` and ``models``: what there is, with sources."""
+"""``finercam methods``, ``metrics``, ``datasets`` and ``models``: everything that is available, with sources."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from finercam.cli.console import new_table, say, show
 
 
 def methods() -> None:
-    """List the methods that answer a question, their parameters, and where they are from."""
+    """List the methods, their parameters and sources, and which ones we recommend."""
     from finercam.methods.method import METHODS
 
     table = new_table("method", "title", "parameters", "source")
@@ -23,10 +23,15 @@ def methods() -> None:
         "A parameter is set as in rise@masks=2000. Every method takes any contrast; gamma 0 is its plain form.",
         stderr=False,
     )
+    say(
+        "Recommended beside the default: fast and sharp, --method sharp --gamma 1 (about 2 forward passes); "
+        "sharpest, --method sharpest --gamma 1 (at most 30).",
+        stderr=False,
+    )
 
 
 def metrics() -> None:
-    """List the metrics of evaluate, which way is better, their parameters, and what they are."""
+    """List the metrics of evaluate: which direction is better, their parameters, and what they measure."""
     from finercam.metrics.metric import METRICS
     from finercam.registry import parameters_of
 
@@ -42,7 +47,7 @@ def metrics() -> None:
 
 
 def datasets() -> None:
-    """List the formats of data sets, how they are written, and what they know of their photos."""
+    """List the formats of data sets, how to write them, and what annotations they have."""
     from finercam.data.format import FORMATS
 
     table = new_table("spec", "data set", "knows", "source")
@@ -52,7 +57,7 @@ def datasets() -> None:
 
 
 def models() -> None:
-    """List the model families that are known to work, and which layer is looked at in each."""
+    """List the model families that are known to work, and the target layer of each."""
     from finercam.models.families import families
 
     table = new_table("family", "library", "example", "layer", "layout", "head")
@@ -62,7 +67,7 @@ def models() -> None:
     show(table)
     say("", stderr=False)
     say(
-        "The layer is found by watching the model run, so other models of these libraries, and your own modules, "
-        "work too; --layer takes another one.",
+        "finercam finds the layer by watching the model run, so other models of these libraries, and your own modules, "
+        "work too; choose another layer with --layer.",
         stderr=False,
     )

@@ -12,6 +12,7 @@ import typer
 
 from finercam.cli import concept, evaluate, explain, faithfulness, lists, probe, sanity, similarity
 from finercam.cli.console import say
+from finercam.cli.quiet import quieten
 from finercam.cli.stopping import Stopped, stopping_in_order
 from finercam.errors import FinercamError
 from finercam.registry import IMPORT, import_extensions
@@ -76,6 +77,7 @@ for _point in entry_points(group=GROUP):
 def main() -> None:
     """Run the command; an error that the user can put right is one line and exit code 2."""
     keep_memory()
+    quieten(sys.argv[1:])
     # A picture too large is refused; Pillow's warning says no more, and names a line of its own.
     warnings.filterwarnings("ignore", "Image size .* could be decompression bomb")
     try:

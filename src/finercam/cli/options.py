@@ -12,9 +12,10 @@ from finercam.errors import FinercamError, check_between
 from finercam.files import writable_folder
 
 if TYPE_CHECKING:
+    from finercam.explanations.files import Save
     from finercam.models.run import Run
 
-Photos = Annotated[list[str], typer.Argument(help="Photos, folders (searched through) and patterns.")]
+Photos = Annotated[list[str], typer.Argument(help="Photos, folders (with everything below them) and patterns.")]
 DatasetSpec = Annotated[
     str, typer.Argument(metavar="DATASET", help="FORMAT:DIR or aviary; 'finercam datasets' lists the formats.")
 ]
@@ -23,7 +24,8 @@ Model = Annotated[
     typer.Option(help="timm/NAME, torchvision/NAME, transformers/ID, open_clip/NAME, probe/DIR, aviary, or a folder."),
 ]
 Layer = Annotated[
-    list[str] | None, typer.Option(help="Target layer, if not the one that is found; may be given several times.")
+    list[str] | None,
+    typer.Option(help="Target layer, instead of the one that finercam finds; may be given several times."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")]
 Revision = Annotated[str | None, typer.Option(help="Revision of a model on a hub.")]
@@ -61,35 +63,49 @@ Against = Annotated[
     ),
 ]
 Weightings = Annotated[
-    list[str], typer.Option("--weighting", help="How look-alikes share the strength: mean, softmax, official.")
+    list[str], typer.Option("--weighting", help="How the look-alikes share the strength: mean, softmax, official.")
 ]
 Aggregates = Annotated[
-    list[str], typer.Option("--aggregate", help="How they are combined: mean, max, mean-after-relu.")
+    list[str], typer.Option("--aggregate", help="How the look-alikes are combined: mean, max, mean-after-relu.")
 ]
 Classes = Annotated[
     Path | None,
     typer.Option(help="File of class names, one per line, for a model of images and text (zero-shot)."),
 ]
 Match = Annotated[
-    Path | None, typer.Option(help="CSV of data class, model class, for names that do not match by themselves.")
+    Path | None,
+    typer.Option(help="CSV with a class of the data and one of the model per line, for names that do not match."),
 ]
 SkipUnmatched = Annotated[
-    bool, typer.Option("--skip-unmatched", help="Leave out photos of classes that the model does not have.")
+    bool, typer.Option("--skip-unmatched", help="Skip photos of classes that the model does not have.")
 ]
 Split = Annotated[str, typer.Option(help="test, train, all.")]
-Images = Annotated[int | None, typer.Option(help="Take a sample of this many photos.")]
-Seed = Annotated[int, typer.Option(help="Of the sample.")]
+Images = Annotated[int | None, typer.Option(help="Use a sample of this many photos.")]
+Seed = Annotated[int, typer.Option(help="Seed of the sample.")]
 Json = Annotated[bool, typer.Option("--json", help="Print each record as a line of JSON.")]
+Formats = Annotated[
+    list[str], typer.Option("--format", help="Format of the pictures, one or several: png, pdf, svg, jpg, webp.")
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        help="Longer side of the photo in pictures, in pixels. [default: 400 x 400 pixels in all]", show_default=False
+    ),
+]
+Dpi = Annotated[int, typer.Option(help="Pixels of a picture per inch, for print.")]
+Scale = Annotated[
+    str, typer.Option(help="common: the plain and the finer map in the same colours; own: each scaled to its peak.")
+]
 Engine = Annotated[str, typer.Option(help="local, or ray for many machines.")]
 Workers = Annotated[
     int | None,
     typer.Option(help="local: processes that open photos; ray: models that run at once.", show_default=False),
 ]
-RayAddress = Annotated[str | None, typer.Option(help="Of the Ray cluster; a local one if left out.")]
+RayAddress = Annotated[str | None, typer.Option(help="Address of the Ray cluster; a local one is started if left out.")]
 Gpus = Annotated[
     float | None, typer.Option(help="ray: GPUs for each model. [default: 1 if there is one]", show_default=False)
 ]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure the parts again in which a photo failed.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure the parts in which a photo failed again.")]
 
 
 def listed(given: Sequence[str] | None) -> list[str]:
@@ -131,6 +147,21 @@ def run_from(precision: str = "float32", batch_size: int = 8, copies: int | None
         if number is not None:
             check_between(f"--{option}", number, 1, MOST_AT_ONCE)
     return Run(precision, batch_size, copies)
+
+
+def saving(formats: Sequence[str], size: int | None, dpi: int, scale: str) -> Save:
+    """Return what saves an explanation's pictures as asked, and its maps.
+
+    Raises:
+        FinercamError: an unknown format or scale, or a size or resolution that no picture has.
+    """
+    from functools import partial
+
+    from finercam.explanations.files import picture_formats, save_whole
+    from finercam.report.explained import check_look
+
+    check_look(size, scale, dpi)
+    return partial(save_whole, formats=picture_formats(listed(formats)), size=size, dpi=dpi, scale=scale)
 
 
 def folder(out: Path) -> Path:

@@ -29,35 +29,35 @@ def probe(
     ] = "",
     out: Annotated[Path | None, typer.Option(help="Folder of the probe; with --compare, a .md or .csv file.")] = None,
     pool: Annotated[str, typer.Option(help="mean over patches, cls (class token), or auto: as the backbone.")] = "auto",
-    epochs: Annotated[int, typer.Option(help="How often each photo's features are seen.")] = 100,
+    epochs: Annotated[int, typer.Option(help="Epochs: how often the features of each photo are used.")] = 100,
     lr: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 3e-4,
-    minibatch: Annotated[int, typer.Option(help="Features per step; 0 takes all of them.")] = 128,
+    minibatch: Annotated[int, typer.Option(help="Features per step; 0 takes all.")] = 128,
     early_stopping: Annotated[
-        int | None, typer.Option(help="Stop after so many epochs without a better accuracy, and take the best head.")
+        int | None, typer.Option(help="Stop after this many epochs without a better accuracy, and keep the best head.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the head's first weights and of the order.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the head's first weights and of the order.")] = 0,
     split_seed: Annotated[
-        int, typer.Option(help="Of the photos kept back where the data set has no split, and of --images.")
+        int, typer.Option(help="Seed of the photos kept back if the data set has no split, and of --images.")
     ] = 0,
-    images: Annotated[int | None, typer.Option(help="Take so many photos of each split.")] = None,
+    images: Annotated[int | None, typer.Option(help="Use this many photos of each split.")] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Side of the input, if not the backbone's own (timm only).")
+        int | None, typer.Option(help="Side of the input, if it is not that of the backbone (timm only).")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Photos per run of the backbone.")] = 32,
-    precision: Annotated[str, typer.Option(help="Of the features: float32, bfloat16, float16.")] = "float32",
+    precision: Annotated[str, typer.Option(help="Precision of the features: float32, bfloat16, float16.")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")] = "auto",
     revision: Annotated[str | None, typer.Option(help="Revision of a backbone on a hub.")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Train this probe where --out holds another.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the probe that --out holds.")] = False,
     head: Annotated[
-        Path | None, typer.Option(help="Finished head (an nn.Linear's state) to take, no training.")
+        Path | None, typer.Option(help="Trained head (the state of an nn.Linear) to use instead of training one.")
     ] = None,
     classes: Annotated[Path | None, typer.Option(help="With --head: its class names, one per line.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Print a table of the accuracies of probes.")] = False,
 ) -> None:
     """Train a linear head on a frozen backbone's features; the folder it makes is a model like any other.
 
-    Trained is on the data set's train split, measured on its test split. The features are computed once and kept in
-    the folder, so that a run that was stopped can be resumed.
+    The head is trained on the train split of the data set and measured on its test split. The features are computed
+    once and kept in the folder, so a run that was stopped can resume.
     """
     if compare:
         compare_probes(what or [], out)

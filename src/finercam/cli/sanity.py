@@ -35,7 +35,7 @@ def sanity(
         list[str] | None, typer.Option(help="weights: layers made random, input to output. [default: all]")
     ] = None,
     noisy: Annotated[int, typer.Option(help="weights: maps are means over so many noisy copies (sMPRT).")] = 0,
-    target: Annotated[str, typer.Option(help="Explain each photo's label, or what is predicted.")] = "label",
+    target: Annotated[str, typer.Option(help="Class to explain: the label of each photo, or predicted.")] = "label",
     match: o.Match = None,
     skip_unmatched: o.SkipUnmatched = False,
     split: o.Split = "test",

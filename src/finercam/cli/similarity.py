@@ -21,8 +21,8 @@ def similarity(
     models: Annotated[
         list[str], typer.Argument(help="timm/NAME, torchvision/NAME, transformers/ID, a folder, a probe's folder.")
     ],
-    top: Annotated[int, typer.Option(help="Look-alikes listed for each class in pairs.csv.")] = 5,
-    pairs: Annotated[int, typer.Option(help="Most similar pairs printed for each model.")] = 10,
+    top: Annotated[int, typer.Option(help="Number of look-alikes listed for each class in pairs.csv.")] = 5,
+    pairs: Annotated[int, typer.Option(help="Number of most similar pairs printed for each model.")] = 10,
     without_self: Annotated[
         bool, typer.Option("--without-self", help="Leave each class's 0 for itself out of the curve; the paper has it.")
     ] = False,

@@ -37,6 +37,9 @@ AGGREGATES = ("mean", "max", "mean-after-relu")
 #: The largest strength, either way. Far below what overflows, and far above what leaves anything of the target.
 MOST_GAMMA = 1e6
 
+#: How many references a sentence names.
+_SAID = 5
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -187,17 +190,19 @@ class Contrast:
 
         ``Blue Grosbeak, against Grandala, Indigo Bunting, Lazuli Bunting, gamma 0.6``
         """
-        name, *others = short_names([display_name(i, labels) for i in (target, *references)])
-        if self.strength == 0 and not self.reverse:
-            return f"{name}, alone"
+        name, *others = short_names([display_name(i, labels) for i in (target, *references[:_SAID])])
+        if len(references) > _SAID:
+            others.append(f"and {len(references) - _SAID} more")
+        looked_for, against = (", ".join(others), name) if self.reverse else (name, ", ".join(others))
+        reverse = ", reversed" if self.reverse else ""
+        if self.strength == 0:
+            return f"{looked_for}, alone{reverse}"
         details = [f"gamma {exactly(self.strength)}"]
         if self.weighting != "mean":
             details.append(f"{self.weighting} weighting")
         if self.aggregate != "mean":
             details.append(f"{self.aggregate} of the references")
-        if self.reverse:
-            return f"{', '.join(others)}, against {name}, reversed, {', '.join(details)}"
-        return f"{name}, against {', '.join(others)}, {', '.join(details)}"
+        return f"{looked_for}, against {against}{reverse}, {', '.join(details)}"
 
 
 def exactly(number: float) -> str:

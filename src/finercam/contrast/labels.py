@@ -182,10 +182,16 @@ def display_name(index: int, labels: Labels | None) -> str:
     return labels[index] if labels is not None else f"class {index}"
 
 
+def full_name(name: str) -> str:
+    """Return a name as people write it, common and scientific: ``010.Red_winged_Blackbird`` without its number."""
+    whole = name if "(" in name else name.split(",")[0]
+    return " ".join(re.sub(r"^\d+\.", "", whole).replace("_", " ").split())
+
+
 def short_names(names: Sequence[str]) -> list[str]:
     """Return names fit for a picture: the common name where ``Genus species (Common Name)`` has one."""
     short = []
     for name in names:
         inside = re.fullmatch(r".*?\(([^()]+)\)\s*", name)
-        short.append(re.sub(r"^\d+\.", "", inside[1] if inside else name.split(",")[0]).replace("_", " ").strip())
+        short.append(full_name(inside[1] if inside else name))
     return short

@@ -113,18 +113,20 @@ def describe(unmatched: Sequence[Unmatched], labels: Labels | None, most: int = 
             hint = "may be any of " + ", ".join(one.several)
         else:
             hint = "the model has no class names" if labels is None else labels.nearest(one.name)
+            # All names of the model, for every class again, would help nobody.
+            hint = "the model has nothing like it" if hint.startswith("choose from") else hint
         lines.append(f"{one.name}: {hint}")
     return lines + ([f"... and {len(unmatched) - most} more"] if len(unmatched) > most else [])
 
 
 def _complaint(unmatched: Sequence[Unmatched], wanted: int, labels: Labels | None) -> str:
-    lines = "".join(f"\n  {line}" for line in describe(unmatched, labels))
+    lines = "; ".join(describe(unmatched, labels))
     none_left = len(unmatched) == wanted
-    skip = "" if none_left else " or leave their pictures out with --skip-unmatched"
+    skip = "" if none_left else ", or skip their photos with --skip-unmatched"
     return (
-        f"{len(unmatched)} of the data set's {wanted} classes match no class of the model, or more than one:{lines}\n"
-        f"Say which they are with --classes MAP.csv (lines of data class,model class; no model class leaves one out)"
-        f"{skip}"
+        f"{len(unmatched)} of the data set's {wanted} classes match no class of the model, or more than one: {lines}. "
+        "Name their matches with --match FILE.csv (a class of the data and one of the model on each line; without the "
+        f"second a class is skipped){skip}"
     )
 
 

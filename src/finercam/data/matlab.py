@@ -52,7 +52,7 @@ def read_variables(path: Path) -> dict[str, Any]:
     try:
         import scipy  # type: ignore[import-untyped,unused-ignore]  # noqa: F401 - the child's, found here
     except ImportError as error:
-        raise FinercamError("Stanford Cars is annotated in .mat files; pip install 'finercam[cars]'") from error
+        raise FinercamError("Stanford Cars is annotated in .mat files; pip install scipy") from error
     asked = {"path": sys.path, "file": os.path.abspath(path), "memory": _MEMORY}
     try:
         ended = subprocess.run(

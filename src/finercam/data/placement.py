@@ -1,13 +1,13 @@
-"""Where a photo's boxes, masks and points lie in a model's input.
+"""Where a photo's boxes, masks and points lie in a model's input, and where the input's maps lie on the photo.
 
-Any preprocessing that resizes, crops, pads or flips is understood without being told what it does: it is given a
-picture whose colours encode the position of each pixel.
+Any preprocessing that resizes, crops, pads or flips is understood without being told what it does: it is given
+pictures whose brightness encodes the position of each pixel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from finercam.errors import FinercamError
+
+#: How far beyond the input's edge, in its pixels, a photo still counts as seen: a placement is found no more finely.
+_SLACK = 0.5
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,14 @@ class Axis:
     def cells(self) -> Float[Tensor, " input"]:
         """Return the photo's coordinate at the middle of each of the input's pixels."""
         return (torch.arange(self.input, dtype=torch.float64) + 0.5 - self.shift) / self.scale
+
+    def pixels(self) -> Float[Tensor, " photo"]:
+        """Return where the middle of each of the photo's pixels lies in the input."""
+        return self.to_input(torch.arange(self.photo, dtype=torch.float64) + 0.5)
+
+    def resized(self, photo: int) -> Axis:
+        """Return the axis of the same photo, shown with so many pixels."""
+        return replace(self, scale=self.scale * self.photo / photo, photo=photo)
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,42 @@ class Placement:
         """Return where points x, y of the photo lie in the input; outside it if they were cropped away."""
         return torch.stack([self.x.to_input(points[:, 0]), self.y.to_input(points[:, 1])], 1)
 
+    def resized(self, size: tuple[int, int]) -> Placement:
+        """Return the placement of the same photo, shown at another size (width, height)."""
+        return Placement(self.x.resized(size[0]), self.y.resized(size[1]))
+
+    def seen(self) -> Bool[Tensor, "h w"]:
+        """Return the photo's pixels that are in the input; the others were cropped away."""
+        across, down = ((at >= -_SLACK) & (at <= axis.input + _SLACK) for at, axis in self._middles())
+        return down[:, None] & across
+
+    def to_photo(self, values: Float[Tensor, "H W"]) -> Float[Tensor, "h w"]:
+        """Return a map over the input as one over the photo; NaN where the model did not see the photo.
+
+        Values are those of the input, interpolated at the middles of the photo's pixels. A pixel in which the middles
+        of the input's pixels lie has at least their largest value, so that the peak is the same at every resolution
+        (unless it is in padding, which is not on the photo).
+        """
+        values = values.detach().cpu()
+        (across, x), (down, y) = self._middles()
+        found = _between(_between(values, down).T, across).T.contiguous()
+        columns, rows = x.cells().floor().long(), y.cells().floor().long()
+        inside = ((rows >= 0) & (rows < y.photo))[:, None] & (columns >= 0) & (columns < x.photo)
+        at = (rows[:, None] * x.photo + columns)[inside]
+        found.view(-1).scatter_reduce_(0, at, values[inside], "amax")
+        return found.masked_fill(~self.seen(), torch.nan)
+
+    def _middles(self) -> tuple[tuple[Tensor, Axis], tuple[Tensor, Axis]]:
+        return (self.x.pixels(), self.x), (self.y.pixels(), self.y)
+
+
+def _between(values: Float[Tensor, "n m"], at: Float[Tensor, " k"]) -> Float[Tensor, "k m"]:
+    """Interpolate rows, whose middles are at 0.5, 1.5, ..., linearly; beyond the outermost middles nothing changes."""
+    place = (at - 0.5).clamp(0, len(values) - 1)
+    low = place.floor().long()
+    high, share = (low + 1).clamp(max=len(values) - 1), (place - low).to(values.dtype)[:, None]
+    return torch.lerp(values[low], values[high], share)
+
 
 class Placer:
     """Finds the placement of photos, once per size of photo.
@@ -97,36 +144,35 @@ class Placer:
 
     def _find(self, size: tuple[int, int]) -> Placement:
         width, height = size
-        black, white = (self._shown(Image.new("RGB", size, (level,) * 3)) for level in (0, 255))
-        contrast = white - black
+        black, white = (self._preprocess(Image.new("RGB", size, (level,) * 3)).double() for level in (0, 255))
+        every = white - black
+        # Any channel that follows the brightness will do, however many there are.
+        channel = int(every.abs().sum((1, 2)).argmax())
+        contrast = every[channel]
         # Where the photo does not reach, black and white look alike.
-        reached = contrast[2].abs() > 0.5 * contrast[2].abs().max()
+        reached = contrast.abs() > 0.5 * contrast.abs().max()
         if not bool(reached.any()):
             raise FinercamError("nothing of the photo is left after the preprocessing")
-        # A ramp and its negative, so that the rounding of the resampling cancels.
-        up, down = ((self._shown(_ramp(size, falling)) - black) / _nonzero(contrast) for falling in (False, True))
-        value = (up - down + 1) / 2
-        x = _fit(value[0], reached, width)
-        y = _fit(value[1].T, reached.T, height)
-        return Placement(x, y)
 
-    def _shown(self, picture: Image.Image) -> Float[Tensor, "3 H W"]:
-        return self._preprocess(picture).double()
+        def position(across: bool) -> Float[Tensor, "H W"]:
+            # A ramp and its negative, so that the rounding of the resampling cancels.
+            up, down = (
+                (self._preprocess(_ramp(size, across, falling)).double() - black)[channel] / _nonzero(contrast)
+                for falling in (False, True)
+            )
+            return (up - down + 1) / 2
+
+        return Placement(_fit(position(True), reached, width), _fit(position(False).T, reached.T, height))
 
 
-def _ramp(size: tuple[int, int], falling: bool) -> Image.Image:
-    """Return a picture whose red encodes how far right a pixel is, and whose green how far down."""
-    width, height = size
-    across, down = ((np.arange(length, dtype=np.float32) + 0.5) / length for length in size)
-    if falling:
-        across, down = 1 - across, 1 - down
+def _ramp(size: tuple[int, int], across: bool, falling: bool) -> Image.Image:
+    """Return a grey picture whose brightness encodes how far right, or down, a pixel is."""
+    width, height = size if across else size[::-1]
+    ramp = (np.arange(width, dtype=np.float32) + 0.5) / width
     # Each line rounds the ramp at different places, so that the mean of many lines is finer than 1/255.
-    generator = np.random.default_rng(0)
-    dither = [generator.random(length, dtype=np.float32) for length in (height, width)]
-    pixels = np.zeros((height, width, 3), np.uint8)
-    pixels[..., 0] = across * 254.99 + dither[0][:, None]
-    pixels[..., 1] = down[:, None] * 254.99 + dither[1]
-    return Image.fromarray(pixels)
+    dither = np.random.default_rng(0).random(height, dtype=np.float32)
+    pixels = ((1 - ramp if falling else ramp) * 254.99 + dither[:, None]).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(pixels if across else pixels.T)).convert("RGB")
 
 
 def _nonzero(contrast: Tensor) -> Tensor:
@@ -138,6 +184,10 @@ def _fit(value: Float[Tensor, "H W"], reached: Bool[Tensor, "H W"], photo: int) 
     lines = reached.any(1)
     columns = torch.arange(value.shape[1], dtype=torch.float64) + 0.5
     count = reached.sum(0)
+    if photo == 1:
+        # One pixel has no ramp, and nothing in it to be out of place: it is where anything is.
+        (there,) = (count > 0).nonzero(as_tuple=True)
+        return Axis(float(there[-1] - there[0] + 1), float(there[0]), photo, value.shape[1])
     mean = (value * reached).sum(0) / count.clamp(min=1)
     # A resampling filter bends the ramp within its reach of the photo's edges: two pixels, of whichever are larger.
     edge = min(0.3, max(0.02, 2 / photo, 2 / len(mean)))
@@ -153,8 +203,8 @@ def _fit(value: Float[Tensor, "H W"], reached: Bool[Tensor, "H W"], photo: int) 
     off = float((value - offset - slope * columns)[reached & usable].abs().max())
     if float(slope.abs()) * value.shape[1] < 1e-3 or off > 0.02:
         raise FinercamError(
-            "the preprocessing does more than resize, crop and pad, so boxes, masks and parts cannot be placed in "
-            "the model's input; leave out metrics that need them"
+            "the preprocessing does more than resize, crop and pad, so places on the photo cannot be found in the "
+            "model's input; leave out what needs them (metrics of place, on_photo())"
         )
     scale = 1 / (float(slope) * photo)
     return Axis(scale, -float(offset) * scale * photo, photo, value.shape[1])

@@ -74,7 +74,7 @@ def ask(
 
 def gather(
     classifier: Classifier,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     contrasts: Sequence[Contrast | Objective],
     targets: Targets = None,
     *,
@@ -121,7 +121,7 @@ def gather_each(
         shared = next((own for own in found if own.how is not None and how.gathers_as(own.how)), None)
         if shared is None:
             # Classes make a contrast up only where evidence may be mixed.
-            found.append(how.gather(look, rows_for(look, questions, collect if how.spans else None)))
+            found.append(how.gather(look, _rows_for(look, questions, collect if how.spans else None)))
         else:
             found.append(shared.by(how))
     return found
@@ -132,7 +132,7 @@ def taps_of(methods: Sequence[Method], classifier: Classifier) -> tuple[str, ...
     return tuple(dict.fromkeys(layer for how in methods for layer in how.taps(classifier)))
 
 
-def rows_for(
+def _rows_for(
     look: Look, questions: Sequence[Question], collect: Sequence[ClassName] | None = None
 ) -> Float[Tensor, "b m C"]:
     """Return the rows whose evidence is to be gathered for questions.

@@ -70,7 +70,7 @@ class Hidden:
         logits: of what is left.
     """
 
-    image: Float[Tensor, "3 H W"]
+    image: Float[Tensor, "c H W"]
     mask: Bool[Tensor, "H W"]
     logits: Float[Tensor, " C"]
 

@@ -17,7 +17,9 @@ from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.contrast.objective import Objective
 from finercam.contrast.options import Aggregate, Weighting, contrast_from, refuse_unknown
 from finercam.contrast.references import ClassName, Named, Targets
+from finercam.data.original import Original
 from finercam.data.photos import Photo, open_photo
+from finercam.data.placement import Placer
 from finercam.errors import FinercamError
 from finercam.explanations.answering import answer, ask, gather, gather_each, taps_of
 from finercam.explanations.explanation import Explanation, explanations_from
@@ -121,18 +123,22 @@ def explain(
     if isinstance(what, Contrast) and isinstance(what.against[0], tuple) and len(what.against) != len(given):
         raise FinercamError(f"{len(what.against)} lists of references were given for {len(given)} photos")
     found: list[Explanation] = []
+    placer = Placer(model.preprocessing)
     for batch, images in _batches(model, given, run.images):
         asked = Asked(what.part(batch), target if each is None else each[batch], how)
         sources = [_source(photo) for photo in given[batch]]
+        originals = [None if isinstance(photo, Tensor) else Original(photo, placer) for photo in given[batch]]
         kept = list(collect) if keep else None
-        for (explanation,) in explain_batch(model, images, [asked], sources=sources, collect=kept, run=run):
+        for (explanation,) in explain_batch(
+            model, images, [asked], sources=sources, originals=originals, collect=kept, run=run
+        ):
             found.append(explanation)
     return found if several else found[0]
 
 
 def saliency(
     classifier: Classifier | nn.Module | str,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     target: Targets = None,
     *,
     against: str | Named | None = None,
@@ -189,10 +195,11 @@ class Asked:
 
 def explain_batch(
     classifier: Classifier,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     asked: Sequence[Asked],
     *,
     sources: Sequence[str | None],
+    originals: Sequence[Original | None] | None = None,
     collect: Sequence[ClassName] | None = None,
     run: Run | None = None,
 ) -> list[list[Explanation]]:
@@ -202,6 +209,7 @@ def explain_batch(
         classifier, images: the model and preprocessed images.
         asked: what, and how. Beside each answer stands the same method's plain map of its target.
         sources: where the images are from.
+        originals: the photos behind them, for pictures; ``None`` shows what the model was given.
         collect: as for ``gather``; ``None`` keeps no evidence.
         run: how the model is run.
     """
@@ -219,6 +227,7 @@ def explain_batch(
             classifier=classifier,
             run=run or Run(),
             sources=sources,
+            originals=originals or [None] * len(images),
             keep=collect is not None,
         )
         for one, pair, evidence in zip(asked, questions, gathered, strict=True)
@@ -237,7 +246,7 @@ def as_classifier(given: Classifier | nn.Module | str) -> Classifier:
     return load(given)
 
 
-def preprocess(classifier: Classifier, photo: Photo | Tensor) -> Float[Tensor, "3 H W"]:
+def preprocess(classifier: Classifier, photo: Photo | Tensor) -> Float[Tensor, "c H W"]:
     """Return the photo as the model takes it. A tensor is taken to be preprocessed.
 
     Raises:
@@ -246,7 +255,7 @@ def preprocess(classifier: Classifier, photo: Photo | Tensor) -> Float[Tensor, "
     if isinstance(photo, Tensor):
         if photo.ndim != 3 or not photo.is_floating_point():
             raise FinercamError(
-                f"a tensor is taken as a preprocessed image 3 H W of floats; this one is {photo.dtype} of shape "
+                f"a tensor is taken as a preprocessed image c H W of floats; this one is {photo.dtype} of shape "
                 f"{tuple(photo.shape)}. Give a raw photo as a path, a PIL image or an array H W 3"
             )
         return photo

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import io
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,9 +19,11 @@ from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.contrast.objective import Objective
 from finercam.contrast.options import OPTIONS, refuse_unknown
 from finercam.contrast.question import Question
+from finercam.data.original import Original
 from finercam.errors import FinercamError
 from finercam.explanations import stored
 from finercam.explanations.answering import answer, ask, gather
+from finercam.explanations.fields import record
 from finercam.explanations.writers import writer_of
 from finercam.files import whole
 from finercam.methods.evidence import Evidence, NotGathered
@@ -30,6 +32,7 @@ from finercam.models.facts import Facts
 from finercam.models.run import Run
 
 if TYPE_CHECKING:
+    from finercam.data.placement import Placement
     from finercam.models.classifier import Classifier
 
 
@@ -47,6 +50,7 @@ class Explanation:
         contrast, method, run: what was asked, and how.
         facts: what is known of the model: names, layers, how to show its input.
         source: the photo's path, where it has one.
+        original: the photo as it was given; ``None`` for a preprocessed tensor.
         evidence: kept for ``again``, or ``None``.
         classifier: the model; ``None`` where the explanation was loaded without it.
     """
@@ -54,7 +58,7 @@ class Explanation:
     saliency: Float[Tensor, "H W"]
     map: Float[Tensor, "h w"]
     plain: Float[Tensor, "H W"]
-    image: Float[Tensor, "3 H W"] = field(repr=False)
+    image: Float[Tensor, "c H W"] = field(repr=False)
     logits: Float[Tensor, " C"] = field(repr=False)
     target: int
     references: tuple[int, ...]
@@ -63,6 +67,7 @@ class Explanation:
     facts: Facts = field(repr=False)
     run: Run = field(default_factory=Run)
     source: str | None = None
+    original: Original | None = field(default=None, repr=False)
     evidence: Evidence | None = field(default=None, repr=False)
     classifier: Classifier | None = field(default=None, repr=False)
 
@@ -73,8 +78,8 @@ class Explanation:
 
     @property
     def probabilities(self) -> Float[Tensor, " C"]:
-        """Softmax over all classes."""
-        return self.logits.softmax(0)
+        """Softmax over all classes, or each class's sigmoid (``facts.probabilities``)."""
+        return self.facts.probabilities_of(self.logits)
 
     @property
     def similarities(self) -> Float[Tensor, " C"] | None:
@@ -153,6 +158,7 @@ class Explanation:
             classifier=classifier,
             run=self.run,
             sources=[self.source],
+            originals=[self.original],
             keep=True,
         )
         return again
@@ -166,38 +172,82 @@ class Explanation:
             )
         return self.contrast
 
-    def overlay(self) -> Image.Image:
-        """Return the photo, as the model saw it, under the saliency. An empty map leaves the photo bare."""
-        from finercam.report.render import overlay
+    def on_photo(self, values: Float[Tensor, "H W"] | None = None) -> Float[Tensor, "h w"]:
+        """Return a map in the coordinates of the photo: a value for each of its pixels, on the same scale.
 
-        return overlay(self.photo(), self.saliency)
+        NaN where the model did not see the photo, because its preprocessing cropped that away: nothing is known
+        there, and zero would say otherwise. ``torch.nan_to_num`` makes zeros of it.
+
+        Args:
+            values: over the model's input, as ``saliency`` (taken if left out) and ``plain`` are.
+
+        Raises:
+            FinercamError: a tensor was explained; the photo can no longer be read; or the preprocessing does more
+                than resize, crop and pad.
+        """
+        if self.original is None:
+            raise FinercamError("a tensor was explained, not a photo: its maps are in its own coordinates already")
+        return self.original.placement.to_photo(self.saliency if values is None else values)
+
+    @property
+    def placement(self) -> Placement | None:
+        """How the photo lies in the model's input; ``None`` where ``on_photo`` would raise."""
+        try:
+            return None if self.original is None else self.original.placement
+        except FinercamError:
+            return None
 
     def photo(self) -> Image.Image:
+        """Return the upright photo as it was given; for a tensor, what the model saw."""
+        return self.seen() if self.original is None else self.original.open()
+
+    def seen(self) -> Image.Image:
         """Return the photo as the model saw it."""
         from finercam.report.render import as_seen
 
         return as_seen(self.image, self.facts.mean, self.facts.std)
 
-    def figure(self) -> Image.Image:
-        """Return photo | plain map | finer map, with names, probabilities (or similarities) and gamma."""
+    def overlay(self) -> Image.Image:
+        """Return the photo under the saliency. An empty map leaves it bare; what the model did not see is hatched."""
+        from finercam.report.render import overlay
+
+        if self.placement is None:
+            return overlay(self.seen(), self.saliency)
+        return overlay(self.photo(), self.on_photo())
+
+    def figure(self, *, size: int | None = None, scale: str = "common") -> Image.Image:
+        """Return photo | plain map | finer map, with names, probabilities (or similarities), gamma and the scale.
+
+        Args:
+            size: longer side of the photo in pixels; what suits its shape if left out.
+            scale: ``common`` shows both maps' values in the same colours, ``own`` scales each to its peak.
+        """
         # A picture belongs to the report, which knows explanations: the one arrow that runs back up.
-        from finercam.report.explained import draw_explanation
+        from finercam.report.explained import lay_out_explanation
 
-        return draw_explanation(self)
+        return lay_out_explanation(self, size, scale).image()
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the figure (``.png``, ``.jpg``, ``.webp``) or the maps (``.safetensors``), whole or not at all.
+    def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write the figure or the maps, whole or not at all.
 
-        The maps are ``saliency``, ``map``, ``plain`` and ``logits`` in float32, with the record as metadata. Kept
-        evidence is written with them: ``Explanation.load`` then gives an explanation that can be asked again.
+        The figure: ``.png``, ``.jpg``, ``.webp``, ``.pdf`` or ``.svg``, with model, question and version in the
+        file's metadata. The maps: ``.safetensors`` with ``saliency``, ``map``, ``plain`` and ``logits`` in float32,
+        the record as metadata, and kept evidence: ``Explanation.load`` then gives an explanation that can be asked
+        again.
+
+        Args:
+            path: its suffix says the format.
+            options: of the figure: ``size`` and ``scale`` as for ``figure``, and ``dpi``, for print.
 
         Raises:
-            FinercamError: there is no format of that suffix, or the file cannot be written.
+            FinercamError: there is no format of that suffix, it has no such option, or the file cannot be written.
         """
         path = Path(path)
         write = writer_of(path)
+        known = [name for name, one in inspect.signature(write).parameters.items() if one.kind is one.KEYWORD_ONLY]
+        refuse_unknown(self.save, set(options) - set(known), known)
         with whole(path) as aside:
-            write(self, aside)
+            write(self, aside, **options)
         return path
 
     @classmethod
@@ -214,44 +264,8 @@ class Explanation:
         return stored.read(cls, Path(path), classifier)
 
     def record(self) -> dict[str, Any]:
-        """Return everything but the maps as plain data, for a line of JSON."""
-        top = self.logits.topk(min(5, len(self.logits))).indices.tolist()
-        contrast: dict[str, Any]
-        if isinstance(self.contrast, Contrast):
-            contrast = {
-                "gamma": self.contrast.gamma,
-                "against": self.contrast.against,
-                "weighting": self.contrast.weighting,
-                "aggregate": self.contrast.aggregate,
-                "reverse": self.contrast.reverse,
-            }
-        else:
-            contrast = {"objective": self.contrast.name}
-        return {
-            "image": self.source,
-            "question": str(self),
-            "target": self._class_record(self.target),
-            "references": [self._class_record(index) for index in self.references],
-            "top": [self._class_record(index) for index in top],
-            **contrast,
-            "method": self.method.spec,
-            "layer": list(self.facts.layers),
-            "model": self.facts.name,
-            "precision": self.run.precision,
-            "empty": self.empty,
-        }
-
-    def _class_record(self, index: int) -> dict[str, Any]:
-        logit = float(self.logits[index])
-        similarities = self.similarities
-        similar = {} if similarities is None else {"similarity": float(similarities[index])}
-        return {
-            "index": index,
-            "name": self.facts.class_name(index),
-            "probability": float(self.probabilities[index]),
-            "logit": logit if math.isfinite(logit) else None,
-            **similar,
-        }
+        """Return everything but the maps as plain data, for a line of JSON; docs/fields.md has every field."""
+        return record(self)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -264,12 +278,13 @@ def explanations_from(
     plain: Question,
     question: Question,
     *,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     contrast: Contrast | Objective,
     facts: Facts,
     classifier: Classifier | None,
     run: Run,
     sources: Sequence[str | None],
+    originals: Sequence[Original | None],
     keep: bool,
 ) -> list[Explanation]:
     """Return one explanation per image: the question's answer and, beside it, the plain map's."""
@@ -293,6 +308,7 @@ def explanations_from(
             facts=facts,
             run=run,
             source=sources[i],
+            original=originals[i],
             evidence=evidence.of(slice(i, i + 1)) if keep else None,
             classifier=classifier,
         )

@@ -11,10 +11,15 @@ import torch
 from torch import Tensor
 
 from finercam.data.finding import Found, find_photos
-from finercam.errors import FinercamError
+from finercam.data.original import Original
+from finercam.data.placement import Placer
+from finercam.errors import FinercamError, nearest
 from finercam.explanations.explaining import Asked, explain_batch, preprocess
 from finercam.explanations.explanation import Explanation
+from finercam.explanations.fields import failure
 from finercam.explanations.records import Records, answer_path
+from finercam.explanations.spreadsheet import write_csv
+from finercam.explanations.writers import WRITERS
 from finercam.files import NotWritten, writable_folder
 from finercam.models.classifier import Classifier
 from finercam.models.run import Run
@@ -47,6 +52,7 @@ class _Job:
     file: Path
     result: Path
     image: Tensor | str
+    original: Original
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -70,7 +76,7 @@ def explain_files(
     A photo that cannot be read or explained does not stop the rest. Beside each photo's path below ``out`` stand its
     picture (``.png``) and maps (``.safetensors``); ``out/explanations.jsonl`` has a line for each explanation, and for
     each photo that failed. Lines are added as they are made; photos that were explained into ``out`` before keep
-    theirs.
+    theirs. ``out/explanations.csv`` is the same as a table, written at the end.
 
     Args:
         classifier: the model.
@@ -97,19 +103,45 @@ def explain_files(
             for job, outcome in _explained(classifier, batch, what, run, keep):
                 saved = outcome if isinstance(outcome, str) else _saved(job, outcome, names, put, out, extra or {})
                 if isinstance(saved, str):
-                    saved = Saved(job.file, ({"image": str(job.file), "error": saved},), error=saved)
+                    saved = Saved(job.file, (failure(str(job.file), saved),), error=saved)
                 kept.add(saved.records)
                 yield saved
     finally:
         kept.close()
+        write_csv(out / records)
 
 
-def save_whole(explanation: Explanation, result: Path) -> dict[str, Any]:
-    """Write an explanation's figure and maps beside a path without suffix."""
+def save_whole(
+    explanation: Explanation, result: Path, formats: Sequence[str] = ("png",), **options: Any
+) -> dict[str, Any]:
+    """Write an explanation's figure and maps beside a path without suffix.
+
+    Args:
+        explanation: what is written.
+        result: the path.
+        formats: of the figure, without dots; the first is the record's ``picture``.
+        options: of the figure, as for ``Explanation.save``.
+    """
     # Not with_suffix: a photo's name may have dots in it.
-    picture = explanation.save(result.with_name(result.name + ".png"))
+    pictures = {form: explanation.save(result.with_name(f"{result.name}.{form}"), **options) for form in formats}
     maps = explanation.save(result.with_name(result.name + ".safetensors"))
-    return {"files": {"picture": str(picture), "maps": str(maps)}}
+    first, *more = pictures
+    files = {"picture": pictures[first], **{form: pictures[form] for form in more}, "maps": maps}
+    return {"files": {name: str(path) for name, path in files.items()}}
+
+
+def picture_formats(given: Sequence[str]) -> tuple[str, ...]:
+    """Return formats of pictures, without dots.
+
+    Raises:
+        FinercamError: there is no such format.
+    """
+    known = sorted(suffix.removeprefix(".") for suffix in WRITERS if suffix != ".safetensors")
+    found = tuple(dict.fromkeys(one.lower().removeprefix(".") for one in given))
+    for one in found:
+        if one not in known:
+            raise FinercamError(f"there is no picture format {one!r}; {nearest(one, known)}")
+    return found or ("png",)
 
 
 def _relative(record: dict[str, Any], out: Path) -> dict[str, Any]:
@@ -141,13 +173,14 @@ def _open(
     classifier: Classifier, found: Iterable[tuple[Path, Path]], kept: Records, names: Sequence[str]
 ) -> Iterator[_Job]:
     """Yield the photos found, preprocessed or with what stood in the way."""
+    placer = Placer(classifier.preprocessing)
     for file, relative in found:
-        result = kept.result(file, relative, names)
+        result, original = kept.result(file, relative, names), Original(file, placer)
         try:
-            yield _Job(file, result, preprocess(classifier, file))
+            yield _Job(file, result, preprocess(classifier, file), original)
         except Exception as error:
             # Any preprocessing may be used, and what it makes of an odd photo must not end the others' run.
-            yield _Job(file, result, _said(error))
+            yield _Job(file, result, _said(error), original)
 
 
 def _said(error: Exception) -> str:
@@ -181,6 +214,7 @@ def _explained(
             torch.stack(images),
             asked,
             sources=[str(job.file) for job in batch],
+            originals=[job.original for job in batch],
             collect=[] if keep else None,
             run=run,
         )

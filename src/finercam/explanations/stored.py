@@ -15,6 +15,8 @@ from torch import Tensor
 from finercam.contrast.contrast import Contrast
 from finercam.contrast.labels import Labels
 from finercam.contrast.objective import Objective
+from finercam.data.original import Original, unpacked
+from finercam.data.placement import Axis, Placement
 from finercam.errors import FinercamError
 from finercam.methods.evidence import Evidence
 from finercam.methods.method import find_method
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 #: Of what is written beside the maps; raised when a reader of before would misread it.
 FORMAT = 1
 _MAPS = ("saliency", "map", "plain", "logits")
-_FACTS = ("name", "classes", "layers", "mean", "std", "prompts", "scale", "shift")
+_FACTS = ("name", "classes", "layers", "mean", "std", "probabilities", "prompts", "scale", "shift")
 
 
 def write(explanation: Explanation, path: Path) -> None:
@@ -55,6 +57,9 @@ def write(explanation: Explanation, path: Path) -> None:
             "labels": None if labels is None else labels.names,
             "evidence": plain,
         }
+        if explanation.original is not None and explanation.placement is not None:
+            tensors["photo"] = explanation.original.packed()
+            again["photo"] = asdict(explanation.placement)
         metadata["again"] = json_line(again)
     # Not save_file, which writes to a file of its own that a killed process leaves behind.
     path.write_bytes(save({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}, metadata))
@@ -102,6 +107,7 @@ def read(kind: type[Found], path: Path, classifier: Classifier | None) -> Found:
             facts=Facts(labels=labels, rows=rows, **given),
             run=Run(**again["run"]),
             source=again["source"],
+            original=_original(tensors, again.get("photo")),
             evidence=evidence,
             classifier=classifier,
         )
@@ -109,6 +115,11 @@ def read(kind: type[Found], path: Path, classifier: Classifier | None) -> Found:
         if isinstance(error, FinercamError):
             raise
         raise FinercamError(f"{str(path)!r} is not an explanation that finercam wrote ({error!r})") from error
+
+
+def _original(tensors: Mapping[str, Tensor], axes: Mapping[str, Any] | None) -> Original | None:
+    """Return the photo that was kept; none was where a tensor was explained."""
+    return None if axes is None else unpacked(tensors["photo"], Placement(Axis(**axes["x"]), Axis(**axes["y"])))
 
 
 def pack(evidence: Evidence) -> tuple[dict[str, Tensor], dict[str, Any]]:

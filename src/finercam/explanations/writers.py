@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from finercam.errors import FinercamError
 from finercam.registry import Registry
 
-if TYPE_CHECKING:
-    from finercam.explanations.explanation import Explanation
-
-#: Writes an explanation to a path, which has the suffix it is asked for.
-Writer: TypeAlias = "Callable[[Explanation, Path], None]"
+#: Writes an explanation to a path, which has the suffix it is asked for; keyword-only arguments are its options.
+Writer: TypeAlias = "Callable[..., None]"
 
 WRITERS: Registry[Writer] = Registry("output format", "finercam.writers", "finercam.report.writers")
 

@@ -81,7 +81,7 @@ def _ruled(look: Look) -> Iterator[Look]:
     try:
         from zennit.composites import EpsilonPlusFlat
     except ModuleNotFoundError as error:
-        raise FinercamError("lrp needs zennit, which is not installed; run pip install 'finercam[lrp]'") from error
+        raise FinercamError("lrp needs zennit, which is not installed; run pip install zennit") from error
     # Zennit exchanges weights while it works: on a copy, so that nobody else who runs the model sees that.
     module = folded(look.classifier)
     if module is look.classifier.module:

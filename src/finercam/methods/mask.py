@@ -15,9 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from finercam.errors import FinercamError
-from finercam.methods.evidence import Evidence, NotGathered
+from finercam.methods.evidence import Evidence
 from finercam.methods.method import explainer
 from finercam.methods.scores import ruled_in
+from finercam.methods.span import picked
 from finercam.models.look import INPUT, Look
 
 Game = Literal["deletion", "preservation"]
@@ -51,15 +52,7 @@ class MaskEvidence(Evidence):
         Raises:
             NotGathered: no mask was learned for one of them.
         """
-        wanted = rows.to(self.rows)
-        same = (wanted[:, :, None] - self.rows[:, None]).abs().amax(3) <= 1e-6 * wanted.abs().amax(2)[:, :, None]
-        if not bool(same.any(2).all()):
-            raise NotGathered(
-                "no mask was learned for this question, and those of others do not answer it; explain with it, or ask "
-                "with collect=True to learn one now"
-            )
-        which = same.to(torch.uint8).argmax(2)
-        return self.masks[torch.arange(len(which), device=which.device)[:, None], which]
+        return picked(self.rows, rows, self.masks)
 
     def of(self, images: slice | Int[Tensor, " n"]) -> MaskEvidence:
         """Return the evidence of some images of the batch."""
@@ -139,7 +132,7 @@ def mask(
     return MaskEvidence(look.logits, look.image_size, v, 1 - seen if sign > 0 else seen, torch.stack(course, 2))
 
 
-def blurred_by(images: Float[Tensor, "b 3 H W"], sigma: float) -> Float[Tensor, "b 3 H W"]:
+def blurred_by(images: Float[Tensor, "b c H W"], sigma: float) -> Float[Tensor, "b c H W"]:
     """Return images under a Gaussian blur of that sigma in pixels; pixels beyond the border repeat it."""
     reach = math.ceil(3 * sigma)
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64) / sigma) ** 2)
@@ -153,8 +146,8 @@ def blurred_by(images: Float[Tensor, "b 3 H W"], sigma: float) -> Float[Tensor, 
 class _Pair:
     """The photos, seen and blurred."""
 
-    images: Float[Tensor, "b 3 H W"]
-    blurred: Float[Tensor, "b 3 H W"]
+    images: Float[Tensor, "b c H W"]
+    blurred: Float[Tensor, "b c H W"]
 
     def moved(self, down: int, across: int) -> _Pair:
         """Return both, moved by so many pixels; the border is repeated."""

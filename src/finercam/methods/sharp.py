@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from finercam.errors import FinercamError
 from finercam.methods.bounds import refuse_outside
 from finercam.methods.evidence import Evidence
 from finercam.methods.gradients import GradientEvidence, gradient_taps
-from finercam.methods.maps import resize
+from finercam.methods.maps import geometric_mean
 from finercam.methods.method import explainer, find_method
 from finercam.methods.span import mix, mixture_of
 from finercam.models.look import Look
@@ -49,14 +48,8 @@ class SharpEvidence(Evidence):
     def maps(self, rows: Float[Tensor, "b r C"]) -> Float[Tensor, "b r h w"]:
         """Return the combined map of each row, at the finest layer's resolution; it is never negative."""
         mixture = mixture_of(self.rows, rows.to(self.rows), self.labels)
-        maps = [mix(mixture, self.late).relu(), *(mix(mixture, one).relu().sum(2) for one in self.early)]
-        size = max((one.shape[-2:] for one in maps), key=math.prod)
-        parts = torch.stack([resize(one, (size[0], size[1])) for one in maps])
-        peaks = parts.amax((3, 4), keepdim=True)
-        scaled = parts / peaks.clamp(min=torch.finfo(parts.dtype).tiny) + self.offset
-        product = (scaled.log().mean(0).exp() - self.offset).clamp(min=0)
-        # Unscaled again: by the mean of the parts' peaks. Where the last layer's map is empty, nothing is found.
-        return product * peaks.log().mean(0).exp()
+        drawn = [mix(mixture, one).relu().sum(2) for one in self.early]
+        return geometric_mean([mix(mixture, self.late).relu(), *drawn], self.offset)
 
     def of(self, images: slice | Int[Tensor, " n"]) -> SharpEvidence:
         """Return the evidence of some images of the batch."""
@@ -96,9 +89,9 @@ def early_layers(classifier: Classifier, cells: Sequence[int] = CELLS) -> tuple[
         if before:
             return (before[len(before) // 2],)
     raise FinercamError(
-        f"sharp needs a layer before {', '.join(classifier.layers)} whose output is a finer grid, or a block before it "
-        f"on the same grid; {classifier.name} has none that could be found: choose a later layer with layer=, or "
-        "another method"
+        f"sharp and sharpest need a layer before {', '.join(classifier.layers)} whose output is a finer grid, or a "
+        f"block before it on the same grid; {classifier.name} has none that could be found: choose a later layer with "
+        "layer=, or another method"
     )
 
 
@@ -148,8 +141,15 @@ def sharp(look: Look, rows: Float[Tensor, "b m C"], *, offset: float = 0.05) -> 
     else:
         own = gradients[len(early) :]
         late = GradientEvidence(look.logits, look.image_size, look.activations(), v, own, how=gradcam).maps(v)
-    products = tuple(
-        activations[:, None].to(look.logits) * gradient.to(look.logits)
-        for activations, gradient in zip(look.activations(early), gradients, strict=False)
-    )
+    products = contributions(look, early, gradients[: len(early)])
     return SharpEvidence(look.logits, look.image_size, v, late, products, offset)
+
+
+def contributions(
+    look: Look, layers: Sequence[str], gradients: Sequence[Float[Tensor, "b m _K _h _w"]]
+) -> tuple[Float[Tensor, "b m _K _h _w"], ...]:
+    """Return ``B_k dD/dB_k`` of each layer B, given its gradients of rows D."""
+    return tuple(
+        activations[:, None].to(look.logits) * gradient.to(look.logits)
+        for activations, gradient in zip(look.activations(layers), gradients, strict=True)
+    )

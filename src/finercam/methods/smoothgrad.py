@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from finercam.methods.bounds import refuse_outside
 from finercam.methods.linear import LinearEvidence
 from finercam.methods.method import explainer
-from finercam.methods.pixels import box_smoothed, pixel_gradients, refuse_smooth
+from finercam.methods.pixels import box_smoothed, noisy_copies, pixel_gradients, refuse_noise, refuse_smooth
 from finercam.models.look import Look
 
 
@@ -33,23 +31,17 @@ def smoothgrad(
         rows: of coefficients.
         copies: how many noisy copies, n: so many runs with a backward pass.
         noise: standard deviation, as a share of the image's range.
-        seed: of the noise. It is the same for every image but for its scale, so an image's map does not depend on the
-            others in its batch.
+        seed: of the noise, which is the same for every image but for its scale.
         smooth: side of the box that smooths the map, a share of the image's larger side; see ``pixels.box_smoothed``.
 
     Raises:
         FinercamError: a parameter is out of range.
     """
-    refuse_outside("smoothgrad", "copies", copies, 1, 10_000)
-    refuse_outside("smoothgrad", "noise", noise, 0.0, 10.0, " times the image's range")
-    refuse_outside("smoothgrad", "seed", seed, 0, 2**63 - 1)
+    refuse_noise("smoothgrad", copies, noise, seed)
     refuse_smooth("smoothgrad", smooth)
     v, images = rows.to(look.logits), look.images
-    scale = noise * (images.amax((1, 2, 3), keepdim=True) - images.amin((1, 2, 3), keepdim=True))
-    generator = torch.Generator().manual_seed(seed)
     total = look.logits.new_zeros(*rows.shape[:2], *look.image_size)
-    for _ in range(copies):
-        drawn = torch.randn(images.shape[1:], generator=generator).to(images)
-        gradients = pixel_gradients(look, images + scale * drawn, v)
+    for noisy in noisy_copies(images, copies, noise, seed):
+        gradients = pixel_gradients(look, noisy, v)
         total += (gradients * images[:, None]).sum(2).to(total)
     return LinearEvidence(look.logits, look.image_size, v, box_smoothed(total / copies, smooth))

@@ -1,4 +1,4 @@
-"""Which rows of coefficients the rows that were collected can answer."""
+"""Which rows of coefficients the rows that were collected can answer: their mixtures, or only themselves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from finercam.contrast.labels import Labels, display_name
-from finercam.methods.evidence import NotCollected
+from finercam.methods.evidence import NotCollected, NotGathered
 
 
 def mixture_of(
@@ -34,3 +34,22 @@ def mixture_of(
 def mix(mixture: Float[Tensor, "b r m"], tensors: Float[Tensor, "b m *rest"]) -> Float[Tensor, "b r *rest"]:
     """Return linear combinations of what was collected per row."""
     return (mixture.to(tensors) @ tensors.flatten(2)).unflatten(2, tensors.shape[2:])
+
+
+def picked(
+    asked: Float[Tensor, "b m C"], wanted: Float[Tensor, "b r C"], tensors: Float[Tensor, "b m *rest"]
+) -> Float[Tensor, "b r *rest"]:
+    """Return what belongs to the wanted rows, of what was made for the rows that were asked.
+
+    Raises:
+        NotGathered: a wanted row was not asked.
+    """
+    rows = wanted.to(asked)
+    same = (rows[:, :, None] - asked[:, None]).abs().amax(3) <= 1e-6 * rows.abs().amax(2)[:, :, None]
+    if not bool(same.any(2).all()):
+        raise NotGathered(
+            "this question was not asked when the model was looked at, and the maps of others do not answer it; "
+            "explain with it, or ask with collect=True to run the model again"
+        )
+    which = same.to(torch.uint8).argmax(2)
+    return tensors[torch.arange(len(which), device=which.device)[:, None], which]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from finercam.metrics.view import Cut
 from finercam.models.altering import Altered
+from finercam.models.assumed import SOFTMAX, as_probabilities
 
 #: ``Look.rerun``: given what makes copies of indices (image, copy), and which are wanted (b m), yields their logits.
 Rerun: TypeAlias = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Iterable[Altered]]
@@ -18,13 +19,14 @@ Rerun: TypeAlias = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Iterab
 
 def masked_confidences(
     rerun: Rerun,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     ranks: Sequence[Mapping[int, Int[Tensor, "b H W"]]],
     cuts: Sequence[Cut],
     classes: Int[Tensor, "b k"],
     unmasked: Float[Tensor, "b k"],
     *,
-    fill: Callable[[str], Float[Tensor, "b 3 H W"]],
+    fill: Callable[[str], Float[Tensor, "b c H W"]],
+    probabilities: str = SOFTMAX,
 ) -> Float[Tensor, "m b n k"]:
     """Return the probabilities of ``k`` classes for every map, image and cut, in the type of ``unmasked``.
 
@@ -40,6 +42,7 @@ def masked_confidences(
         unmasked: theirs for the unmasked images.
         fill: gives what removed pixels are replaced by, by the name that cuts have; pixels are given back to
             ``blur``. Called once for each that is needed.
+        probabilities: what makes them of the logits: ``softmax`` or ``sigmoid``.
 
     Raises:
         OutOfMemory: not even one copy fits in the accelerator's memory.
@@ -78,9 +81,7 @@ def masked_confidences(
 
     for image, copy, logits in rerun(make, wanted.flatten().expand(len(images), -1)):
         m, c = copy // len(cuts), copy % len(cuts)
-        # Half precision is too coarse for confidences near 0 and 1.
-        exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        result[m, image, c] = exact.softmax(1).gather(1, classes[image]).to(result)
+        result[m, image, c] = as_probabilities(logits, probabilities).gather(1, classes[image]).to(result)
     for same, empty in enumerate(nothing):
         if empty and not whole[same]:
             result[:, :, same] = result[0, :, same].clone()

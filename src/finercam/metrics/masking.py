@@ -28,11 +28,11 @@ MOST_CELLS = 1024
 
 
 def filling(
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     fill: str = "mean",
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-) -> Float[Tensor, "b 3 H W"]:
+) -> Float[Tensor, "b c H W"]:
     """Return what removed pixels are replaced by.
 
     Args:

@@ -11,7 +11,7 @@ from finercam.metrics.correlation import rank_correlation
 from finercam.metrics.metric import metric
 from finercam.metrics.view import OTHER_CLASS, RANDOM_CLASS, REVERSED, Needs, View
 
-#: The plain map of class d; the same question about a class drawn by lot; the question the other way round.
+#: The plain map of class d; the same question about a class chosen at random; the question the other way round.
 Other: TypeAlias = Literal["other", "random", "reversed"]
 _MAPS = {"other": OTHER_CLASS, "random": RANDOM_CLASS, "reversed": REVERSED}
 _TITLES = {"other": "Same as for d", "random": "Same for a random class", "reversed": "Same reversed"}
@@ -30,7 +30,7 @@ def class_sensitivity(view: View, *, of: Other = "other") -> Float[Tensor, " b"]
 
     Args:
         view: with the other map.
-        of: ``other``: the plain map of class d. ``random``: the map's own question, about a class drawn by lot.
+        of: ``other``: the plain map of class d. ``random``: the map's own question, about a class chosen at random.
             ``reversed``: its question reversed (the plain map of class d, for a plain map).
     """
     return rank_correlation(view.saliency, view.answer(_MAPS[of]))

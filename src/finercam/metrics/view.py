@@ -95,7 +95,7 @@ def _reversed(asked: Asked) -> tuple[Contrast, Int[Tensor, " b"]] | None:
 
 #: The plain map of class d.
 OTHER_CLASS = OtherMap("other class", _plain_of_other)
-#: The same question about a class drawn by lot.
+#: The same question about a class chosen at random.
 RANDOM_CLASS = OtherMap("random class", _of_drawn)
 #: The question the other way round: the plain map of class d for a plain map.
 REVERSED = OtherMap("reversed", _reversed)

@@ -147,7 +147,7 @@ class Pooled(nn.Module):
         self.tokens, self.grid, self.pool = tokens, grid, pool
         self.num_prefix_tokens = grid.prefix
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b K"]:
+    def forward(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "_b K"]:
         """Return the features."""
         tokens = main_tensor(self.tokens(images))
         assert tokens is not None
@@ -167,7 +167,7 @@ class Probe(nn.Module):
             # The search for the layer asks the outermost module.
             self.num_prefix_tokens = prefix
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b C"]:
+    def forward(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "_b C"]:
         """Return the logits."""
         logits: Tensor = self.head(read_logits(self.backbone(images)).to(self.head.weight.dtype))
         return logits

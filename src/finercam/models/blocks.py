@@ -207,7 +207,7 @@ def _watch(module: nn.Module, noise: Tensor) -> tuple[list[_Call], list[tuple[tu
 
 
 def _find(classifier: Classifier) -> Blocks:
-    tried = trial(classifier.module, classifier.image_size, classifier.read)
+    tried = trial(classifier.module, classifier.image_size, classifier.read, classifier.channels)
     calls, events, output = _watch(classifier.module, tried.noise)
     found = []
     for number, (around, tokens) in enumerate(events):

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from finercam.contrast.labels import Labels, display_name
 from finercam.errors import FinercamError
+from finercam.models.assumed import SOFTMAX, BothSides, check_kind
 from finercam.models.facts import Facts
+from finercam.models.feeding import Fed, check_channels, first_channels, noise
 from finercam.models.grid import Grid
 from finercam.models.layers import find_layers
 from finercam.models.look import Look, visit
@@ -44,6 +46,8 @@ class Classifier:
             the gradient is exact.
         channels_last: from how many images on they are given in the memory order b H W 3, in which most convolutions
             are faster; ``None`` where the module does not take it.
+        probabilities: what makes probabilities of the logits: ``softmax`` among the classes, or ``sigmoid`` for each
+            class by itself, as where several are there at once.
         prompts: whether the classes are prompts (``finercam.models.text`` with its templates left bare): what counts
             is then the similarity to the image and not a probability among them.
         name: shown and recorded.
@@ -59,8 +63,12 @@ class Classifier:
     head: nn.Linear | None = None
     pooled: bool = False
     channels_last: int | None = None
+    probabilities: str = SOFTMAX
     prompts: bool = False
     name: str = ""
+
+    def __post_init__(self) -> None:
+        check_kind(self.probabilities)
 
     @classmethod
     def of(
@@ -74,7 +82,10 @@ class Classifier:
         image_size: tuple[int, int] = (224, 224),
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
+        probabilities: str = SOFTMAX,
         name: str = "",
+        channels: int | None = None,
+        feed: Callable[[Tensor], Any] | None = None,
     ) -> Classifier:
         """Return a module with what must be known about it, found by running it on noise where it is not given.
 
@@ -82,24 +93,41 @@ class Classifier:
         at least) the logits depend.
 
         Args:
-            module: any ``nn.Module`` that maps images b 3 H W to logits b C, on its own or inside a tuple, mapping or
+            module: any ``nn.Module`` that maps images b c H W to logits b C, on its own or inside a tuple, mapping or
                 dataclass.
             layer: the target layer, as a module inside ``module`` or its dotted name; several are averaged.
             grid: how the layers' outputs lie over the image.
-            preprocess: turns an RGB ``PIL.Image`` into a tensor 3 H W. Needed for photos, not for tensors.
+            preprocess: turns an RGB ``PIL.Image`` into a tensor c H W. Needed for photos, not for tensors.
             class_names: in the order of the logits.
             read: takes what the module returns, gives the logits.
             image_size: height and width of the input the module is tried on.
             mean, std: what ``preprocess`` normalises by, per channel; used to show the picture again.
+            probabilities: ``softmax``, or ``sigmoid`` where each class has a probability of its own. A module with a
+                single logit z becomes a classifier of two classes, that class and "not" it (``BothSides``).
             name: shown and recorded; the module's class if left out.
+            channels: of the input, c; those of the module's first convolution if left out.
+            feed: makes what the module is called with of a batch of images, where that is not the batch itself:
+                ``lambda images: {"image": images}``. The layers are then named below ``model.``
 
         Raises:
             FinercamError: the module does not run on such images, a layer does not exist or has no grid, no layer
                 fits, or there are not as many names as logits. The message says which argument would help.
         """
-        preprocessing = Preprocessing(preprocess, image_size, mean, std)
+        name = name or type(module).__name__
+        if feed is not None:
+            layer = _below_fed(layer)
+            module = Fed(_bare(module), feed)
+        taken = first_channels(_bare(module), image_size) if channels is None else check_channels(channels)
+        preprocessing = Preprocessing(preprocess, image_size, mean, std, taken)
         return cls.from_parts(
-            module, preprocessing, layer=layer, grid=grid, class_names=class_names, read=read, name=name
+            module,
+            preprocessing,
+            layer=layer,
+            grid=grid,
+            class_names=class_names,
+            read=read,
+            probabilities=probabilities,
+            name=name,
         )
 
     @classmethod
@@ -112,33 +140,50 @@ class Classifier:
         grid: Grid | None = None,
         class_names: Iterable[str] | None = None,
         read: Callable[[Any], Tensor] = read_logits,
+        probabilities: str = SOFTMAX,
         prompts: bool = False,
+        trained: bool = True,
         name: str = "",
     ) -> Classifier:
-        """Return what ``of`` does, where the preprocessing is a record already."""
+        """Return what ``of`` does, where the preprocessing is a record already.
+
+        Args:
+            module, preprocessing, layer, grid, class_names, read, probabilities, name: as for ``of``.
+            prompts: whether the classes are prompts.
+            trained: whether the logits were trained to tell these classes apart. A single logit that was not, as a
+                prompt's, says nothing of a class that is "not" it.
+        """
         module = _bare(module)
-        found = find_layers(module, preprocessing.size, read, layer, grid)
+        found = find_layers(module, preprocessing.size, read, layer, grid, preprocessing.channels)
         labels = None if class_names is None else Labels(class_names)
         if labels is not None and len(labels) != found.classes:
-            raise FinercamError(f"{len(labels)} class names were given for a model with {found.classes} logits")
+            alone = "; name the class that the one logit is for" if found.classes == 1 else ""
+            raise FinercamError(f"{len(labels)} class names were given for a model with {found.classes} logits{alone}")
+        classes, head, pooled = found.classes, found.head, found.pooled
+        if classes == 1 and trained:
+            # One logit is compared with what it is not. The head has no row for that.
+            one = display_name(0, labels)
+            classes, labels, read = 2, Labels([one, f"not {one}"]), BothSides(read)
+            head, pooled, probabilities = None, False, SOFTMAX
         return cls(
             module,
             found.layers,
             found.grids,
-            found.classes,
+            classes,
             labels,
             preprocessing,
             read,
-            found.head,
-            found.pooled,
-            _channels_last_from(module, preprocessing.size, read) if found.grids[0].layout == "nchw" else None,
+            head,
+            pooled,
+            _channels_last_from(module, preprocessing, read) if found.grids[0].layout == "nchw" else None,
+            probabilities,
             prompts,
             name or type(module).__name__,
         )
 
     def look(
         self,
-        images: Float[Tensor, "b 3 H W"],
+        images: Float[Tensor, "b c H W"],
         run: Run | None = None,
         *,
         at: Sequence[str] = (),
@@ -160,7 +205,7 @@ class Classifier:
         """Where the weights are."""
         return device_of(self.module)
 
-    def take(self, images: Float[Tensor, "b 3 H W"], precision: str = "float32") -> Float[Tensor, "b 3 H W"]:
+    def take(self, images: Float[Tensor, "b c H W"], precision: str = "float32") -> Float[Tensor, "b c H W"]:
         """Return the images on the model's device, in the memory order it is fastest in."""
         images = images.to(self.device)
         # The other order is slower only for few images in float32 on a processor (docs/benchmarks.md).
@@ -172,6 +217,15 @@ class Classifier:
     def image_size(self) -> tuple[int, int]:
         """Height and width of the input."""
         return self.preprocessing.size
+
+    @property
+    def channels(self) -> int:
+        """Channels of the input, c."""
+        return self.preprocessing.channels
+
+    def noise(self, count: int = 1) -> Float[Tensor, "count c H W"]:
+        """Return images of noise to try the model on, the same every time."""
+        return noise(self.channels, self.image_size, count)
 
     @property
     def rows(self) -> Float[Tensor, "C K"] | None:
@@ -194,6 +248,7 @@ class Classifier:
             layers=self.layers,
             mean=preprocessing.mean,
             std=preprocessing.std,
+            probabilities=self.probabilities,
             prompts=self.prompts,
             scale=scale,
             shift=shift,
@@ -207,6 +262,13 @@ class Classifier:
     def __repr__(self) -> str:
         grids = ", ".join(str(grid) for grid in self.grids)
         return f"<Classifier {self.name}: {self.classes} classes, layer {', '.join(self.layers)} ({grids})>"
+
+
+def _below_fed(layer: Any) -> Any:
+    """Return the names of layers as the fed module has them; a layer given as a module is found by itself."""
+    if isinstance(layer, str):
+        return layer if layer.startswith("model.") else f"model.{layer}"
+    return [_below_fed(one) for one in layer] if isinstance(layer, (list, tuple)) else layer
 
 
 def _bare(module: nn.Module) -> nn.Module:
@@ -232,23 +294,23 @@ def _bare(module: nn.Module) -> nn.Module:
     return original
 
 
-def _channels_last_from(module: nn.Module, size: tuple[int, int], read: Callable[[Any], Tensor]) -> int | None:
+def _channels_last_from(module: nn.Module, preprocessing: Preprocessing, read: Callable[[Any], Tensor]) -> int | None:
     """Return from how many images on the other memory order is faster, as measured on processors."""
-    if not _runs_channels_last(module, size, read):
+    if not _runs_channels_last(module, preprocessing, read):
         return None
     grouped = any(isinstance(inner, nn.Conv2d) and inner.groups > 1 for inner in module.modules())
     return 1 if grouped else 4
 
 
-def _runs_channels_last(module: nn.Module, size: tuple[int, int], read: Callable[[Any], Tensor]) -> bool:
+def _runs_channels_last(module: nn.Module, preprocessing: Preprocessing, read: Callable[[Any], Tensor]) -> bool:
     """Whether the module takes the other memory order: a ``view`` on a convolution's output, for one, does not."""
-    noise = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    images = noise(preprocessing.channels, preprocessing.size)
     with undisturbed(module):
         try:
-            reordered = forward_pass(module, noise.contiguous(memory_format=torch.channels_last), "float32")
+            reordered = forward_pass(module, images.contiguous(memory_format=torch.channels_last), "float32")
         except RuntimeError:
             return False
-        usual, other = (read(output) for output in (forward_pass(module, noise, "float32"), reordered))
+        usual, other = (read(output) for output in (forward_pass(module, images, "float32"), reordered))
     # Of a broken model nothing can be said; its logits are refused when it is asked something.
     finite = bool(usual.isfinite().all())
     return finite and bool(torch.allclose(usual, other, rtol=0, atol=1e-2 * float(usual.abs().amax())))

@@ -16,9 +16,13 @@ _OFF, _OFF_HALF = 1e-3, 0.03
 
 
 def is_plain(layer: nn.Module) -> bool:
-    """Whether a module is a linear layer as PyTorch has it: no subclass, no hooks, no forward of its own."""
+    """Whether a module is a linear layer as PyTorch has it: no subclass, no hooks, no forward of its own.
+
+    timm's subclass is one as well: it differs where it is scripted only.
+    """
+    kind = type(layer)
     return (
-        type(layer) is nn.Linear
+        (kind is nn.Linear or (kind.__module__, kind.__qualname__) == ("timm.layers.linear", "Linear"))
         and type(layer.weight) is nn.Parameter
         and "forward" not in vars(layer)
         and not (layer._forward_hooks or layer._forward_pre_hooks)

@@ -86,8 +86,15 @@ def _keys(path: Path) -> list[str]:
 
 def _unknown(folder: Path, keys: Mapping[str, Sequence[str]], saving: Sequence[tuple[Source, Saved]]) -> str:
     """Return what to say of a folder that no source recognises."""
+    saved_files = {saved.file for _, saved in saving}
+    # A training run's folder has its models in folders of their own.
+    inside = sorted({path.parent for file in saved_files for path in folder.glob(f"*/{file}")}, key=_age)
+    if inside:
+        there = ", ".join(repr(str(path)) for path in inside[:3])
+        more = f" ({len(inside)} in all)" if len(inside) > 3 else ""
+        return f"folder {str(folder)!r} is not a saved model, but there is one inside: {there}{more}"
     if not keys:
-        files = ", ".join(sorted({saved.file for _, saved in saving}))
+        files = ", ".join(sorted(saved_files))
         return f"folder {str(folder)!r} is not a saved model: it has none of the files {files}"
     file, its = next(iter(keys.items()))
     told = ", ".join(f"{saved.key!r} ({source.name})" for source, saved in saving if saved.file == file)
@@ -95,6 +102,12 @@ def _unknown(folder: Path, keys: Mapping[str, Sequence[str]], saving: Sequence[t
         f"{str(folder / file)!r} is not a model's configuration: it has none of the keys {told}; "
         f"its keys are {', '.join(its[:8]) or 'none'}"
     )
+
+
+def _age(folder: Path) -> tuple[int, str]:
+    """Return what sorts the latest checkpoint first: ``checkpoint-1000`` before ``checkpoint-500``."""
+    number = folder.name.rpartition("-")[2]
+    return -int(number) if number.isdecimal() else 0, folder.name
 
 
 def find_device(device: str) -> torch.device:

@@ -28,7 +28,7 @@ def folded(classifier: Classifier) -> nn.Module:
     by the copy's logits, which must be the model's on noise (to rounding). If they are not, the module is returned.
     """
     module = classifier.module
-    noise = torch.randn(2, 3, *classifier.image_size, generator=torch.Generator().manual_seed(0))
+    noise = classifier.noise(2)
     with undisturbed(module):
         images = classifier.take(noise)
         expected, pairs = _watched(classifier, images)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from finercam.errors import FinercamError, nearest
+from finercam.models.assumed import refuse_squashed
 from finercam.models.closed_form import does_what_it_says, is_plain
 from finercam.models.grid import Grid, infer_grid
 from finercam.models.trial import Call, Trial, Watched, outermost_first, trial
@@ -46,6 +47,7 @@ def find_layers(
     read: Callable[[Any], Tensor],
     layer: str | nn.Module | Sequence[str | nn.Module] | None = None,
     grid: Grid | None = None,
+    channels: int = 3,
 ) -> FoundLayers:
     """Run the module on noise and return its target layers; see the head of this file.
 
@@ -55,7 +57,7 @@ def find_layers(
     """
     names = None if layer is None else _names(module, layer)
     with undisturbed(module):
-        tried = trial(module, image_size, read)
+        tried = trial(module, image_size, read, channels)
         seen = tried.watch(names or ())
         named = seen.named
         lie = _how_calls_lie(tried, seen, grid)
@@ -67,6 +69,7 @@ def find_layers(
             raise FinercamError(f"layer {unreached[0]!r} is not used in the forward pass; choose another")
         grids = tuple(grid or _grid(named[name], lie, image_size) for name in names)
         maps = grids[0].maps(named[names[0]].output, image_size)
+        refuse_squashed(tried, seen.logits)
         linear, given = _head(seen)
         pooled = linear is not None and is_plain(linear) and len(names) == 1 and not named[names[0]].changed_since
         pooled = pooled and _is_mean(given, maps)
@@ -155,7 +158,7 @@ def _grid(call: Call, lie: Callable[[Call], Grid | None], image_size: tuple[int,
     grid = lie(call)
     if grid is None:
         raise FinercamError(
-            f"layer {call.name!r} puts out the shape {tuple(call.output.shape)}, which is no grid of cells over an "
+            f"layer {call.name!r} puts out the shape {tuple(call.output.shape)}, which is not a grid of cells over an "
             f"image of {image_size[0]} x {image_size[1]}; choose another layer, or give grid=Grid(...)"
         )
     return grid

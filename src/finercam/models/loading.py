@@ -57,5 +57,6 @@ def load(
         layer=layer,
         grid=grid,
         class_names=parts.class_names,
+        probabilities=parts.probabilities,
         name=os.fspath(spec),
     )

@@ -51,7 +51,7 @@ class Look:
     def __init__(
         self,
         classifier: Classifier,
-        images: Float[Tensor, "b 3 H W"],
+        images: Float[Tensor, "b c H W"],
         run: Run,
         at: Sequence[str],
         altered: nn.Module | None,
@@ -130,7 +130,7 @@ class Look:
 
     def rerun(
         self,
-        make: Callable[[Int[Tensor, " n"], Int[Tensor, " n"]], Float[Tensor, "n 3 H W"]],
+        make: Callable[[Int[Tensor, " n"], Int[Tensor, " n"]], Float[Tensor, "n c H W"]],
         wanted: Bool[Tensor, "b m"],
         *,
         edit: Callable[[Int[Tensor, " n"], Int[Tensor, " n"], Tensor], None] | None = None,
@@ -204,7 +204,7 @@ class Look:
                 ) from error
             yield look
 
-    def beside(self, images: Float[Tensor, "n 3 _H _W"], *, at: Sequence[str] = ()) -> AbstractContextManager[Look]:
+    def beside(self, images: Float[Tensor, "n c _H _W"], *, at: Sequence[str] = ()) -> AbstractContextManager[Look]:
         """Look at other images with the same model, altered ones for example: ``with look.beside(images) as other``."""
         self._refuse_closed()
         return visit(self.classifier, images, self.run, at, self._altered)
@@ -300,7 +300,7 @@ class Look:
 @contextmanager
 def visit(
     classifier: Classifier,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     run: Run,
     at: Sequence[str] = (),
     altered: nn.Module | None = None,

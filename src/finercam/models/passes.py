@@ -110,12 +110,15 @@ def _even_out_gradient(inner: nn.Module, args: Any, output: Any) -> None:
     arbitrary; PyTorch's backward of these norms on the CPU (up to 2.13 at least) reads it wrongly, without a word.
     """
     if isinstance(output, Tensor) and output.requires_grad:
-        output.register_hook(_contiguous)
+        output.register_hook(_evened_out)
 
 
-def _contiguous(gradient: Tensor | None) -> Tensor | None:
-    # There is none where what comes behind the norm cannot be differentiated.
-    return None if gradient is None else gradient.contiguous()
+def _evened_out(gradient: Tensor | None) -> Tensor | None:
+    # There is none where what comes behind the norm cannot be differentiated. One that lies evenly keeps its memory
+    # order: copied to the other one, it makes the backward pass of grouped convolutions slow.
+    if gradient is None or gradient.stride(0) == gradient.numel():
+        return gradient
+    return gradient.contiguous()
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

@@ -21,15 +21,17 @@ class Preprocessing:
     """How a photo becomes a model's input.
 
     Args:
-        transform: turns an RGB ``PIL.Image`` into a tensor 3 H W; ``None`` where only tensors are explained.
+        transform: turns an RGB ``PIL.Image`` into a tensor c H W; ``None`` where only tensors are explained.
         size: height and width of the input the model is tried on, which most models take.
         mean, std: what ``transform`` normalises by, per channel; used to show the picture again.
+        channels: of the input, c.
     """
 
     transform: Callable[[Image.Image], Tensor] | None = None
     size: tuple[int, int] = (224, 224)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    channels: int = 3
 
     def __post_init__(self) -> None:
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -50,7 +52,7 @@ class Preprocessing:
         if self.transform is not None and not bool(self(Image.new("RGB", (320, 256), "gray")).isfinite().all()):
             raise FinercamError("the preprocessing makes images with values that are not finite")
 
-    def __call__(self, picture: Image.Image) -> Float[Tensor, "3 H W"]:
+    def __call__(self, picture: Image.Image) -> Float[Tensor, "c H W"]:
         """Return the picture as the model takes it.
 
         Raises:
@@ -63,5 +65,5 @@ class Preprocessing:
             )
         image = self.transform(picture)
         if not isinstance(image, Tensor) or image.ndim != 3:
-            raise FinercamError("preprocess= must turn a PIL image into a tensor 3 H W")
+            raise FinercamError("preprocess= must turn a PIL image into a tensor c H W")
         return image

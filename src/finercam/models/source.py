@@ -55,11 +55,13 @@ class ClassifierParts:
         module: maps images b 3 H W to logits b C, as ``Classifier.of`` takes it. It is moved to the device later.
         preprocessing: how a photo becomes an input.
         class_names: in the order of the logits, if they have names.
+        probabilities: ``softmax``, or ``sigmoid`` where each class has a probability of its own.
     """
 
     module: nn.Module
     preprocessing: Preprocessing
     class_names: Sequence[str] | None = None
+    probabilities: str = "softmax"
 
 
 @dataclass(frozen=True, eq=False)

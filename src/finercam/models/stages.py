@@ -6,7 +6,6 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import torch
 from torch import nn
 
 from finercam.models.grid import Grid, grid_as
@@ -61,7 +60,7 @@ def layer_cells(classifier: Classifier) -> dict[str, tuple[int, int]]:
 
         return hook
 
-    noise = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(device_of(module))
+    noise = classifier.noise().to(device_of(module))
     with undisturbed(module), hooked({inner: record(name) for name, inner in module.named_modules() if name}):
         forward_pass(module, noise, "float32")
     known[key] = found

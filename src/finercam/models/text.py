@@ -88,6 +88,7 @@ def text(
         class_names=names,
         # Class names in sentences tell photos apart; bare prompts are compared with a photo each by itself.
         prompts=tuple(templates) == BARE,
+        trained=False,
         name=os.fspath(spec),
     )
 
@@ -163,9 +164,9 @@ def _spoken(name: str) -> str:
 def _refuse_unknown(names: Sequence[str], tokens: Tokens) -> None:
     for name, words, unknown in zip(names, tokens.words, tokens.unknown, strict=True):
         if not words:
-            raise FinercamError(f"the model's tokenizer finds no word that it knows in {name!r}; use other words")
+            raise FinercamError(f"the model's tokenizer knows none of the words in {name!r}; use other words")
         if unknown:
-            warnings.warn(f"the model does not know all the words of {name!r} and goes by the others", stacklevel=4)
+            warnings.warn(f"the model does not know all the words of {name!r}; it uses the others", stacklevel=4)
 
 
 def _refuse_too_long(prompts: Sequence[str], tokens: Tokens, context: int) -> None:

@@ -81,7 +81,7 @@ class ZeroShot(nn.Module):
         self.visual = visual
         self.head = head
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b C"]:
+    def forward(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "_b C"]:
         """Return the logits."""
         embedding: Float[Tensor, "_b D"] = self.visual(images)
         logits: Tensor = self.head(nn.functional.normalize(embedding, dim=-1))

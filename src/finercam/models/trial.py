@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from finercam.errors import FinercamError
+from finercam.models.feeding import noise
 from finercam.models.outputs import main_tensor
 from finercam.models.passes import forward_pass, hooked, tapped_run
 from finercam.models.products import differentiating
@@ -124,8 +125,10 @@ class Trial:
         except Exception as error:
             first = next(iter(str(error).splitlines()), "")
             raise FinercamError(
-                f"the model does not run on an image of {self.size[0]} x {self.size[1]} pixels "
-                f"({type(error).__name__}: {first}); give image_size=(H, W)"
+                f"the model does not run on a batch of one image of {self.noise.shape[1]} channels and "
+                f"{self.size[0]} x {self.size[1]} pixels ({type(error).__name__}: {first}); give image_size=(H, W) or "
+                "channels= if it takes other images, feed= (a function of the batch) if it is called with something "
+                "else"
             ) from error
         return Watched(list(calls), named, cells, tokens, self.read(output))
 
@@ -166,6 +169,19 @@ class Trial:
                 gradients = torch.autograd.grad(logits, outputs, row, allow_unused=True)
         return [Dependence(out.detach(), gradient) for out, gradient in zip(outputs, gradients, strict=True)]
 
+    def last_operation(self, passing: Sequence[str]) -> str:
+        """Return autograd's name of the operation that made the logits; empty where it recorded none.
+
+        Args:
+            passing: how names of operations begin that are passed over.
+        """
+        with torch.enable_grad():
+            logits = self.read(forward_pass(self.module, self.noise.clone().requires_grad_(), "float32"))
+        node = logits.grad_fn
+        while node is not None and node.name().startswith(tuple(passing)) and node.next_functions:
+            node = node.next_functions[0][0]
+        return "" if node is None else str(node.name())
+
     def gets_round(self, name: str, output: Tensor, logits: Tensor) -> bool:
         """Whether anything of the image reaches the logits but by way of this part.
 
@@ -182,10 +198,9 @@ class Trial:
         return bool(((self.read(other) - logits).abs() > rounding).any())
 
 
-def trial(module: nn.Module, image_size: tuple[int, int], read: Callable[[Any], Tensor]) -> Trial:
+def trial(module: nn.Module, image_size: tuple[int, int], read: Callable[[Any], Tensor], channels: int = 3) -> Trial:
     """Return a trial on noise of that height and width, the same every time."""
-    noise = torch.randn(1, 3, *image_size, generator=torch.Generator().manual_seed(0))
-    return Trial(module, noise.to(device_of(module)), read)
+    return Trial(module, noise(channels, image_size).to(device_of(module)), read)
 
 
 def outermost_first(calls: list[Call]) -> list[Call]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageFilter, ImageFont
+from PIL import Image, ImageChops, ImageFilter
 from torch import Tensor
 
 #: Perceptually even, bright on any photo, and told apart by the colour-blind.
@@ -19,11 +18,12 @@ COLOUR_MAP = "inferno"
 
 
 def as_seen(
-    image: Float[Tensor, "3 H W"], mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+    image: Float[Tensor, "c H W"], mean: Sequence[float] | None = None, std: Sequence[float] | None = None
 ) -> Image.Image:
     """Return the picture the model was given, its normalisation taken back.
 
-    Without ``mean`` and ``std`` the values are stretched from their least to their largest.
+    One channel is shown in grey; of four and more the first three are taken for red, green and blue. Without ``mean``
+    and ``std`` the values are stretched from their least to their largest.
     """
     pixels = image.detach().float().cpu()
     if mean is not None and std is not None:
@@ -31,6 +31,8 @@ def as_seen(
     else:
         low, high = pixels.min(), pixels.max()
         pixels = (pixels - low) / (high - low).clamp(min=1e-12)
+    if len(pixels) != 3:
+        pixels = pixels[:3] if len(pixels) > 3 else pixels.mean(0).expand(3, -1, -1)
     array = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     return Image.fromarray(np.ascontiguousarray(array))
 
@@ -39,11 +41,14 @@ def overlay(photo: Image.Image, saliency: Float[Tensor, "H W"], peak: float | No
     """Return the photo with the saliency over it: where there is none the photo stays, in muted grey.
 
     Args:
-        photo: as the model saw it, at any resolution.
-        saliency: not negative; resized to the photo.
+        photo: at any resolution.
+        saliency: not negative; resized to the photo. Where it is NaN, because the model did not see that part, the
+            photo is pale and hatched.
         peak: the saliency shown at full strength; ``None`` takes the map's own. An empty map shows the bare photo.
     """
     heat = saliency.detach().float().cpu()
+    unseen = heat.isnan()
+    heat = heat.nan_to_num(0.0)
     top = float(heat.max()) if peak is None else peak
     grey = photo.convert("L").convert("RGB")
     muted = np.asarray(Image.blend(photo, grey, 0.6), dtype=np.float32) * 0.75
@@ -54,7 +59,21 @@ def overlay(photo: Image.Image, saliency: Float[Tensor, "H W"], peak: float | No
         # Where it is strong the photo's own colours come back under the heat.
         base = muted + strength * (np.asarray(photo, dtype=np.float32) - muted)
         muted = base + (0.75 * strength**0.8) * (colour - base)
-    return Image.fromarray(muted.clip(0, 255).astype(np.uint8))
+    drawn = Image.fromarray(muted.clip(0, 255).astype(np.uint8))
+    if bool(unseen.any()):
+        where = Image.fromarray(unseen.numpy()).resize(photo.size, Image.Resampling.NEAREST)
+        drawn.paste(hatched(photo), mask=where)
+    return drawn
+
+
+def hatched(photo: Image.Image) -> Image.Image:
+    """Return the photo pale and grey under slanted lines: what was not seen."""
+    drawn = Image.blend(photo.convert("L").convert("RGB"), Image.new("RGB", photo.size, "white"), 0.65)
+    rows, columns = np.indices((photo.height, photo.width))
+    step = max(8, min(photo.size) // 40)
+    lines = Image.fromarray((rows + columns) % step < max(1, step // 8))
+    drawn.paste("#969696", mask=lines)
+    return drawn
 
 
 def colours(values: NDArray[Any]) -> NDArray[Any]:
@@ -70,15 +89,6 @@ def _table() -> NDArray[Any]:
     steps = np.linspace(0.3, 1.0, 256)
     table: NDArray[Any] = matplotlib.colormaps[COLOUR_MAP](steps)[:, :3].astype(np.float32) * 255
     return table
-
-
-@cache
-def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return the font of all pictures, DejaVu Sans as it comes with matplotlib."""
-    import matplotlib
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
 
 
 def outlined(photo: Image.Image, mask: Bool[np.ndarray, "H W"], colour: str = "#ff1fd0", width: int = 5) -> Image.Image:

@@ -117,7 +117,7 @@ def _connected(address: str | None, actors: int | None, gpus: float | None) -> I
         import ray.data
         import ray.exceptions
     except ImportError as error:
-        raise FinercamError("the ray engine needs Ray; pip install 'finercam[ray]'") from error
+        raise FinercamError("the ray engine needs Ray; pip install 'ray[data]'") from error
     if ray.is_initialized():
         yield ray
         return

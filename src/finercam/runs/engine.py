@@ -1,4 +1,4 @@
-"""``run_study()``: any study over a data set, in parts, to be gone on with after any stop."""
+"""``run_study()``: any study over a data set, in parts; a run that was stopped can be resumed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from finercam.data.reading import draw
 from finercam.errors import FinercamError
 from finercam.models.run import Run
 from finercam.runs import manifest as manifests
+from finercam.runs.contents import Contents, refuse_changed
 from finercam.runs.fingerprint import code_of, describe
 from finercam.runs.job import Engine, Job
 from finercam.runs.loaded import Loaded
@@ -99,9 +100,7 @@ def run_study(
     dataset = _taken(study, dataset, classes)
     code = code_of(study, model, dataset.open)
     folder = RunFolder(Folder(out))
-    manifest, resumed = _set_up(study, model, dataset, folder, classes, run, code)
-    if retry_failed:
-        folder.drop_failed()
+    manifest, resumed = _set_up(study, model, dataset, folder, classes, run, code, retry_failed)
     done_before = folder.done()
     pending = tuple(part for part in range(manifest.parts) if part not in done_before)
     job = Job(study, model, classes, run, dataset.open, dataset.repaint, out, pending, code)
@@ -137,6 +136,7 @@ def _set_up(
     targets: tuple[int, ...],
     run: Run,
     code: str,
+    retry_failed: bool,
 ) -> tuple[Manifest, bool]:
     """Claim the folder for this run, list its photos, and return the list and whether the run was begun before."""
 
@@ -149,12 +149,20 @@ def _set_up(
     if not listed.items:
         raise FinercamError(f"{dataset.name} has no photo to be measured")
     resumed = folder.claim(describe(study, model, dataset, listed, targets, run, code, part_size))
-    if not folder.has_manifest:
-        manifests.write(folder.folder, items(), targets, part_size)
+    contents = Contents.of(items())
+    new = not folder.has_manifest
+    if new:
+        manifests.write(folder.folder, items(), targets, part_size, contents.tell)
     manifest = Manifest(folder.folder)
-    if len(manifest) != listed.items:
+    if manifest.summary() != listed:
         raise FinercamError(
-            f"{folder.folder.uri}/{manifests.NAME} lists {len(manifest)} photos, not the run's {listed.items}; remove "
-            "it and run the same command again"
+            f"{folder.folder.uri}/{manifests.NAME} does not list the run's photos as they were when it was begun "
+            f"({len(manifest)} there, {listed.items} in the run): it was edited or is damaged; remove it and run the "
+            "same command again"
         )
+    if retry_failed:
+        folder.drop_failed()
+    if not new and refuse_changed(folder, manifest, contents):
+        manifests.write(folder.folder, items(), targets, part_size, contents.tell)
+        manifest = Manifest(folder.folder)
     return manifest, resumed

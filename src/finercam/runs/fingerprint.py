@@ -12,6 +12,7 @@ from finercam.runs import measuring, preparing
 from finercam.runs.code import of_code
 from finercam.runs.loaded import Loaded, of_text
 from finercam.runs.manifest import Summary
+from finercam.runs.preprocessed import of_preprocessing
 from finercam.runs.study import Study
 
 
@@ -43,7 +44,7 @@ def describe(
         "finercam": finercam.__version__,
         "study": study.name,
         "plan": {**study.settings(), "precision": run.precision},
-        "model": dict(model.identity),
+        "model": {**model.identity, "preprocessed": of_preprocessing(model.preprocessing)},
         "data": {
             "name": dataset.name,
             "photos": listed.items,

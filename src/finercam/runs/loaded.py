@@ -51,7 +51,8 @@ def loaded_classifier(
         "name": classifier.name,
         "weights": of_weights(classifier.module),
         "layers": list(classifier.layers),
-        **of_preprocessing(classifier.preprocessing),
+        **_preprocessing(classifier.preprocessing),
+        "probabilities": classifier.probabilities,
         "classes": of_text("\n".join(classifier.labels.names) if classifier.labels else str(classifier.classes)),
     }
     uses = own_code(classifier.module, [classifier.read, classifier.preprocessing.transform])
@@ -89,8 +90,8 @@ def of_weights(module: nn.Module) -> str:
     return found.hexdigest()
 
 
-def of_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
-    """Return what tells a preprocessing from others, as far as it can say so."""
+def _preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Return what a preprocessing says of itself; what it does is the run's to find out."""
     text = str(preprocessing.transform)
     return {
         "input": list(preprocessing.size),

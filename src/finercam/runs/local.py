@@ -121,7 +121,7 @@ def _received(stream: Iterator[Any]) -> Iterator[Any]:
         except RuntimeError as error:
             raise FinercamError(
                 f"a process that opens photos was stopped ({next(iter(str(error).splitlines()), '')}); if memory is "
-                "short, use fewer --workers. The same command goes on from here"
+                "short, use fewer --workers. The same command resumes from here"
             ) from error
         if prepared is None:
             return

@@ -6,9 +6,8 @@ Written item by item and read part by part, so that its length does not matter t
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,8 @@ from finercam.runs.storage import Folder
 
 NAME = "manifest.parquet"
 _NUMBER = pa.float64()
+#: What reading a file may raise in which a bit was flipped: it may have become anything, the name of a column too.
+_DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 SCHEMA = pa.schema(
     [
         ("id", pa.int64()),
@@ -31,6 +32,7 @@ SCHEMA = pa.schema(
         ("box", pa.list_(_NUMBER)),
         ("mask", pa.string()),
         ("parts", pa.list_(pa.list_(_NUMBER))),
+        ("content", pa.string()),
     ]
 )
 
@@ -57,7 +59,13 @@ def part_size_for(items: int, least: int = 16) -> int:
     return max(least, min(1024, -(-items // 10_000)))
 
 
-def write(folder: Folder, items: Iterable[Item], targets: Sequence[int], part_size: int) -> Summary:
+def write(
+    folder: Folder,
+    items: Iterable[Item],
+    targets: Sequence[int],
+    part_size: int,
+    tell: Callable[[Sequence[Item]], Sequence[str]] | None = None,
+) -> Summary:
     """Write the manifest and return how many items it has and the hash of what it says of them.
 
     Args:
@@ -65,6 +73,8 @@ def write(folder: Folder, items: Iterable[Item], targets: Sequence[int], part_si
         items: each with its label.
         targets: by label, the model's class, or -1; of no length where nothing is known of classes.
         part_size: photos per part.
+        tell: given items, a text for each that tells its content (``finercam.runs.contents``); it is no part of the
+            hash, for a photo that failed may be mended.
 
     Raises:
         FinercamError: it cannot be written, here or there; or a file's name is not UTF-8.
@@ -72,9 +82,10 @@ def write(folder: Folder, items: Iterable[Item], targets: Sequence[int], part_si
     digest = hashlib.sha256()
     count = 0
     with folder.writing(NAME) as aside, pq.ParquetWriter(aside, SCHEMA) as writer:
-        for start, lines in _groups(items, targets, part_size):
+        for start, some, lines in _groups(items, targets, part_size):
             digest.update(json.dumps(lines, sort_keys=True).encode())
-            rows = [{"id": start + i, **line} for i, line in enumerate(lines)]
+            told = [""] * len(some) if tell is None else tell(some)
+            rows = [{"id": start + i, **line, "content": told[i]} for i, line in enumerate(lines)]
             writer.write_table(_table(rows), row_group_size=part_size)
             count += len(rows)
     return Summary(count, digest.hexdigest())
@@ -84,7 +95,7 @@ def digest(items: Iterable[Item], targets: Sequence[int], part_size: int) -> Sum
     """Return what ``write`` would, without writing."""
     found = hashlib.sha256()
     count = 0
-    for _, lines in _groups(items, targets, part_size):
+    for _, _, lines in _groups(items, targets, part_size):
         found.update(json.dumps(lines, sort_keys=True).encode())
         count += len(lines)
     return Summary(count, found.hexdigest())
@@ -92,18 +103,22 @@ def digest(items: Iterable[Item], targets: Sequence[int], part_size: int) -> Sum
 
 def _groups(
     items: Iterable[Item], targets: Sequence[int], part_size: int
-) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    start, lines = 0, list[dict[str, Any]]()
+) -> Iterator[tuple[int, list[Item], list[dict[str, Any]]]]:
+    start, some = 0, list[Item]()
     for item in items:
-        lines.append(_line(item, targets[item.label] if targets else -1))
-        if len(lines) == part_size:
-            yield start, lines
-            start, lines = start + len(lines), []
-    if lines:
-        yield start, lines
+        some.append(item)
+        if len(some) == part_size:
+            yield start, some, [_line(one, targets) for one in some]
+            start, some = start + len(some), []
+    if some:
+        yield start, some, [_line(one, targets) for one in some]
 
 
-def _line(item: Item, target: int) -> dict[str, Any]:
+def _line(item: Item, targets: Sequence[int]) -> dict[str, Any]:
+    return _told(item, targets[item.label] if targets else -1)
+
+
+def _told(item: Item, target: int) -> dict[str, Any]:
     return {
         "key": item.key,
         "uri": item.uri,
@@ -134,7 +149,7 @@ class Manifest:
         source: Any = folder.path(NAME) if folder.local else folder.open(NAME)
         try:
             self._file = pq.ParquetFile(source, memory_map=folder.local)
-        except (pa.ArrowInvalid, OSError) as error:
+        except _DAMAGED as error:
             raise FinercamError(
                 f"{folder.uri}/{NAME} cannot be read: {error}; remove it and run the same command again"
             ) from error
@@ -169,9 +184,28 @@ class Manifest:
             for row in self._file.read_row_group(part).to_pylist()
         ]
 
+    def contents(self, part: int) -> list[str]:
+        """Return what was told of the contents of a part's items when the run was begun."""
+        return self._file.read_row_group(part, columns=["content"])["content"].to_pylist()
 
-def to_bytes(table: pa.Table) -> bytes:
-    """Return a table as the content of a Parquet file."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
+    def summary(self) -> Summary:
+        """Return how many items there are and the hash of what is said of them, as ``write`` did.
+
+        Raises:
+            FinercamError: it is damaged.
+        """
+        found = hashlib.sha256()
+        count = 0
+        for part in range(self.parts):
+            try:
+                entries = self.part(part)
+            except _DAMAGED as error:
+                raise FinercamError(
+                    f"{NAME} is damaged ({type(error).__name__}: {error}); remove it and run the same command again"
+                ) from error
+            if [entry.id for entry in entries] != list(range(count, count + len(entries))):
+                return Summary(len(self), "items that are not counted through")
+            lines = [_told(entry.item, entry.target) for entry in entries]
+            found.update(json.dumps(lines, sort_keys=True).encode())
+            count += len(entries)
+        return Summary(count, found.hexdigest())

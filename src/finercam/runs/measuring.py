@@ -17,6 +17,8 @@ from finercam.runs.preparing import Failed
 from finercam.runs.run_folder import WITHOUT_ROWS
 from finercam.runs.study import Bench, Model, Ready, Row, Study
 
+#: Of the columns of rows; raised when one goes or changes its meaning. docs/fields.md is their dictionary.
+SCHEMA = 1
 #: The engine's columns, before and behind the study's own.
 _BEFORE = (("id", pa.int64()), ("key", pa.string()), ("label", pa.int32()), ("target", pa.int32()))
 _BEHIND = (("error", pa.string()),)
@@ -60,7 +62,9 @@ class Measurer(Generic[Model, Ready]):
             table = pa.Table.from_pylist(rows, self._schema)
             if without:
                 # A part says of which items it has no row, so that none is ever lost without a word.
-                table = table.replace_schema_metadata({WITHOUT_ROWS: json.dumps(without)})
+                table = table.replace_schema_metadata(
+                    {**(table.schema.metadata or {}), WITHOUT_ROWS: json.dumps(without)}
+                )
             return Outcome(table, count, failed)
 
     def _awaited(self, items: Iterable[Ready | Failed]) -> Iterator[Ready | Failed]:
@@ -82,7 +86,7 @@ class Measurer(Generic[Model, Ready]):
         except (FinercamError, torch.OutOfMemoryError) as error:
             if isinstance(error, OutOfMemory) or (isinstance(error, torch.OutOfMemoryError) and len(ready) == 1):
                 # No fault of the item's: the run stops here and can go on elsewhere, or with other options.
-                hint = "with a smaller --copies or --batch-size the same command goes on"
+                hint = "with a smaller --copies or --batch-size the same command resumes"
                 raise OutOfMemory(f"{error}; {hint}") from error
             if len(ready) == 1:
                 return [(ready[0].entry, [_of_failure(Failed(ready[0].entry, str(error)))])]
@@ -103,7 +107,7 @@ def schema(study: Study[Any, Any]) -> pa.Schema:
     taken = {name for name, _ in (*_BEFORE, *_BEHIND)} & set(own.names)
     if taken:
         raise FinercamError(f"the study {study.name!r} has the column {min(taken)!r}, which every run has already")
-    return pa.schema([*_BEFORE, *own, *_BEHIND])
+    return pa.schema([*_BEFORE, *own, *_BEHIND], metadata={"schema": str(SCHEMA)})
 
 
 def _of_item(entry: Entry) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Rows:
         """All parts that are there, unread.
 
         Raises:
-            FinercamError: there are none.
+            FinercamError: there are none, or one of them is not this run's.
         """
         run = RunFolder(Folder(self.out))
         paths = [run.folder.path(f"{ROWS}/{part_name(part)}") for part in sorted(run.done())]

@@ -4,23 +4,25 @@
     manifest.parquet     the photos; one row group per part
     rows/part-00000.parquet ...
 
-A part is written aside and renamed, so it is there whole or not at all; running a part again writes the same file.
+A part is written aside and renamed, so it is there whole or not at all; running a part again writes the same file. It
+is sealed (``finercam.runs.sealing``): bits that change later, and parts of other runs, are found.
 """
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from finercam.errors import FinercamError
-from finercam.runs.manifest import NAME, Manifest, to_bytes
+from finercam.runs.manifest import NAME, Manifest
+from finercam.runs.sealing import seal, unseal
 from finercam.runs.storage import Folder
 
 RUN = "run.json"
@@ -52,7 +54,7 @@ class RunFolder:
         except (ValueError, RecursionError) as error:
             raise FinercamError(f"{self.folder.uri}/{RUN} cannot be read: {error}; give another folder") from error
         if not isinstance(found, dict):
-            raise FinercamError(f"{self.folder.uri}/{RUN} is no run's description; give another folder")
+            raise FinercamError(f"{self.folder.uri}/{RUN} does not describe a run; give another folder")
         return found
 
     @property
@@ -94,10 +96,10 @@ class RunFolder:
             FinercamError: there is no room, or no leave, to write; nothing half-written is left.
         """
         try:
-            self.folder.write(_path(part), to_bytes(rows))
+            self.folder.write(_path(part), seal(rows, self._run(), part))
         except FinercamError as error:
             raise FinercamError(
-                f"{error}; what was written before is kept, and the same command goes on from there"
+                f"{error}; what was written before is kept, and the same command resumes from there"
             ) from error
 
     def parts(self) -> list[int]:
@@ -106,17 +108,25 @@ class RunFolder:
         return sorted(part for name, part in numbers.items() if name == part_name(part))
 
     def done(self) -> set[int]:
-        """Return the parts that are there and readable; one that is damaged is yet to be done, and then replaced."""
-        parts = self.parts()
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
-            return {part for part, fine in zip(parts, threads.map(self._is_whole, parts), strict=True) if fine}
+        """Return the parts that are there and whole; one that is damaged is yet to be done, and then replaced.
+
+        Raises:
+            FinercamError: a part is another run's, or lies in another's place.
+        """
+        return {part for part, found in self._tables([]) if found is not None}
+
+    def measured(self, part: int) -> set[int]:
+        """Return the numbers of a part's items that were measured, those that failed left out."""
+        ((_, table),) = self._tables(["id", "error"], [part])
+        if table is None:
+            return set()
+        fine = table.filter(pc.is_null(table["error"]))["id"].to_pylist()
+        return {*fine, *json.loads((table.schema.metadata or {}).get(WITHOUT_ROWS, b"[]"))}
 
     def drop_failed(self) -> int:
         """Remove the parts in which a photo failed, and return how many there were."""
-        parts = sorted(self.done())
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
-            errors = list(threads.map(lambda part: self._read(part, ["error"])["error"], parts))
-        failed = [part for part, column in zip(parts, errors, strict=True) if column.null_count < len(column)]
+        errors = [(part, found["error"]) for part, found in self._tables(["error"]) if found is not None]
+        failed = [part for part, column in errors if column.null_count < len(column)]
         for part in failed:
             self.folder.remove(_path(part))
         return len(failed)
@@ -129,7 +139,7 @@ class RunFolder:
             row_key: columns that tell an item's rows from each other.
 
         Raises:
-            FinercamError: items are missing or are there twice.
+            FinercamError: items are missing or are there twice; a part is damaged, or another run's.
         """
         there = set(self.parts())
         missing = sorted(set(range(manifest.parts)) - there)
@@ -140,43 +150,45 @@ class RunFolder:
             )
         strange = sorted(there - set(range(manifest.parts)))
         if strange:
-            raise FinercamError(f"{self.folder.uri}/{ROWS} holds parts that are none of this run's: {strange[:5]}")
+            raise FinercamError(f"{self.folder.uri}/{ROWS} holds parts that do not belong to this run: {strange[:5]}")
         columns = ["id", *row_key]
+        # An item's number is its place in the manifest, so a part's are known without reading that.
+        start = 0
+        for part, table in self._tables(columns):
+            if table is None:
+                raise FinercamError(f"{self.folder.uri}/{_path(part)} is damaged; run the same command again")
+            size = manifest.size(part)
+            without = json.loads((table.schema.metadata or {}).get(WITHOUT_ROWS, b"[]"))
+            ids = [*set(table["id"].to_pylist()), *without]
+            distinct = table.group_by(columns).aggregate([]).num_rows
+            if sorted(ids) != list(range(start, start + size)) or distinct != table.num_rows:
+                raise FinercamError(
+                    f"part {part} of {self.folder.uri} does not hold each of its photos once; remove "
+                    f"{_path(part)} and run the same command again"
+                )
+            start += size
+
+    def _tables(self, columns: list[str], parts: Sequence[int] | None = None) -> Iterator[tuple[int, pa.Table | None]]:
+        """Yield parts (all that are there) and some columns of each, or ``None`` where one is damaged."""
+        run = self._run()
+        parts = self.parts() if parts is None else parts
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            # An item's number is its place in the manifest, so a part's are known without reading that.
-            start = 0
-            for part, table in enumerate(threads.map(lambda part: self._read(part, columns), range(manifest.parts))):
-                size = manifest.size(part)
-                without = json.loads((table.schema.metadata or {}).get(WITHOUT_ROWS, b"[]"))
-                ids = [*set(table["id"].to_pylist()), *without]
-                distinct = table.group_by(columns).aggregate([]).num_rows
-                if sorted(ids) != list(range(start, start + size)) or distinct != table.num_rows:
-                    raise FinercamError(
-                        f"part {part} of {self.folder.uri} does not hold each of its photos once; remove "
-                        f"{_path(part)} and run the same command again"
-                    )
-                start += size
+            # Not all at once: a run may have ten thousand, and each is read whole.
+            for start in range(0, len(parts), _AT_ONCE):
+                some = parts[start : start + _AT_ONCE]
+                found = threads.map(lambda part: unseal(self.folder.read(_path(part)) or b"", columns), some)
+                for part, sealed in zip(some, found, strict=True):
+                    if sealed is not None and (sealed.run, sealed.part) != (run, part):
+                        whose = f"part {sealed.part} of this run" if sealed.run == run else "a part of another run"
+                        raise FinercamError(
+                            f"{self.folder.uri}/{_path(part)} is {whose}, by what it says of itself; either it was "
+                            f"copied there (remove it and run the same command again), or {RUN} was edited"
+                        )
+                    yield part, None if sealed is None else sealed.table
 
-    def _is_whole(self, part: int) -> bool:
-        path = _path(part)
-        try:
-            with self.folder.open(path) as file:
-                pq.ParquetFile(file)
-        except (pa.ArrowInvalid, OSError):
-            # Arrow says of a damaged file what a store says of a bad line: only what arrived in full is judged.
-            content = self.folder.read(path)
-            return content is not None and _opens(content)
-        return True
-
-    def _read(self, part: int, columns: list[str]) -> pa.Table:
-        try:
-            with self.folder.open(_path(part)) as file:
-                return pq.read_table(file, columns=columns)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise FinercamError(
-                f"{self.folder.uri}/{_path(part)} cannot be read: {error}; if it is damaged, remove it and run the "
-                "same command again"
-            ) from error
+    def _run(self) -> str:
+        """Return the hash of what decides the run's numbers."""
+        return hashlib.sha256(json.dumps(self.fingerprint, sort_keys=True).encode()).hexdigest()
 
 
 def part_name(part: int) -> str:
@@ -192,14 +204,6 @@ def part_of(name: str) -> int:
 
 def _path(part: int) -> str:
     return f"{ROWS}/{part_name(part)}"
-
-
-def _opens(content: bytes) -> bool:
-    try:
-        pq.ParquetFile(io.BytesIO(content))
-    except (pa.ArrowInvalid, OSError):
-        return False
-    return True
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:

@@ -118,7 +118,7 @@ class Folder:
         except ImportError as error:
             raise FinercamError(f"{self.uri!r} needs another package: {error}") from error
         except ValueError as error:
-            raise FinercamError(f"{self.uri!r} is no place that can be written to: {error}") from error
+            raise FinercamError(f"{self.uri!r} cannot be written to: {error}") from error
 
     @contextmanager
     def _reported(self, name: str, done: str) -> Iterator[None]:

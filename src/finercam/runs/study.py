@@ -2,7 +2,7 @@
 
 A study is a frozen record of what is asked; it holds no model, and is sent to other processes as it is. Everything
 else is the engine's (``finercam.runs.engine.run_study``): order, batches, parts that are never lost and never counted
-twice, going on after any stop, items that fail, this machine or a cluster.
+twice, resuming after any stop, items that fail, this machine or a cluster.
 """
 
 from __future__ import annotations

@@ -187,6 +187,15 @@ def test_a_file_that_has_changed_is_another_photo(tmp_path: Path) -> None:
         Image.fromarray(noise).save(path)
         found.append(extract(backbone(), dataset, tmp_path / "features", engine=HERE))
     assert not torch.equal(*found)
+    # Of the same size and time, too.
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path = path.rename(tmp_path / "photo.bmp")
+    same = replace(dataset, items=lambda: iter([Item("photo.bmp", str(path), 0)]))
+    for level in (50, 200):
+        Image.new("RGB", (8, 8), (level,) * 3).save(path)
+        os.utime(path, ns=times)
+        found.append(extract(backbone(), same, tmp_path / "features", engine=HERE))
+    assert not torch.equal(found[2], found[3])
 
 
 def test_a_photo_that_cannot_be_read_is_named_and_tried_again(tmp_path: Path) -> None:

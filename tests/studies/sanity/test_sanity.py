@@ -62,7 +62,14 @@ def likeness(first, second):
 
 @pytest.mark.parametrize(
     ("model", "method"),
-    [("pooled", "gradcam"), ("deep", "gradcam"), ("vit", "layercam"), ("deep", "gradcam++"), ("deep", "scorecam")],
+    [
+        ("pooled", "gradcam"),
+        ("deep", "gradcam"),
+        ("vit", "layercam"),
+        ("deep", "gradcam++"),
+        ("deep", "scorecam"),
+        ("deep", "mask@cells=3@steps=2"),
+    ],
 )
 @pytest.mark.parametrize("order", ["top-down", "independent"])
 def test_rows_compare_the_intact_network_with_the_random_one(model, method, order):
@@ -255,7 +262,7 @@ def test_likeness_of_two_classes_maps():
     assert [row.id for row in rows] == list(range(5))
 
 
-@pytest.mark.parametrize("how", ["gradcam", "scorecam"])
+@pytest.mark.parametrize("how", ["gradcam", "scorecam", "mask@cells=3@steps=2"])
 def test_a_class_is_like_itself_and_the_opposite_of_the_one_it_is_contrasted_with(how):
     whole = classifier("deep")
     same = rows_over(ClassSensitivity(target="label", other=3, method=how), whole, labels=[3] * 5)

@@ -117,7 +117,7 @@ def embed_text(model: Any, tokens: Int[Tensor, "m L"]) -> Float[Tensor, "m D"]:
     return x[torch.arange(len(x)), tokens.argmax(-1)] @ model.text_projection
 
 
-def as_input(images: Images) -> Float[Tensor, "n 3 H W"]:
+def as_input(images: Images) -> Float[Tensor, "n c H W"]:
     """Return uint8 pictures as the image tower takes them, normalised."""
     pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))

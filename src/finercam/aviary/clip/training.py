@@ -195,7 +195,7 @@ def _fit(
 
 def _loss(
     model: Any,
-    images: Float[Tensor, "b 3 H W"],
+    images: Float[Tensor, "b c H W"],
     tokens: Tensor,
     true: Bool[np.ndarray, "b m"],
     counts: Float[Tensor, " b"],

@@ -25,7 +25,7 @@ from finercam.aviary.studies.running import rows_over
 from finercam.contrast.contrast import PLAIN, Contrast, exactly
 from finercam.data.dataset import Dataset
 from finercam.errors import FinercamError
-from finercam.explanations.answering import answer, ask, rows_for
+from finercam.explanations.answering import answer, ask, gather_each
 from finercam.methods.method import find_method
 from finercam.metrics.localization import average_precision, energy_inside
 from finercam.models.classifier import Classifier
@@ -179,16 +179,21 @@ def _measure(
     asked = [i for i, own in enumerate(traits) if own]
     if not asked:
         return found
+    # The n-th trait of every bird of the batch at once; a bird with fewer repeats its first, which is not counted.
+    turns = [
+        {i: traits[i][turn if turn < len(traits[i]) else 0] for i in asked} for turn in range(max(map(len, traits)))
+    ]
     every = sorted({0, *(classes[trait] for own in traits for trait in own)})
     with classifier.look(images[asked], bench.run, at=how.taps(classifier)) as look:
         logits = look.logits
-        evidence = how.gather(look, rows_for(look, ask(classifier, logits, [PLAIN], 0), every))
-    # The n-th trait of every bird of the batch at once; a bird with fewer repeats its first, which is not counted.
-    for turn in range(max(map(len, traits))):
-        now = {i: traits[i][turn if turn < len(traits[i]) else 0] for i in asked}
+        questions = [
+            ask(classifier, logits, list(contrasts.values()), [classes[trait] for trait in now.values()])
+            for now in turns
+        ]
+        (evidence,) = gather_each(look, [how], [question for own in questions for question in own], every)
+    for turn, now in enumerate(turns):
         truth = torch.from_numpy(np.stack([batch[i].traits[trait] for i, trait in now.items()])).to(logits.device)
-        questions = ask(classifier, logits, list(contrasts.values()), [classes[trait] for trait in now.values()])
-        for title, question in zip(contrasts, questions, strict=True):
+        for title, question in zip(contrasts, questions[turn], strict=True):
             saliency = answer(evidence, question).saliency
             energy, precision = energy_inside(saliency, truth), average_precision(saliency, truth)
             for n, (i, (attribute, value)) in enumerate(now.items()):

@@ -197,7 +197,7 @@ class _FirstOutput(nn.Module):
         """Return the tower, wrapped where it returns more than the embedding."""
         return _FirstOutput(tower) if getattr(tower, "output_tokens", False) else tower
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b D"]:
+    def forward(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "_b D"]:
         """Return the embeddings."""
         embedding: Tensor = self.tower(images)[0]
         return embedding
@@ -210,5 +210,5 @@ OPEN_CLIP = source(
     backbone=backbone,
     text_image=text_image,
     saved=Saved("open_clip_config.json", prefix="local-dir:"),
-    install="finercam[open_clip]",
+    install="open_clip_torch",
 )

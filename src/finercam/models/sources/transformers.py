@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from finercam.models.text_image import TextImageModel, Tokens
 
 #: Models of images and text whose logits are a scale times the cosine, and a bias: transformers' ``model_type``.
 KINDS = ("clip", "siglip", "siglip2", "metaclip_2", "chinese_clip", "altclip")
+
+#: Where a saved model says how photos are preprocessed.
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
 
 def classifier(checkpoint: Checkpoint) -> ClassifierParts:
@@ -44,7 +48,13 @@ def classifier(checkpoint: Checkpoint) -> ClassifierParts:
     names = [str(config.id2label[index]) for index in range(config.num_labels)]
     # LABEL_0, LABEL_1 ... are placeholders, not names.
     placeholders = all(re.fullmatch(r"LABEL_\d+", name) for name in names)
-    return ClassifierParts(module, _preprocessing(_processor(checkpoint)), None if placeholders else names)
+    several = config.problem_type == "multi_label_classification"
+    return ClassifierParts(
+        module,
+        _preprocessing(_processor(checkpoint)),
+        None if placeholders else names,
+        "sigmoid" if several else "softmax",
+    )
 
 
 def backbone(checkpoint: Checkpoint, pool: str) -> BackboneParts:
@@ -82,7 +92,8 @@ def text_image(checkpoint: Checkpoint, device: torch.device) -> TextImageModel:
         )
     kind = transformers.AutoModelForZeroShotImageClassification
     if checkpoint.pretrained:
-        model = kind.from_pretrained(name, use_safetensors=True, **where)
+        with _without_bars():
+            model = kind.from_pretrained(name, use_safetensors=True, **where)
     else:
         model = kind.from_config(config, trust_remote_code=False)
     # Checkpoints saved in half precision come so.
@@ -145,15 +156,40 @@ def _create(checkpoint: Checkpoint, config: Any) -> tuple[Any, set[str]]:
 
     if not checkpoint.pretrained:
         return AutoModelForImageClassification.from_config(config, trust_remote_code=False), set()
-    module, found = AutoModelForImageClassification.from_pretrained(
-        checkpoint.name, use_safetensors=True, output_loading_info=True, **_where(checkpoint)
-    )
+    with _without_bars():
+        module, found = AutoModelForImageClassification.from_pretrained(
+            checkpoint.name, use_safetensors=True, output_loading_info=True, **_where(checkpoint)
+        )
     return module, set(found["missing_keys"])
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Load weights without a bar, and without a word on those that are missing: they are looked at here."""
+    from transformers.utils import logging
+
+    bars, words = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(words)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _processor(checkpoint: Checkpoint) -> Any:
     from transformers import AutoImageProcessor
 
+    name = checkpoint.name
+    if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in _PROCESSORS):
+        raise FinercamError(
+            f"folder {name!r} does not say how photos are preprocessed: it has no {_PROCESSORS[0]}. Save the image "
+            "processor that the model was trained with beside it: "
+            f"transformers.AutoImageProcessor.from_pretrained(BASE).save_pretrained({name!r}); or give it in Python: "
+            "finercam.Classifier.of(module, preprocess=...)"
+        )
     return AutoImageProcessor.from_pretrained(checkpoint.name, **_where(checkpoint))
 
 
@@ -206,7 +242,7 @@ class _Pixels(nn.Module):
         self.vision_model = model.vision_model
         self.visual_projection = getattr(model, "visual_projection", None) or nn.Identity()
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b D"]:
+    def forward(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "_b D"]:
         """Return the embeddings."""
         embedding: Tensor = self.visual_projection(self.vision_model(pixel_values=images).pooler_output)
         return embedding
@@ -220,7 +256,7 @@ class _Patches(nn.Module):
         self.vision_model = model.vision_model
         self.patch = int(config.vision_config.patch_size)
 
-    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "_b D"]:
+    def forward(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "_b D"]:
         """Return the embeddings; the sides must be multiples of the patch."""
         b, channels, height, width = images.shape
         h, w, p = height // self.patch, width // self.patch, self.patch
@@ -241,5 +277,5 @@ TRANSFORMERS = source(
     text_image=text_image,
     # Its wrapper of timm's models has both keys, and is better read by timm.
     saved=Saved("config.json", key="model_type", without="architecture"),
-    install="finercam[transformers]",
+    install="transformers",
 )

@@ -23,6 +23,7 @@ from finercam.metrics.masking import filling, in_blocks, ranking
 from finercam.metrics.points import PartPoints
 from finercam.metrics.view import OBJECT, UNMASKED, Cut, View
 from finercam.models.altering import Altered
+from finercam.models.assumed import as_probabilities
 from finercam.models.classifier import Classifier
 from finercam.models.folding import folded
 from finercam.models.look import Look
@@ -51,7 +52,7 @@ class Batches:
         self._label_of_class = {target: label for label, target in enumerate(bench.targets) if target >= 0}
         model = bench.model
         names = {name for one in study.contrasts if not isinstance(one.against, str) for name in one.against}
-        self._named = [find_class(name, model.classes, model.labels) for name in names]  # type: ignore[arg-type]
+        self._named = [find_class(name, model.classes, model.labels) for name in names]
         # Altered copies are many, only their logits are wanted, and the network for them is made once.
         self._altered = folded(bench.model) if study.reruns else None
 
@@ -71,7 +72,7 @@ class Batches:
         others = self._others(batch, look, targets)
         pair = torch.stack([targets, others], 1)
         # Of an image that is compared with no class, that of class 0 stands there and is not used.
-        unmasked = look.logits.softmax(1).gather(1, pair.clamp(min=0))
+        unmasked = as_probabilities(look.logits, self.bench.model.probabilities).gather(1, pair.clamp(min=0))
         margins = _margins(look.logits, pair)
         repainted = self._repainted(batch, look, pair)
         rows: list[dict[str, Any]] = []
@@ -212,6 +213,7 @@ class Batches:
             pair,
             unmasked,
             fill=lambda name: filling(look.images, name or fill, preprocessing.mean, preprocessing.std),
+            probabilities=self.bench.model.probabilities,
         )
 
     def _timed_rerun(self, look: Look) -> Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Iterator[Altered]]:

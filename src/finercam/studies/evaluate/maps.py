@@ -24,7 +24,7 @@ from finercam.studies.evaluate.contrasts import PLAIN_NAME, contrast_name
 CUBED: Final = f"{PLAIN_NAME}, cubed"
 #: A base map with a tenth of its peak in noise added to each pixel: what rewards scatter rewards it.
 NOISY: Final = f"{PLAIN_NAME}, noisy"
-#: The same question about a class drawn by lot, and the other way round: what rewards any edges rewards these.
+#: The same question about a class chosen at random, and the other way round: what rewards any edges rewards these.
 ASKED_OTHERWISE: Final = (RANDOM_CLASS, REVERSED)
 #: The contrast of a control that knows nothing of the network.
 CONTROL: Final = "control"
@@ -82,7 +82,7 @@ class Questions:
             look: at the images.
             contrasts: asked about the targets.
             others: what metrics ask beside them.
-            targets, compared, drawn: class c, class d and a class drawn by lot of each image.
+            targets, compared, drawn: class c, class d and a class chosen at random of each image.
         """
         made: dict[tuple[Contrast, int], Question] = {}
 
@@ -141,7 +141,7 @@ def maps_of(evidence: Evidence, questions: Questions, ids: Sequence[int], *, con
     """Yield a method's maps, one for each contrast, and then their controls.
 
     Those are the base map cubed and with noise, and the first comparison (or, where there is none, the base) asked of
-    a class drawn by lot and reversed.
+    a class chosen at random and reversed.
 
     Args:
         evidence: the method's.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ class Line:
         differences: by column, paired with the same method's plain rows; none for those themselves and controls.
         beyond: columns in which the difference is a gain, and larger than that of each of the method's own controls:
             the interval of the paired difference to the base, and to every such control, leaves out 0.
+        called: what tables call the method: its title, and its spec where another method has the same title.
     """
 
     method: str
@@ -47,6 +49,7 @@ class Line:
     means: dict[str, Mean]
     differences: dict[str, Mean]
     beyond: frozenset[str] = frozenset()
+    called: str = ""
 
     @property
     def control(self) -> bool:
@@ -60,7 +63,7 @@ class Line:
             return self.method.capitalize()
         asked, _, control = self.contrast.partition(", ")
         options = asked.split()[1:]
-        head = "+ Finer" if asked.startswith("finer") else method_title(self.method)
+        head = "+ Finer" if asked.startswith("finer") else self.called
         return ", ".join([head, *options, *([control] if control else [])])
 
 
@@ -103,6 +106,13 @@ def method_title(spec: str) -> str:
         return spec
 
 
+def _titles(methods: Sequence[str]) -> dict[str, str]:
+    """Return what each method is called, no two the same."""
+    titles = {method: method_title(method) for method in methods}
+    often = Counter(titles.values())
+    return {method: title if often[title] == 1 else f"{title} ({method})" for method, title in titles.items()}
+
+
 def read_block(out: str, *, only_correct: bool = False) -> Block:
     """Return the table of the run in a folder, complete or not.
 
@@ -134,9 +144,10 @@ def block_of(run: Rows, *, only_correct: bool = False) -> Block:
 def _block_of(run: Rows, only_correct: bool) -> Block:
     if run.described["study"] != "evaluate":
         raise FinercamError(f"{run.out!r} holds no evaluation but a run of {run.described['study']!r}")
+    # First, for each part knows whether it was made by what the description says.
+    rows = run.dataset
     plan = run.described["plan"]
     metrics = [find_metric(spec, steps=plan["steps"]) for spec in plan["metrics"]]
-    rows = run.dataset
     maps = _maps_in(rows)
     # Each photo once: its row of the first map, or its only row, which has none.
     once = _is(*maps[0]) | pc.field("method").is_null() if maps else pc.scalar(True)
@@ -144,12 +155,16 @@ def _block_of(run: Rows, only_correct: bool) -> Block:
     chosen = pc.field("correct") if only_correct else pc.scalar(True)
     columns = tuple(column for metric in metrics for column in metric.columns)
     found = {(method, contrast): _read(rows, method, contrast, metrics, chosen) for method, contrast in maps}
+    titles = _titles([method for method, _ in maps])
     lines = []
     for (method, contrast), values in found.items():
         finer = contrast not in (PLAIN_NAME, GIVEN) and not is_control(contrast)
         base = found.get((method, PLAIN_NAME)) if finer else None
         own = [other for (how, asked), other in found.items() if how == method and is_control(asked)]
-        lines.append(_line(method, contrast, values, base, own, columns))
+        lines.append(replace(_line(method, contrast, values, base, own, columns), called=titles[method]))
+    # A finer map stands under its own base, before the controls made of both.
+    order = {method: number for number, method in enumerate(titles)}
+    lines.sort(key=lambda line: (line.contrast == CONTROL, order[line.method], line.control))
     return Block(
         run.described["model"]["name"],
         run.described["data"]["name"],

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from finercam.metrics.intervals import FEWEST_TO_JUDGE, Mean
 from finercam.metrics.metric import Column
-from finercam.studies.evaluate.tables import Block, Line, better, method_title
+from finercam.studies.evaluate.maps import CONTROL
+from finercam.studies.evaluate.tables import Block, Line, better
 from finercam.texts import csv_text, markdown, tex
 
 
@@ -34,8 +35,8 @@ def _markdown_block(block: Block) -> Iterator[str]:
         f"{_photos(block)}{failed}; {accuracy}. Means over n photos with 95 % intervals; the best of "
         f"the methods in bold where n is at least {FEWEST_TO_JUDGE}. Controls: random, blurred random and centre know "
         "nothing of the network; cubed is the base map to the third power; noisy the base map with noise of a tenth "
-        "of its peak; random class and reversed the same method asked about a class drawn by lot, and the other way "
-        "round."
+        "of its peak; random class and reversed the same method asked about a class chosen at random, and the other "
+        "way round."
     )
     yield from _about_known(block)
     yield ""
@@ -58,7 +59,7 @@ def _markdown_block(block: Block) -> Iterator[str]:
         yield from _markdown_head(["map", "n", *(markdown(column.heading) for column in block.columns)])
         for line in compared:
             cells = [_difference(line.differences[c.spec], line.images) + _mark(line, c) for c in block.columns]
-            title = markdown(f"{method_title(line.method)} {line.title}")
+            title = markdown(f"{line.called} {line.title}")
             yield _markdown_row([title, str(line.images), *cells])
         yield ""
     for key, error in block.failed[:20]:
@@ -175,35 +176,70 @@ def _exactly(mean: Mean) -> tuple[str, str, str]:
 def to_tex(blocks: Sequence[Block]) -> str:
     """Return the tables in LaTeX, laid out as in the paper: a base, its finer version under it, the best in bold.
 
-    Needs the package ``booktabs``.
+    Means have their intervals, and a second table has the paired differences. Needs the package ``booktabs``, which the
+    first line says.
     """
-    return "\n".join(line for block in blocks for line in _tex_block(block)) + "\n"
+    lines = (line for block in blocks for line in (*_tex_block(block), *_tex_differences(block)))
+    return "\n".join(["% Needs \\usepackage{booktabs} in the preamble.", *lines]) + "\n"
 
 
 def _tex_block(block: Block) -> Iterator[str]:
+    caption = (
+        f"means over {block.measured} photos with 95\\,\\% intervals; the best of the methods in bold where there are "
+        f"at least {FEWEST_TO_JUDGE}"
+    )
+    winners = {column.spec: best(block, column) for column in block.columns}
+    rows: list[list[str]] = []
+    for line in block.lines:
+        if line.contrast == CONTROL and rows and all(rows):
+            # An empty row is a rule.
+            rows.append([])
+        cells = [_tex_number(line.means[c.spec], ".3f", bold=winners[c.spec] is line) for c in block.columns]
+        rows.append([tex(line.title), *cells])
+    yield from _tex_table(block, caption, rows)
+
+
+def _tex_differences(block: Block) -> Iterator[str]:
+    compared = [line for line in block.lines if line.differences]
+    if compared:
+        caption = (
+            "what the contrast changes: mean paired differences to the base, in bold where the interval leaves out 0"
+        )
+        rows = [
+            [
+                tex(f"{line.called} {line.title}"),
+                *(
+                    _tex_number(line.differences[c.spec], "+.4f", bold=line.differences[c.spec].leaves_out_zero)
+                    + ("$^\\dagger$" if _mark(line, c) else "")
+                    for c in block.columns
+                ),
+            ]
+            for line in compared
+        ]
+        yield from _tex_table(block, f"{caption} ($\\dagger$: not beyond the method's own controls)", rows)
+
+
+def _tex_table(block: Block, caption: str, rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    arrows = {"higher": " $\\uparrow$", "lower": " $\\downarrow$", "": ""}
     yield "\\begin{table}"
     yield "\\centering"
-    yield f"\\caption{{{tex(block.data)}, {tex(block.model)}: means over {block.photos} images.}}"
+    yield f"\\caption{{{tex(block.data)}, {tex(block.model)}: {caption}.}}"
     yield f"\\begin{{tabular}}{{l{'c' * len(block.columns)}}}"
     yield "\\toprule"
-    arrows = {"higher": " $\\uparrow$", "lower": " $\\downarrow$", "": ""}
     yield " & ".join(["Method", *(tex(c.title) + arrows[c.better] for c in block.columns)]) + " \\\\"
     yield "\\midrule"
-    winners = {column.spec: best(block, column) for column in block.columns}
-    control = False
-    for line in block.lines:
-        if line.control and line.method not in {b.method for b in block.lines if not b.control} and not control:
-            control = True
-            yield "\\midrule"
-        cells = [_tex_number(line.means[c.spec], bold=winners[c.spec] is line) for c in block.columns]
-        yield " & ".join([tex(line.title), *cells]) + " \\\\"
+    for row in rows:
+        yield " & ".join(row) + " \\\\" if row else "\\midrule"
     yield "\\bottomrule"
     yield "\\end{tabular}"
     yield "\\end{table}"
 
 
-def _tex_number(mean: Mean, bold: bool) -> str:
+def _tex_number(mean: Mean, form: str, bold: bool) -> str:
     if not mean.n:
         return "--"
-    number = f"{mean.mean:.3f}"
-    return f"\\textbf{{{number}}}" if bold else number
+    number, space, between = mean.text(form).partition(" ")
+    # A minus, not a hyphen.
+    number, between = number.replace("-", "$-$"), between.replace("-", "$-$")
+    shown = f"\\textbf{{{number}}}" if bold else number
+    return f"{shown}{space}{{\\scriptsize {between}}}" if between else shown

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.data.placement import Placement
-from finercam.explanations.answering import answer, ask, rows_for
+from finercam.explanations.answering import answer, ask, gather_each
 from finercam.methods.method import find_method
 from finercam.metrics.localization import widened
 from finercam.models.classifier import Classifier
@@ -74,7 +74,7 @@ class Seen:
     """
 
     examined: Examined
-    image: Float[Tensor, "3 H W"]
+    image: Float[Tensor, "c H W"]
     saliency: Placed
     words: Mapping[str, Placed]
     places: Mapping[str, Bool[Tensor, "H W"]]
@@ -102,7 +102,7 @@ class Examiner:
             others = [self._nearest(one.entry.item.label, row) for one, row in zip(batch, logits.tolist(), strict=True)]
             contrast = Contrast(against=[[study.targets[other]] for other in others], gamma=study.gamma)
             questions = ask(classifier, logits, [PLAIN, contrast], own)
-            evidence = how.gather(look, rows_for(look, questions))
+            (evidence,) = gather_each(look, [how], questions)
             plain, finer = (answer(evidence, question) for question in questions)
         cells = (finer.maps.shape[1], finer.maps.shape[2])
         named = logits.argmax(1).tolist()

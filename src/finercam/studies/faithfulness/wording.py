@@ -16,7 +16,7 @@ from finercam.contrast.contrast import Contrast
 from finercam.data.attributes import Attributes
 from finercam.data.placement import Placer
 from finercam.errors import FinercamError
-from finercam.explanations.answering import answer, ask, rows_for
+from finercam.explanations.answering import answer, ask, gather_each
 from finercam.explanations.explaining import preprocess
 from finercam.methods.method import find_method
 from finercam.models.classifier import Classifier
@@ -115,7 +115,7 @@ class TextMaps(Words):
                 ask(classifier, look.logits, [against_base], [self.phrases[phrase] for phrase in turn])[0]
                 for turn in turns
             ]
-            evidence = how.gather(look, rows_for(look, questions))
+            (evidence,) = gather_each(look, [how], questions)
             for turn, question in zip(turns, questions, strict=True):
                 saliency = answer(evidence, question).saliency.detach().float().cpu()
                 for n, (i, phrase) in enumerate(zip(asked, turn, strict=True)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from finercam.data.dataset import Dataset, Item
@@ -27,10 +26,10 @@ from finercam.errors import FinercamError
 from finercam.models.backbone import Backbone
 from finercam.models.outputs import read_logits
 from finercam.models.passes import forward_pass
-from finercam.models.preprocessing import Preprocessing
 from finercam.models.run import Run
 from finercam.models.undisturbed import undisturbed
 from finercam.runs import manifest as manifests
+from finercam.runs.contents import Contents
 from finercam.runs.engine import Progress, run_study
 from finercam.runs.fingerprint import code_of, describe
 from finercam.runs.job import Engine
@@ -46,21 +45,19 @@ class Features(Study[Backbone, Prepared]):
     Args:
         width: how many features there are, K.
         batch: photos per run of the backbone; batches of another size round otherwise.
-        photos: a hash of the sizes of the photos' files: what has changed since is not the same photo.
-        preprocessed: a hash of what the preprocessing makes of a picture.
+        photos: a hash of their contents: what has changed since is not the same photo.
     """
 
     width: int
     batch: int
     photos: str
-    preprocessed: str
 
     name: ClassVar[str] = "features"
     part_size: ClassVar[int] = 512
 
     def settings(self) -> dict[str, Any]:
         """Return all that decides the numbers."""
-        return {"batch size": self.batch, "sizes of photos": self.photos, "preprocessed": self.preprocessed}
+        return {"batch size": self.batch, "contents of photos": self.photos}
 
     def schema(self) -> pa.Schema:
         """Return the one column of K numbers."""
@@ -114,8 +111,7 @@ def extract(
         FinercamError: a photo cannot be read, or its features are not finite.
     """
     run = Run() if run is None else run
-    preprocessed = _preprocessed(backbone.preprocessing)
-    study = Features(backbone.features, run.images, _sizes(dataset.items()), preprocessed)
+    study = Features(backbone.features, run.images, Contents.of(dataset.items()).digest(dataset.items()))
     model = loaded_backbone(backbone)
     out = Path(folder) / _run_name(study, model, dataset, run)
     found = run_study(study, model, dataset, str(out), run=run, engine=engine, retry_failed=True, advance=advance)
@@ -123,11 +119,12 @@ def extract(
 
 
 def listing(items: Sequence[Item]) -> str:
-    """Return a hash of which photos these are, in which order: their keys, labels and boxes.
+    """Return a hash of which photos these are, in which order: their keys, labels, boxes and contents.
 
     Boxes, for pictures that are drawn have keys that count them, whatever the seed they are drawn from.
     """
     lines = "".join(f"{item.key}\t{item.label}\t{item.box}\n" for item in items)
+    lines += Contents.of(items).digest(items)
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -148,21 +145,3 @@ def _run_name(study: Features, model: Loaded[Backbone], dataset: Dataset, run: R
     code = code_of(study, model, dataset.open)
     told = describe(study, model, dataset, listed, (), run, code, study.part_size)
     return of_text(json.dumps(told, sort_keys=True))[:16]
-
-
-def _sizes(items: Iterable[Item]) -> str:
-    return of_text(repr([_size(item.uri) for item in items]))
-
-
-def _size(uri: str) -> int | None:
-    try:
-        return os.stat(uri).st_size
-    except (OSError, ValueError):
-        # A URI, or a picture that is drawn; its key must do.
-        return None
-
-
-def _preprocessed(preprocessing: Preprocessing) -> str:
-    pixels: Any = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    picture = Image.fromarray(pixels).resize((320, 240), Image.Resampling.BILINEAR)
-    return hashlib.sha256(preprocessing(picture).contiguous().numpy().tobytes()).hexdigest()

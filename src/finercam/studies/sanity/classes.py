@@ -17,7 +17,7 @@ from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.contrast.references import ClassName, find_targets, nearest_references
 from finercam.data.dataset import Dataset, Item
 from finercam.errors import FinercamError
-from finercam.explanations.answering import answer, ask, rows_for
+from finercam.explanations.answering import answer, ask, gather_each
 from finercam.methods.method import find_method
 from finercam.models.classifier import Classifier
 from finercam.models.look import Look
@@ -125,7 +125,7 @@ def _measure(study: ClassSensitivity, bench: Bench[Classifier], batch: Sequence[
     with bench.model.look(images, bench.run, at=how.taps(bench.model)) as look:
         targets, others = _classes(study, look, [one.entry.target for one in batch])
         questions = [ask(bench.model, look.logits, [study.contrast], each)[0] for each in (targets, others)]
-        evidence = how.gather(look, rows_for(look, questions))
+        (evidence,) = gather_each(look, [how], questions)
         first, second = (Maps.mean([answer(evidence, question)]) for question in questions)
     empty = [a or b for a, b in zip(first.empty, second.empty, strict=True)]
     return [

@@ -27,7 +27,7 @@ from finercam.contrast.objective import Objective
 from finercam.contrast.question import Question
 from finercam.data.dataset import Dataset, Item
 from finercam.errors import check_between
-from finercam.explanations.answering import Answer, answer, ask, rows_for
+from finercam.explanations.answering import Answer, answer, ask, gather_each
 from finercam.methods.method import find_method
 from finercam.models.classifier import Classifier
 from finercam.models.look import Look
@@ -193,9 +193,10 @@ class _Checks:
 
     def _answer(self, look: Look, question: Question) -> Answer:
         """Return the answer to the question as it stands, whatever the logits are here."""
-        return answer(self._how.gather(look, rows_for(look, [question])), question)
+        (evidence,) = gather_each(look, [self._how], [question])
+        return answer(evidence, question)
 
-    def _copies(self, images: Float[Tensor, "b 3 H W"], batch: Sequence[Prepared]) -> list[Float[Tensor, "b 3 H W"]]:
+    def _copies(self, images: Float[Tensor, "b c H W"], batch: Sequence[Prepared]) -> list[Float[Tensor, "b c H W"]]:
         """Return noisy copies of a batch; each image's noise is its own, however images are put into batches."""
         study = self._study
         return [
@@ -209,7 +210,7 @@ class _Checks:
         ]
 
 
-def _noisy(image: Float[Tensor, "3 H W"], noise: float, seed: int, number: int, sample: int) -> Tensor:
+def _noisy(image: Float[Tensor, "c H W"], noise: float, seed: int, number: int, sample: int) -> Tensor:
     generator = torch.Generator().manual_seed(((seed * 1_000_003 + number) * 1_000_003 + sample) % 2**63)
     drawn = torch.randn(image.shape, generator=generator, dtype=torch.float32).to(image)
     return image + noise * (image.amax() - image.amin()) * drawn
@@ -246,7 +247,7 @@ def running_order(classifier: Classifier) -> list[str]:
 
     for name, part in module.named_modules():
         part.register_forward_pre_hook(note(name))
-    noise = torch.randn(1, 3, *classifier.image_size, generator=torch.Generator().manual_seed(0))
+    noise = classifier.noise()
     with undisturbed(module):
         forward_pass(module, classifier.take(noise), "float32")
 

@@ -1,0 +1,68 @@
+"""What is written of an explanation beside its maps: one line of JSON. ``docs/fields.md`` is its dictionary."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from finercam.contrast.contrast import Contrast
+
+if TYPE_CHECKING:
+    from finercam.explanations.explanation import Explanation
+
+#: Of the records; raised when a field changes its meaning or goes.
+SCHEMA = 1
+#: How many of the most probable classes are listed.
+_TOP = 5
+
+
+def record(explanation: Explanation) -> dict[str, Any]:
+    """Return everything but the maps as plain data."""
+    contrast, logits = explanation.contrast, explanation.logits
+    asked: dict[str, Any]
+    if isinstance(contrast, Contrast):
+        asked = {
+            "gamma": contrast.gamma,
+            "against": contrast.against,
+            "weighting": contrast.weighting,
+            "aggregate": contrast.aggregate,
+            "reverse": contrast.reverse,
+        }
+    else:
+        asked = {"objective": contrast.name}
+    top = logits.topk(min(_TOP, len(logits))).indices.tolist()
+    return {
+        "schema": SCHEMA,
+        "image": explanation.source,
+        "question": str(explanation),
+        "target": _of_class(explanation, explanation.target),
+        "references": [_of_class(explanation, index) for index in explanation.references],
+        "top": [_of_class(explanation, index) for index in top],
+        **asked,
+        "method": explanation.method.spec,
+        "layer": list(explanation.facts.layers),
+        "model": explanation.facts.name,
+        "probabilities": explanation.facts.probabilities,
+        "precision": explanation.run.precision,
+        "empty": explanation.empty,
+        "peak": float(explanation.saliency.max()),
+        "plain_peak": float(explanation.plain.max()),
+    }
+
+
+def failure(image: str, error: str) -> dict[str, Any]:
+    """Return the record of a photo that could not be explained."""
+    return {"schema": SCHEMA, "image": image, "error": error}
+
+
+def _of_class(explanation: Explanation, index: int) -> dict[str, Any]:
+    logit = float(explanation.logits[index])
+    similarities = explanation.similarities
+    similar = {} if similarities is None else {"similarity": float(similarities[index])}
+    return {
+        "index": index,
+        "name": explanation.facts.class_name(index),
+        "probability": float(explanation.probabilities[index]),
+        "logit": logit if math.isfinite(logit) else None,
+        **similar,
+    }

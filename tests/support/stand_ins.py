@@ -1,0 +1,120 @@
+"""Small stand-ins for the data and models that the documentation names."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib import import_module
+from pathlib import Path
+
+from finercam import aviary
+from finercam.models import finding
+
+HERE = Path(aviary.__file__).parent
+
+#: Species of the aviary that the documentation's stand for: as CUB's folders have them, and as models do.
+RENAMED = {
+    "Frost-barred Finch": ("010.Red_winged_Blackbird", "Agelaius phoeniceus (Red-winged Blackbird)"),
+    "Ember-barred Finch": ("009.Brewer_Blackbird", "Brewer's Blackbird"),
+    "Sky-barred Finch": ("014.Indigo_Bunting", "indigo bunting"),
+    "Plain-winged Finch": ("068.Dark_eyed_Junco", "junco"),
+}
+
+#: The aviary's groups of attributes, and its parts in their order, as CUB might have them.
+GROUPS = {
+    "has_back_colour": "has_back_color",
+    "has_head_colour": "has_forehead_color",
+    "has_crown_colour": "has_crown_color",
+    "has_eye_line": "has_eye_color",
+    "has_throat_colour": "has_throat_color",
+    "has_breast_colour": "has_breast_color",
+    "has_belly_colour": "has_belly_color",
+    "has_wing_colour": "has_wing_color",
+    "has_wing_bar": "has_wing_pattern",
+    "has_tail_form": "has_tail_shape",
+    "has_tail_colour": "has_upper_tail_color",
+    "has_crest_form": "has_nape_color",
+    "has_beak_colour": "has_bill_color",
+    "has_eye_ring": "has_head_pattern",
+    "has_leg_colour": "has_leg_color",
+}
+PARTS = (
+    *("tail", "left leg", "back", "belly", "breast", "nape", "crown", "left eye", "throat", "left wing", "right wing"),
+    *("forehead", "beak", "right leg", "right eye"),
+)
+
+#: What stands in for models on hubs.
+MODELS = {
+    "timm/resnet50.a1_in1k": "my_model",
+    "timm/vit_base_patch14_dinov2.lvd142m": "my_model",
+    "open_clip/ViT-B-16/openai": "aviary-clip",
+    "/shared/probe": "my_model",
+}
+
+
+def furnish(folder: Path, monkeypatch) -> None:
+    """Put data, photos and models into a folder, and have the models of hubs be those."""
+    _model(folder / "my_model")
+    _cub(folder / "CUB_200_2011")
+    birds = sorted((folder / "CUB_200_2011" / "images").rglob("*.png"))
+    shutil.copy(birds[0], folder / "bird.jpg")
+    shutil.copy(birds[-1], folder / "other.jpg")
+    for bird in birds:
+        there = folder / "photos" / bird.parent.name / bird.name
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(bird, there)
+    (folder / "names.txt").write_text("a finch\na jay\na plover\na parakeet\n")
+    found = finding.find_model
+
+    def find(spec, pretrained=True, revision=None):
+        return found(MODELS.get(str(spec), spec), pretrained, revision)
+
+    for module in ("finercam.models.loading", "finercam.models.backbone", "finercam.models.text"):
+        monkeypatch.setattr(import_module(module), "find_model", find)
+
+
+def _model(folder: Path) -> None:
+    shutil.copytree(HERE / "model", folder)
+    config = json.loads((folder / "config.json").read_text())
+    names = config["pretrained_cfg"]["label_names"]
+    # Jays are there already; one of them is "jay" alone.
+    renamed = {old: new for old, (_, new) in RENAMED.items()} | {"Smooth-headed Jay": "jay"}
+    config["pretrained_cfg"]["label_names"] = [renamed.get(name, name) for name in names]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def _cub(folder: Path, images: int = 200) -> None:
+    """Write a folder of CUB's layout with the renamed species only."""
+    aviary.export(folder, images)
+    new = {old.replace(" ", "_"): there for old, (there, _) in RENAMED.items()}
+    lines = _lines(folder / "classes.txt")
+    plain = [line.split(".", 1)[1] for line in lines]
+    kept = [number for number, name in enumerate(plain) if name in new]
+    _write(folder / "classes.txt", [f"{lines[number].split()[0]} {new[plain[number]]}" for number in kept])
+    values = folder / "attributes" / "class_attribute_labels_continuous.txt"
+    every = _lines(values)
+    _write(values, [every[number] for number in kept])
+    # The aviary has other groups of attributes, and other places.
+    text = (folder / "attributes" / "attributes.txt").read_text()
+    for group, there in GROUPS.items():
+        text = text.replace(f" {group}::", f" {there}::")
+    (folder / "attributes" / "attributes.txt").write_text(text)
+    parts = _lines(folder / "parts" / "parts.txt")
+    _write(folder / "parts" / "parts.txt", [f"{number} {name}" for number, name in enumerate(PARTS[: len(parts)], 1)])
+    ids = {str(lines[number].split()[0]) for number in kept}
+    labels = {line.split()[0]: line.split()[1] for line in _lines(folder / "image_class_labels.txt")}
+    for name in ("images", "image_class_labels", "train_test_split", "bounding_boxes", "parts/part_locs"):
+        file = folder / f"{name}.txt"
+        if name == "images":
+            gone = [line.split()[1] for line in _lines(file) if labels[line.split()[0]] not in ids]
+        _write(file, [line for line in _lines(file) if labels[line.split()[0]] in ids])
+    for picture in gone:
+        (folder / "images" / picture).unlink()
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines()
+
+
+def _write(file: Path, lines: list[str]) -> None:
+    file.write_text("\n".join(lines) + "\n")

@@ -1,0 +1,120 @@
+"""What the documentation prints works as printed: every command and every Python example."""
+
+from __future__ import annotations
+
+import glob
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import typer
+from PIL import Image
+
+from finercam.cli.main import app, main
+from support import stand_ins
+
+ROOT = Path(__file__).parents[1]
+#: docs/results.md tells how its tables were made, with data and models that cannot be had here.
+DOCS = ("README.md", *(f"docs/{name}.md" for name in ("evaluate", "faithfulness", "words", "fields")))
+
+#: Programs that are not tried: they set up the environment that the tests run in, or need several machines.
+OTHERS = ("make", "pip", "python3", "source", "ray")
+#: Commands that take long or machines, which are only looked at for their options.
+NOT_RUN = (
+    "aviary train",
+    "--engine ray",
+    # On the two classifiers that the example trains.
+    "--images 320 --out",
+)
+
+
+def commands(file: str) -> list[str]:
+    """Return the commands that a page prints in indented blocks, each on one line."""
+    found: list[str] = []
+    going_on = False
+    for line in (ROOT / file).read_text(encoding="utf-8").splitlines():
+        if not line.startswith("    ") and not going_on:
+            continue
+        text = line.strip().removeprefix("$ ")
+        if going_on:
+            found[-1] += " " + text.removesuffix("\\").strip()
+        elif text.split(" ")[0] in ("finercam", *OTHERS) and line.startswith("    ") and text[:2] != "- ":
+            found.append(text.removesuffix("\\").strip())
+        else:
+            continue
+        going_on = text.endswith("\\")
+    return [command for command in found if command.startswith("finercam")]
+
+
+def snippets(file: str) -> list[str]:
+    """Return the Python examples of a page."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(encoding="utf-8"), flags=re.S)
+
+
+def arguments(command: str) -> list[str]:
+    """Return the words of a command, patterns replaced by what is there, as a shell gives them."""
+    words = []
+    for word in shlex.split(command, comments=True)[1:]:
+        words += sorted(glob.glob(word)) or [word] if "*" in word else [word]
+    return words
+
+
+def test_pages_have_commands_and_examples():
+    assert len(commands("README.md")) >= 15
+    assert len(snippets("README.md")) >= 5
+    assert all(commands(f"docs/{name}.md") for name in ("evaluate", "faithfulness", "words"))
+    assert "\\" not in " ".join(command for file in DOCS for command in commands(file))
+
+
+@pytest.mark.parametrize(("file", "command"), [(file, command) for file in DOCS for command in commands(file)])
+def test_commands_exist_and_have_the_options_that_are_printed(file, command):
+    root = typer.main.get_command(app)
+    words = arguments(command)
+    context = click.Context(root)
+    found: click.Command = root
+    while isinstance(found, click.Group):
+        name = words.pop(0)
+        inner = found.get_command(context, name)
+        assert inner is not None, name
+        found = inner
+    # Parsed and not run: an unknown option or a missing argument is an error.
+    found.make_context(found.name, words)
+
+
+@pytest.mark.slow
+# The stand-ins know fewer words than the models they stand for.
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("file", DOCS)
+def test_commands_and_examples_run_as_printed(file, tmp_path, monkeypatch, capsys):
+    stand_ins.furnish(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    # In the order of the page: later ones use what earlier ones wrote.
+    text = (ROOT / file).read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    steps = sorted([(text.index(one), one) for one in snippets(file)], key=lambda step: step[0])
+    for _, code in steps:
+        exec(compile(code, file, "exec"), names)
+    for command in commands(file):
+        if any(some in command for some in NOT_RUN):
+            continue
+        few = re.sub(r"--images \d+", "--images 4", command)
+        monkeypatch.setattr(sys, "argv", ["finercam", *arguments(few)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capsys.readouterr()
+        assert not stop.value.code, f"{command}\n{said.err}"
+
+
+def test_the_picture_of_the_readme_is_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+    assert Image.open(ROOT / "docs/why.png").width > 600
+
+
+def test_nothing_says_that_it_is_on_an_index():
+    for file in ("README.md", *map(str, (ROOT / "docs").glob("*.md"))):
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert not re.search(r"pip install '?finercam", text), file
