@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import hashlib
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,6 +38,8 @@ _OF_ONE = frozenset(
         errno.EPERM,
     }
 )
+#: Unfinished files, and the process that writes each: a signal may end a block before it has begun or ended.
+_unfinished: set[tuple[int, Path]] = set()
 #: Folders in which this process has looked for what killed ones left.
 _swept: set[str] = set()
 
@@ -71,14 +74,11 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         handle, aside = _held(path)
         try:
             yield aside
-            # mkstemp makes files for their owner alone; results are for whom the folder is for.
-            umask = os.umask(0)
-            os.umask(umask)
-            aside.chmod(0o666 & ~umask)
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
             os.close(handle)
+            _unfinished.discard((os.getpid(), aside))
 
 
 def append(path: str | os.PathLike[str], content: bytes) -> None:
@@ -149,12 +149,23 @@ def _reported(path: str | os.PathLike[str]) -> Iterator[None]:
 def _held(path: Path) -> tuple[int, Path]:
     """Make a temporary file that is locked for as long as this process lives, and return its handle and path."""
     while True:
-        handle, name = tempfile.mkstemp(prefix=_UNFINISHED, suffix=path.suffix[-20:], dir=path.parent)
+        aside = path.with_name(f"{_UNFINISHED}{secrets.token_hex(6)}{path.suffix[-20:]}")
+        # Noted before it is there: a signal may come at any moment.
+        _unfinished.add((os.getpid(), aside))
+        handle = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         _lock(handle)
         # Another process may have taken it for a dead one's before it was locked.
-        if os.path.exists(name):
-            return handle, Path(name)
+        if aside.exists():
+            return handle, aside
         os.close(handle)
+
+
+@atexit.register
+def _remove_unfinished() -> None:
+    for process, aside in list(_unfinished):
+        if process == os.getpid():
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
 
 
 def _sweep(folder: Path) -> None:

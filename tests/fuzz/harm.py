@@ -153,7 +153,7 @@ def harm_file(path: Path, chance: random.Random) -> None:
         text = json.dumps(harm_json(json.loads(content), chance))
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
     elif path.suffix in (".txt", ".csv", ".json") and way < 0.9:
-        path.write_bytes(harm_text(content.decode(), chance).encode("utf-8", "surrogatepass"))
+        path.write_bytes(harm_text(content.decode(errors="replace"), chance).encode("utf-8", "surrogatepass"))
     elif way > 0.97:
         path.unlink()
     elif way > 0.95:
