@@ -48,7 +48,7 @@ def test_without_a_network_models_are_looked_for_on_this_machine(monkeypatch, ca
     unreachable(monkeypatch)
     quiet.quieten(arguments)
     assert (os.environ.get("HF_HUB_OFFLINE") == "1") == offline
-    assert ("no connection to the hub" in capsys.readouterr().err) == offline
+    assert capsys.readouterr().err == ""
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
 
 

@@ -29,9 +29,8 @@ def quieten(arguments: Sequence[str]) -> None:
     warnings.showwarning = _show
     names = (word.partition("=")[2] if word.startswith("--") else word for word in arguments)
     if any(_on_hub(name) for name in names) and "HF_HUB_OFFLINE" not in os.environ and not _reached():
-        # Read by huggingface_hub when it is imported, which is later.
+        # Read by huggingface_hub when it is imported, which is later. What is not on this machine is told of then.
         os.environ["HF_HUB_OFFLINE"] = "1"
-        say("there is no connection to the hub; only models that were downloaded before are found")
 
 
 def _on_hub(name: str) -> bool:
