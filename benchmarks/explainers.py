@@ -116,27 +116,79 @@ def evaluations(options: argparse.Namespace) -> Iterator[tuple[str, list[str], S
 
 
 def table(path: Path, metrics: Sequence[str]) -> list[str]:
-    """Return a table of a run: each method's maps, finer ones with their gain, and the best of their controls."""
+    """Return a table of a run: where a difference is known a line for each method, else one for each map."""
     with path.open(encoding="utf-8") as file:
         rows = {(row["method"], row["contrast"], row["metric"]): row for row in csv.DictReader(file)}
     maps = list(dict.fromkeys((method, contrast) for method, contrast, _ in rows))
-    lines = [f"| map | {' | '.join(metrics)} |", f"|---|{'---|' * len(metrics)}"]
+    if metrics is PHOTOS:
+        lines = [f"| map | {' | '.join(metrics)} |", f"|---|{'---|' * len(metrics)}"]
+        for method, contrast in maps:
+            cells = [
+                _mean(rows[method, contrast, metric]) + _gain(rows[method, contrast, metric]) for metric in metrics
+            ]
+            lines.append(f"| {method}, {contrast} | {' | '.join(cells)} |")
+        return lines
+    lines = [
+        "| method | AP plain | AP finer | gain | random class | reversed | peak plain | peak finer "
+        "| AP, peak where present | AP, peak where absent | same for a random class, reversed |",
+        "|---" * 11 + "|",
+    ]
+    finer = next(contrast for _, contrast in maps if contrast.startswith("finer"))
+    for method in dict.fromkeys(method for method, contrast in maps if contrast != "control"):
+
+        def cell(metric: str, contrast: str = finer, *, short: bool = False, method: str = method) -> str:
+            row = rows.get((method, contrast, metric))
+            return "" if row is None else _mean(row, interval=not short)
+
+        def pair(*names: str, cell=cell) -> str:
+            return ", ".join(cell(name, short=True) for name in names)
+
+        known = "average-precision@difference"
+        cells = [
+            cell(known, "plain"),
+            cell(known),
+            _gain(rows[method, finer, known], alone=True),
+            cell(known, f"{finer}, random class", short=True),
+            cell(known, f"{finer}, reversed", short=True),
+            cell("pointing@difference", "plain", short=True),
+            cell("pointing@difference"),
+            *(pair(f"average-precision@{side}", f"pointing@{side}") for side in ("present", "absent")),
+            pair("class-sensitivity@random", "class-sensitivity@reversed"),
+        ]
+        lines.append(f"| {method} | {' | '.join(cells)} |")
     for method, contrast in maps:
-        cells = [_cell(rows[method, contrast, metric]) for metric in metrics]
-        lines.append(f"| {method}, {contrast} | {' | '.join(cells)} |")
-    return lines
+        if contrast == "control":
+            own = rows[method, contrast, "average-precision@difference"], rows[method, contrast, "pointing@difference"]
+            lines.append(
+                f"| {method} | {_mean(own[0], interval=False)} | | | | | {_mean(own[1], interval=False)} | | | | |"
+            )
+    counts = next(rows[one] for one in rows if one[1:] == (finer, "average-precision@difference"))
+    sides = [next(rows[one]["n"] for one in rows if one[1:] == (finer, f"average-precision@{side}"))
+             for side in ("present", "absent")]  # fmt: skip
+    return [*lines, "", f"{counts['n']} explained: {sides[0]} with the trait present, {sides[1]} with it absent."]
 
 
-def _cell(row: dict[str, str]) -> str:
+def _mean(row: dict[str, str], *, interval: bool = True) -> str:
     if not row["mean"]:
         return ""
-    text = f"{float(row['mean']):.3f}"
-    if row["low"]:
-        text += f" [{float(row['low']):.2f}, {float(row['high']):.2f}]"
-    if row["difference"]:
-        gained = row["beyond controls"] == "true"
-        text += f" ({float(row['difference']):+.3f}{', beyond controls' if gained else ''})"
-    return text
+    ends = f" [{float(row['low']):.2f}, {float(row['high']):.2f}]" if interval and row["low"] else ""
+    return f"{float(row['mean']):.3f}{ends}"
+
+
+def _gain(row: dict[str, str], *, alone: bool = False) -> str:
+    """Return what the contrast changes, with a mark where it gains, but no more than a control does."""
+    if not row["difference"]:
+        return ""
+    ends = [float(row[f"difference {end}"]) for end in ("low", "high")]
+    real = ends[0] > 0 or ends[1] < 0
+    text = f"{float(row['difference']):+.3f}"
+    if alone:
+        text += f" [{ends[0]:+.2f}, {ends[1]:+.2f}]"
+    if row["beyond controls"] == "true":
+        text = f"**{text}**"
+    elif real and ends[0] > 0:
+        text += " †"
+    return text if alone else f" ({text})"
 
 
 def costs(model: str) -> list[str]:
