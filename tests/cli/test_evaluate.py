@@ -139,7 +139,7 @@ def test_what_is_measured_where_nothing_is_said_is_what_the_data_allows(run, bir
     assert code == 0
     described = json.loads((tmp_path / "run" / "run.json").read_text())
     assert described["plan"]["metrics"] == list(default_metrics(()))
-    assert "| map | n | Del. ↓ | Del. (fill=blur) ↓ | RD@0.05 ↑ | RD@0.1 ↑ | RD@0.05 (blur) ↑ |" in text
+    assert "| map | n | Del. ↓ | Del. (steps=20, fill=blur) ↓ | RD@0.05 ↑ | RD@0.1 ↑ | RD@0.05 (blur) ↑ |" in text
 
 
 def test_contrasts_are_crossed(run, birds, tmp_path):

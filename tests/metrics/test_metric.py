@@ -275,7 +275,7 @@ def test_what_a_data_set_lacks(spec, known, missing):
 
 def test_what_is_measured_where_nothing_is_said():
     drops = ("relative-drop@0.05", "relative-drop@0.1", "relative-drop@0.05@fill=blur", "relative-drop@0.05@cells=14")
-    masked = ("deletion", "deletion@fill=blur", *drops)
+    masked = ("deletion", "deletion@steps=20@fill=blur", *drops)
     where = ("localization", "average-precision")
     same = ("class-sensitivity@random", "class-sensitivity@reversed")
     known = tuple(f"{name}@difference" for name in ("pointing", "average-precision", "localization"))
