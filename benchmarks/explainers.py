@@ -31,7 +31,7 @@ QUICK = (
     "subtraction",
 )
 SLOW = ("scorecam", "occlusion", "rise@masks=1000", "mask@steps=100")
-FEW = ("gradcam", "sharp", "sharpest", "integrated-gradients")
+FEW = ("gradcam", "sharp", "sharpest")
 #: Kinds and sizes of marks; the first is measured with all methods.
 MARKS = (
     "tint",
