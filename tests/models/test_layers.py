@@ -32,7 +32,7 @@ def test_a_layer_by_name_or_as_an_object() -> None:
         ("stem.9", "the model has no layer 'stem.9'; did you mean 'stem."),
         (nn.ReLU(), "the layer given .ReLU. is not part of the model"),
         ([], "layer is an empty list"),
-        ("head", r"layer 'head' puts out the shape \(1, 5\), which is no grid .* image of 24 x 32"),
+        ("head", r"layer 'head' puts out the shape \(1, 5\), which is not a grid .* image of 24 x 32"),
     ],
 )
 def test_a_layer_that_cannot_be_used(layer: Any, said: str) -> None:

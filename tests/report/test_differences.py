@@ -12,13 +12,14 @@ from finercam.report.differences import draw_differences
 
 def test_a_sheet_has_a_row_for_each_item():
     dataset = read_dataset("planted@size=0.2:aviary", images=3)
-    items = list(dataset.items())
-    # A plain bird can be repainted as each look-alike, too.
-    one, six = draw_differences(dataset, items[1:2]), draw_differences(dataset, items)
-    rows = sum(dataset.repaint(item, label) is not None for item in items for label in dataset.open(item).differences)
-    assert (six.width, six.height) == (one.width, rows * one.height)
-    assert rows > 6
-    taller = draw_differences(dataset, items[1:2], height=300)
+    species = len(dataset.class_names) // 2
+    # A drawn bird can be repainted as its look-alikes, too; here as its twin only.
+    repaint = dataset.repaint
+    only = lambda item, label: None if (label - item.label) % species else repaint(item, label)  # noqa: E731
+    items, dataset = list(dataset.items()), replace(dataset, repaint=only)
+    one, six = draw_differences(dataset, items[:1]), draw_differences(dataset, items)
+    assert (six.width, six.height) == (one.width, 6 * one.height)
+    taller = draw_differences(dataset, items[:1], height=300)
     assert taller.height - one.height == 60
     # Both forms of the photo, and the one that is compared with is outlined.
     plain, marked = (np.asarray(draw_differences(dataset, [item])) for item in items[:2])

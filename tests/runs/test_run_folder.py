@@ -152,7 +152,7 @@ def test_with_nothing_to_tell_rows_apart_an_item_has_one(complete):
 
 def test_a_part_beyond_the_manifest_is_found(complete):
     complete.commit(7, rows([9]))
-    with pytest.raises(FinercamError, match=r"none of this run's: \[7\]"):
+    with pytest.raises(FinercamError, match=r"do not belong to this run: \[7\]"):
         complete.check(Manifest(complete.folder), KEY)
 
 

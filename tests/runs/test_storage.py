@@ -53,7 +53,7 @@ def test_errors_name_the_file(folder, tmp_path):
 
 
 def test_unknown_kinds_of_places():
-    with pytest.raises(FinercamError, match="no place that can be written to"):
+    with pytest.raises(FinercamError, match="cannot be written to"):
         Folder("nowhere://run").write("a", b"")
 
 
