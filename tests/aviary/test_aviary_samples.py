@@ -248,6 +248,8 @@ def test_bad_arguments_are_refused(make, says):
 def test_repainting_as_a_stranger_is_refused():
     sample = aviary.sample("train", 0)
     stranger = next(species for species in SPECIES if species.family != sample.family)
-    with pytest.raises(FinercamError, match=f"{stranger.name}.*not a look-alike of '{sample.species}'.*sample 0") as error:
+    with pytest.raises(
+        FinercamError, match=f"{stranger.name}.*not a look-alike of '{sample.species}'.*sample 0"
+    ) as error:
         aviary.repaint("train", 0, 0, stranger.name)
     assert any(other in str(error.value) for other in sample.differences)
