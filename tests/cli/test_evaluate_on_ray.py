@@ -13,25 +13,11 @@ import pytest
 from finercam.data.reading import read_dataset
 from support import running
 from support.evaluations import rows_of, same
+from support.running import ARGUMENTS, PARTS
 
 pytest.importorskip("ray")
 
-ARGUMENTS = (
-    "evaluate",
-    "aviary",
-    "--model",
-    "aviary",
-    "--images",
-    112,
-    "--metric",
-    "relative-drop@0.05,deletion",
-    "--steps",
-    3,
-    "--device",
-    "cpu",
-)
 ON_RAY = ("--engine", "ray", "--workers", 2)
-PARTS = 7
 
 pytestmark = pytest.mark.slow
 

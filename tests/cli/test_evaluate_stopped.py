@@ -14,22 +14,7 @@ import pytest
 
 from support import running
 from support.evaluations import rows_of
-
-ARGUMENTS = (
-    "evaluate",
-    "aviary",
-    "--model",
-    "aviary",
-    "--images",
-    112,
-    "--metric",
-    "relative-drop@0.05,deletion",
-    "--steps",
-    3,
-    "--device",
-    "cpu",
-)
-PARTS = 7
+from support.running import ARGUMENTS, PARTS
 
 pytestmark = pytest.mark.slow
 

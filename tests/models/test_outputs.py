@@ -160,6 +160,21 @@ def test_logits_that_cannot_be_differentiated() -> None:
     assert saliency(classifier(module, "body"), images(), 1, method="scorecam").shape == (2, *SIZE)
 
 
+class TooLarge(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> Tensor:
+        return logits.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient + torch.empty(10**15)
+
+
+def test_a_lack_of_memory_is_not_the_models_fault() -> None:
+    with pytest.raises(MemoryError, match="allocate memory"):
+        classifier(made(lambda: Net(lambda logits, maps: TooLarge.apply(logits))))
+
+
 def test_the_wrong_image_size() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.Flatten(), nn.Linear(4 * 6 * 8, 5))
     with pytest.raises(FinercamError, match=r"does not run on .*224 x 224 pixels .*; give image_size=\(H, W\)"):

@@ -9,6 +9,23 @@ import sys
 import time
 from pathlib import Path
 
+#: A run of so many parts, long enough to be stopped.
+PARTS = 7
+ARGUMENTS = (
+    "evaluate",
+    "aviary",
+    "--model",
+    "aviary",
+    "--images",
+    112,
+    "--metric",
+    "relative-drop@0.05,deletion",
+    "--steps",
+    3,
+    "--device",
+    "cpu",
+)
+
 
 def start(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     """Start the command in a group of its own, as a terminal would."""

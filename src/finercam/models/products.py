@@ -22,13 +22,17 @@ def differentiating() -> Iterator[None]:
 
     Raises:
         FinercamError: the model cannot be differentiated.
+        MemoryError: there is not enough of a processor's memory, which says nothing about the model.
     """
     try:
         yield
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, TypeError, NotImplementedError) as error:
+    except (RuntimeError, TypeError) as error:
+        # Operations without a derivative raise the one, those that are handed None for a gradient the other.
         first = next(iter(str(error).splitlines()), type(error).__name__)
+        if "can't allocate memory" in first:
+            raise MemoryError(first) from error
         advice = "turn it off, or use_reentrant=False" if "heckpointing" in first else "choose a later layer"
         raise FinercamError(
             f"the logits cannot be differentiated ({first}); {advice}, or give layer= and use a method that needs no "
