@@ -45,7 +45,8 @@ class World:
             "runs": ("run",),
             "options": ("run", "transformers", "probe", "photos", "cub", "aircraft", "fishvista", "birds525"),
         }
-        for kind in kinds:
+        self.root.mkdir(parents=True, exist_ok=True)
+        for kind in sorted(kinds):
             for name in needs[kind]:
                 getattr(self, name)
 
