@@ -132,9 +132,10 @@ export function signedMap(answer, question, kept) {
       }
     );
   }
-  const missing = [target, ...(alone ? [] : references)].filter((c) => !kept.classes.includes(c));
-  if (missing.length) return { cannot: "a class of this question was not kept", do: "run finercam again with it" };
-  const map = mix(rows(question, kept), question.aggregate ?? "mean", (c) => answer.table.map(kept.classes.indexOf(c)), h * w);
+  const classes = answer.classes ?? kept.classes;
+  if (![target, ...(alone ? [] : references)].every((c) => classes.includes(c)))
+    return { cannot: `${answer.title} was not asked about one of these classes`, do: "run finercam again with it" };
+  const map = mix(rows(question, kept), question.aggregate ?? "mean", (c) => answer.table.map(classes.indexOf(c)), h * w);
   return { map, error: 0 };
 }
 
@@ -275,18 +276,14 @@ export function cover(mask, [H, W], [h, w]) {
   return found;
 }
 
-/** Return each kept class's share of its logit in the covered cells, and in all of them: {region, all, rest}. */
+/** Return each class's share of its logit in the covered cells, in the order of `shares.classes`. */
 export function speaks(shares, covered) {
-  const [n, h, w] = shares.table.shape;
-  const [region, all] = [new Float64Array(n), new Float64Array(n)];
-  for (let i = 0; i < n; i++) {
+  const found = new Float64Array(shares.classes.length);
+  for (let i = 0; i < found.length; i++) {
     const map = shares.table.map(i);
-    for (let j = 0; j < h * w; j++) {
-      region[i] += covered[j] * map[j];
-      all[i] += map[j];
-    }
+    for (let j = 0; j < map.length; j++) found[i] += covered[j] * map[j];
   }
-  return { region, all, rest: shares.rest };
+  return found;
 }
 
 // ---------------------------------------------------------------- words (contrast/labels.py, texts.py)
@@ -339,30 +336,35 @@ export function sentence(question, nameOf) {
 }
 
 const number = (v, digits = 3) => {
-  if (!Number.isFinite(v)) return "–";
+  if (!Number.isFinite(v)) return "?";
   const text = Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 1e-3) ? v.toExponential(1) : String(Number(v.toPrecision(digits)));
   return text.replace("-", "−");
 };
 const signed = (v) => (v > 0 ? "+" : "") + (Math.abs(v) >= 0.05 || v === 0 ? v.toFixed(1).replace("-", "−") : number(v, 1));
 const percent = (p) => {
+  if (!Number.isFinite(p)) return "?";
   const v = 100 * p;
   return `${v >= 1 || v === 0 ? v.toFixed(0) : number(v, 1)}\u00a0%`;
 };
 
 // ---------------------------------------------------------------- drawing (report/render.py)
 
-/** Return for each of 256 strengths how much of the photo, of its muted grey, and which colour is drawn. */
+/** Return for each of 256 strengths how much of the photo, of its muted grey (in 256ths), and which colour is drawn. */
 function blending(colours) {
-  const levels = { photo: new Float32Array(256), muted: new Float32Array(256), rgb: new Float32Array(768) };
+  const levels = { photo: new Int32Array(256), muted: new Int32Array(256), rgb: new Int32Array(768) };
   for (let i = 0; i < 256; i++) {
     const s = i / 255;
     const heat = 0.75 * s ** 0.8;
-    levels.photo[i] = s * (1 - heat);
-    levels.muted[i] = (1 - s) * (1 - heat);
-    for (let k = 0; k < 3; k++) levels.rgb[3 * i + k] = heat * colours[3 * i + k];
+    levels.photo[i] = Math.round(256 * s * (1 - heat));
+    levels.muted[i] = Math.round(256 * (1 - s) * (1 - heat));
+    // What rounding leaves over goes to the colour: the three sum to 256.
+    const rest = 256 - levels.photo[i] - levels.muted[i];
+    for (let k = 0; k < 3; k++) levels.rgb[3 * i + k] = rest * colours[3 * i + k] + 127;
   }
   return levels;
 }
+
+const opaque = (r, g, b) => (255 << 24) | (b << 16) | (g << 8) | r;
 
 /** A photo at one size: its pixels, muted and hatched, and where each of them lies in the model's input. */
 class Layer {
@@ -376,43 +378,46 @@ class Layer {
     this.context.imageSmoothingQuality = "high";
     this.context.drawImage(image, 0, 0, width, height);
     this.pixels = this.context.getImageData(0, 0, width, height);
-    this.photo = Uint8ClampedArray.from(this.pixels.data);
-    this.muted = new Uint8ClampedArray(this.photo.length);
-    this.hatch = new Uint8ClampedArray(this.photo.length);
+    this.photo = Uint8Array.from(this.pixels.data);
+    this.muted = new Uint8Array(this.photo.length);
+    this.hatch = new Uint32Array(width * height);
     const step = Math.max(8, Math.floor(Math.min(width, height) / 40));
     for (let at = 0, i = 0; at < this.photo.length; at += 4, i++) {
-      const [r, g, b] = [this.photo[at], this.photo[at + 1], this.photo[at + 2]];
-      const grey = 0.299 * r + 0.587 * g + 0.114 * b;
+      const grey = 0.299 * this.photo[at] + 0.587 * this.photo[at + 1] + 0.114 * this.photo[at + 2];
+      for (let k = 0; k < 3; k++) this.muted[at + k] = 0.75 * (0.4 * this.photo[at + k] + 0.6 * grey);
       const line = ((i % width) + Math.floor(i / width)) % step < Math.max(1, Math.floor(step / 8));
-      for (let k = 0; k < 3; k++) {
-        this.muted[at + k] = 0.75 * (0.4 * this.photo[at + k] + 0.6 * grey);
-        this.hatch[at + k] = line ? 150 : 0.35 * grey + 0.65 * 255;
-      }
+      this.hatch[i] = opaque(...Array(3).fill(line ? 150 : 0.35 * grey + 0.65 * 255));
     }
   }
 
   /** Draw one map left of a column and the other from there on: [{heat, top}, {heat, top}], heat as of `toPhoto`. */
   paint(left, right, column) {
-    const { plan, photo, muted, hatch, levels } = this;
-    const out = this.pixels.data;
-    for (let y = 0, i = 0, at = 0; y < plan.height; y++) {
-      const down = plan.y.seen[y];
-      for (let x = 0; x < plan.width; x++, i++, at += 4) {
-        if (!down || !plan.x.seen[x]) {
-          out[at] = hatch[at];
-          out[at + 1] = hatch[at + 1];
-          out[at + 2] = hatch[at + 2];
-          continue;
+    const { photo, muted, hatch } = this;
+    const { photo: ofPhoto, muted: ofMuted, rgb } = this.levels;
+    const { width, height, x: across, y: down } = this.plan;
+    const out = new Uint32Array(this.pixels.data.buffer);
+    const part = (one, from, to) => {
+      const drawn = one && one.top > 0;
+      const heat = drawn ? one.heat : null;
+      const by = drawn ? 255 / one.top : 0;
+      for (let y = 0; y < height; y++)
+        for (let x = from, i = y * width + from; x < to; x++, i++) {
+          if (!down.seen[y] || !across.seen[x]) {
+            out[i] = hatch[i];
+            continue;
+          }
+          let s = drawn ? (heat[i] * by) | 0 : 0;
+          if (s > 255) s = 255;
+          const a = ofPhoto[s];
+          const b = ofMuted[s];
+          const c = 3 * s;
+          const at = 4 * i;
+          out[i] = opaque((a * photo[at] + b * muted[at] + rgb[c]) >> 8, (a * photo[at + 1] + b * muted[at + 1] + rgb[c + 1]) >> 8, (a * photo[at + 2] + b * muted[at + 2] + rgb[c + 2]) >> 8);
         }
-        const one = x < column ? left : right;
-        let s = one && one.top > 0 ? (255 * one.heat[i]) / one.top : 0;
-        s = s > 255 ? 255 : s | 0;
-        const [a, b, c] = [levels.photo[s], levels.muted[s], 3 * s];
-        out[at] = a * photo[at] + b * muted[at] + levels.rgb[c];
-        out[at + 1] = a * photo[at + 1] + b * muted[at + 1] + levels.rgb[c + 1];
-        out[at + 2] = a * photo[at + 2] + b * muted[at + 2] + levels.rgb[c + 2];
-      }
-    }
+    };
+    const border = Math.min(Math.max(column, 0), width);
+    part(left, 0, border);
+    part(right, border, width);
     this.context.putImageData(this.pixels, 0, 0);
     return this.canvas;
   }
@@ -437,19 +442,22 @@ function contour(values, axes, level) {
   const [W, H] = [axes.x.input, axes.y.input];
   const across = (x) => ((x + 0.5 - axes.x.shift) / axes.x.scale).toFixed(1);
   const down = (y) => ((y + 0.5 - axes.y.shift) / axes.y.scale).toFixed(1);
-  const value = (i, j) => (i < 0 || j < 0 || i >= H || j >= W ? -1 : values[i * W + j] - level > 0 ? values[i * W + j] - level : Math.min(values[i * W + j] - level, -1e-12));
+  const value = (i, j) => (i < 0 || j < 0 || i >= H || j >= W ? -1 : values[i * W + j] - level || -1e-12);
   const parts = [];
   for (let i = -1; i < H; i++)
     for (let j = -1; j < W; j++) {
       const corners = [value(i, j), value(i, j + 1), value(i + 1, j + 1), value(i + 1, j)];
-      const points = [];
+      const above = corners[0] > 0;
+      if (corners[1] > 0 === above && corners[2] > 0 === above && corners[3] > 0 === above) continue;
       const places = [[j, i, 1, 0], [j + 1, i, 0, 1], [j + 1, i + 1, -1, 0], [j, i + 1, 0, -1]];
+      const points = [];
       for (let k = 0; k < 4; k++) {
         const [a, b] = [corners[k], corners[(k + 1) % 4]];
         if (a > 0 === b > 0) continue;
         const [x, y, dx, dy] = places[k];
         const part = a / (a - b);
-        points.push(`${across(Math.min(Math.max(x + dx * part, -0.5), W - 0.5))} ${down(Math.min(Math.max(y + dy * part, -0.5), H - 0.5))}`);
+        const inside = (v, most) => Math.min(Math.max(v, -0.5), most - 0.5);
+        points.push(`${across(inside(x + dx * part, W))} ${down(inside(y + dy * part, H))}`);
       }
       for (let k = 0; k + 1 < points.length; k += 2) parts.push(`M${points[k]}L${points[k + 1]}`);
     }
@@ -668,7 +676,9 @@ async function unpacked(kept) {
         : { ...answer, table: await decodeTable(answer.maps) },
     ),
   );
-  const shares = kept.shares && { ...kept.shares, table: await decodeTable(kept.shares.maps) };
+  const { shares: given } = kept;
+  const shared = given && answers[given.maps.answer];
+  const shares = given && { ...given, classes: given.classes ?? kept.classes, table: shared ? shared.table : await decodeTable(given.maps) };
   const image = new Image();
   image.src = kept.picture;
   await image.decode();
@@ -695,7 +705,7 @@ class PhotoView {
   constructor(view, index, light, kept) {
     Object.assign(this, { view, index, light, kept });
     const { asked } = kept;
-    const { weighting, aggregate, target, references, gamma, reverse } = asked;
+    const { weighting = "mean", aggregate = "mean", target, references, gamma, reverse } = asked;
     this.asked = { target, references: [...references], gamma, reverse, weighting, aggregate };
     this.question = { ...this.asked };
     this.method = asked.answer ?? 0;
@@ -720,7 +730,7 @@ class PhotoView {
   strength(c) {
     const i = this.kept.classes.indexOf(c);
     if (i < 0) return "";
-    return this.view.data.model.similarity && this.kept.similarities ? this.kept.similarities[i].toFixed(3) : percent(this.kept.probabilities[i]);
+    return this.view.data.model.similarity && this.kept.similarities ? number(this.kept.similarities[i]) : percent(this.kept.probabilities[i]);
   }
 
   sentence() {
@@ -941,10 +951,11 @@ class PhotoView {
     if (this.pending || this.closed) return;
     this.pending = requestAnimationFrame(() => {
       this.pending = 0;
-      this.refresh(this.cost > FRAME);
-      if (!this.coarse) return;
+      // As coarse as it takes to keep up with a hand; what it settles on is drawn in full.
+      this.refresh(this.cost > 9 * FRAME ? 4 : this.cost > 4 * FRAME ? 3 : this.cost > FRAME ? 2 : 1);
+      if (this.coarse === 1) return;
       clearTimeout(this.settling);
-      this.settling = setTimeout(() => !this.closed && this.refresh(false), 120);
+      this.settling = setTimeout(() => !this.closed && this.refresh(1), 120);
     });
   }
 
@@ -981,7 +992,7 @@ class PhotoView {
   refresh(coarse) {
     const started = performance.now();
     const wanted = Math.min(LARGEST, Math.max(64, Math.round(this.stage.clientWidth * (window.devicePixelRatio || 1))));
-    const painted = this.picture(coarse ? wanted / 2 : wanted);
+    const painted = this.picture(wanted / coarse);
     if (this.canvas.width !== wanted) {
       this.canvas.width = wanted;
       this.canvas.height = Math.max(1, Math.round((wanted * this.kept.size[1]) / this.kept.size[0]));
@@ -989,7 +1000,7 @@ class PhotoView {
     this.canvas.getContext("2d").drawImage(painted, 0, 0, this.canvas.width, this.canvas.height);
     this.sync();
     this.took = performance.now() - started;
-    if (!coarse) this.cost = this.warm ? this.took : 0;
+    if (coarse === 1) this.cost = this.warm ? this.took : 0;
     this.warm = true;
     this.coarse = coarse;
   }
@@ -1186,7 +1197,8 @@ class PhotoView {
     if (!region || !kept.shares) return null;
     if (!this.spoken) {
       const mask = regionMask(region, this.axes);
-      this.spoken = { ...speaks(kept.shares, cover(mask, kept.image_size, kept.shares.cells)), pixels: mask.reduce((a, b) => a + b, 0), share: mask.reduce((a, b) => a + b, 0) / mask.length };
+      const pixels = mask.reduce((a, b) => a + b, 0);
+      this.spoken = { pixels, share: pixels / mask.length, region: speaks(kept.shares, cover(mask, kept.image_size, kept.shares.cells)) };
     }
     return this.spoken;
   }
@@ -1203,17 +1215,18 @@ class PhotoView {
       this.regionSaid = "The model did not see this region.";
       return this.regionPart.replaceChildren(make("p", { class: "fc-region-said" }, this.regionSaid));
     }
-    const at = (c) => kept.classes.indexOf(c);
-    const t = at(question.target);
+    const { classes, rest } = kept.shares;
+    const logit = (c) => kept.logits[kept.classes.indexOf(c)];
+    const t = classes.indexOf(question.target);
     const over = (c) => {
-      const i = at(c);
-      const of = (values) => values[t] - values[i];
-      return { c, region: of(spoken.region), rest: of(spoken.rest), whole: of(spoken.all) + of(spoken.rest) };
+      const i = classes.indexOf(c);
+      return { c, own: spoken.region[i], region: spoken.region[t] - spoken.region[i], rest: rest[t] - rest[i], whole: logit(question.target) - logit(c) };
     };
-    const references = question.references.map(over);
-    const others = kept.classes.filter((c) => c !== question.target && !question.references.includes(c)).map(over).sort((a, b) => b.region - a.region);
+    const others = t < 0 ? [] : classes.filter((c) => c !== question.target).map(over).sort((a, b) => b.region - a.region);
+    const references = question.references.map((c) => others.find((one) => one.c === c)).filter(Boolean);
+    const further = others.filter((one) => !references.includes(one));
     const few = 4;
-    const shortList = others.length <= 2 * few ? others : [...others.slice(0, few).filter((one) => one.region > 0), ...others.slice(-few).filter((one) => one.region < 0)];
+    const shortList = [...further.slice(0, few), ...further.slice(few).slice(-few)];
     const most = Math.max(1e-12, ...[...references, ...shortList].map((one) => Math.abs(one.region)));
     const target = this.name(question.target);
     const first = references[0] ?? shortList[0];
@@ -1230,14 +1243,20 @@ class PhotoView {
         whole ? make("span", { class: "fc-hint" }, `${part}the whole difference of ${signed(one.whole)}; ${kept.shares.exact ? "bias" : "the rest"} ${signed(one.rest)}`) : null,
       );
     };
+    const why = printable(kept.shares.sentence ?? "").replace(/^(exact|an attribution): /, "").replace(/\.$/, "");
     this.regionPart.replaceChildren(
       first
         ? make("p", { class: "fc-region-said" }, "This region: ", make("strong", {}, signed(first.region)), " for ", named(target), " over ", named(this.name(first.c)))
-        : make("p", {}, "There is no class to compare with."),
-      make("p", { class: "fc-hint" }, make("b", {}, kept.shares.exact ? "Exact. " : "An attribution. "), printable(kept.shares.sentence ?? ""), ` The region is ${percent(spoken.share)} of what the model saw.`),
+        : make("p", {}, t < 0 ? "No shares were kept of this class; run finercam again with it." : "There is no class to compare with."),
+      make("p", { class: "fc-hint" }, make("b", {}, kept.shares.exact ? "Exact" : "An attribution"), why ? `: ${why}.` : ".", ` The region is ${percent(spoken.share)} of what the model saw.`),
       make("ul", { class: "fc-list" }, references.map((one) => row(one, true))),
-      shortList.length ? make("h3", {}, others.length > shortList.length ? "Other classes, the most either way" : "Other classes") : "",
-      make("ul", { class: "fc-list fc-two" }, shortList.map((one) => row(one, false))),
+      make(
+        "div",
+        { class: "fc-two" },
+        [[further.slice(0, few), "It sets apart most from"], [further.slice(few).slice(-few), "and least from"]].map(([part, words]) =>
+          part.length ? make("div", {}, make("h3", {}, words), make("ul", { class: "fc-list" }, part.map((one) => row(one, false)))) : null,
+        ),
+      ),
       make(
         "button",
         {
@@ -1250,34 +1269,28 @@ class PhotoView {
             this.regionPart.querySelector("button").focus();
           },
         },
-        this.all ? "Show fewer" : `Show all ${kept.classes.length} classes`,
+        this.all ? "Show fewer" : `Show all ${others.length} other classes`,
       ),
-      this.all ? this.regionTable(spoken, [...references, ...others].sort((a, b) => b.region - a.region)) : "",
+      this.all ? this.regionTable(spoken.region[t], others) : "",
     );
   }
 
-  regionTable(spoken, ordered) {
-    const { kept, question } = this;
-    const head = ["Class", "Its logit: this region", "Difference: this region", "whole", kept.shares.exact ? "bias" : "rest"];
-    const t = kept.classes.indexOf(question.target);
+  regionTable(own, ordered) {
+    const head = ["Class", "its logit: this region", "difference: this region", "whole", this.kept.shares.exact ? "bias" : "rest"];
+    const target = named(this.name(this.question.target));
     return make(
       "div",
       { class: "fc-scroll", tabindex: "0", role: "region", "aria-label": "All classes" },
       make(
         "table",
         {},
-        make("caption", {}, named(this.name(question.target)), ` over each class; its own logit: ${signed(spoken.region[t])} in this region, of ${signed(spoken.all[t] + spoken.rest[t])}`),
+        make("caption", {}, target, ` over each class, in logits. Of its own logit this region has ${signed(own)}.`),
         make("thead", {}, make("tr", {}, head.map((text) => make("th", { scope: "col" }, text)))),
         make(
           "tbody",
           {},
           ordered.map((one) =>
-            make(
-              "tr",
-              {},
-              make("th", { scope: "row" }, named(this.name(one.c))),
-              [spoken.region[kept.classes.indexOf(one.c)], one.region, one.whole, one.rest].map((v) => make("td", {}, signed(v))),
-            ),
+            make("tr", {}, make("th", { scope: "row" }, named(this.name(one.c))), [one.own, one.region, one.whole, one.rest].map((v) => make("td", {}, signed(v)))),
           ),
         ),
       ),
@@ -1397,7 +1410,7 @@ class PhotoView {
         ]),
       ),
       make("ul", { class: "fc-keys" }, curves.lines.map((line, i) => legend(i % 4, false, named(printable(line.answer))))),
-      make("p", { class: "fc-hint" }, "Solid: ", named(this.name(this.asked.target)), second === null ? "." : [" . Dashed: ", named(this.name(second)), "."].map((part, i) => (i ? part : ". Dashed: "))),
+      make("p", { class: "fc-hint" }, "Solid: ", named(this.name(this.asked.target)), second === null ? "." : [". Dashed: ", named(this.name(second)), "."]),
     );
   }
 
@@ -1449,7 +1462,6 @@ class PhotoView {
     const which = { finer: `Finer ${answer.title}`, plain: answer.title, compare: `left ${answer.title}, right Finer ${answer.title}` }[show];
     write(printable(`${which} · ${view.data.model.name} · ${this.light.name}`), 13 * unit, "#5d5c58");
     y += pad / 1.5;
-    const heading = y;
     const picture = this.picture(width).toDataURL("image/png");
     parts.push(draw("image", { href: picture, x: pad, y, width, height }));
     const overlay = this.overlay.cloneNode(true);
@@ -1477,7 +1489,6 @@ class PhotoView {
     write(`finercam ${printable(view.data.finercam ?? "")}`, 10 * unit, "#8a8983");
     const size = [Math.round(width + 2 * pad), Math.round(y + pad)];
     const root = draw("svg", { width: size[0], height: size[1], viewBox: `0 0 ${size[0]} ${size[1]}` }, draw("title", {}, this.said()), draw("rect", { width: "100%", height: "100%", fill: "#fff" }), parts);
-    void heading;
     this.schedule();
     return { text: new XMLSerializer().serializeToString(root), size };
   }
@@ -1538,6 +1549,8 @@ function sized(region, dx, dy, [w, h], least) {
 
 // ---------------------------------------------------------------- many photos
 
+const classesOf = (light) => [light.target, light.predicted, light.known, ...(light.references ?? [])].filter(Number.isInteger);
+
 const ORDERS = [
   ["given", "as given", () => 0],
   ["name", "name", (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true })],
@@ -1546,6 +1559,11 @@ const ORDERS = [
   ["empty", "empty maps first", (a, b) => Number(b.empty) - Number(a.empty)],
   ["change", "how much the contrast changes the map", (a, b) => b.change - a.change],
 ];
+
+/** Return a file's name that may be broken where people would break it. */
+function broken(name) {
+  return make("bdi", {}, name.split(/(?<=[_.-])/u).flatMap((part, i) => (i ? [make("wbr"), part] : [part])));
+}
 
 class Gallery {
   constructor(view) {
@@ -1557,7 +1575,7 @@ class Gallery {
       view.save();
     };
     this.text = make("input", { type: "search", dir: "auto", placeholder: "Part of a file’s name", value: view.gallery.text, oninput: () => looks({ text: this.text.value }) });
-    const classes = [...new Set(photos.flatMap((one) => [one.target, one.predicted, ...(one.references ?? [])]))].filter((c) => c !== null && c !== undefined);
+    const classes = [...new Set(photos.flatMap(classesOf))];
     this.classes = chooser({ label: "Class", options: () => (this.known ??= classes.map((c) => view.classOption(c)).sort((a, b) => a.name.localeCompare(b.name))), onpick: (c) => looks({ class: c }), empty: "Any class" });
     this.order = picker("Sort by", ORDERS.map(([name, text]) => [name, text]), (order) => looks({ order }));
     this.back = make("input", { type: "checkbox", onchange: () => looks({ back: this.back.checked }) });
@@ -1586,6 +1604,8 @@ class Gallery {
     const facts = [percent(light.target_probability ?? light.probability)];
     if (Number.isFinite(light.margin)) facts.push(`margin ${signed(light.margin)}`);
     if (Number.isFinite(light.change)) facts.push(`change ${percent(light.change)}`);
+    const classes = { known: "really ", predicted: "model says " };
+    const differs = Object.entries(classes).filter(([which]) => Number.isInteger(light[which]) && light[which] !== light.target);
     return make(
       "li",
       {},
@@ -1594,7 +1614,8 @@ class Gallery {
         { type: "button", class: "fc-tile", onclick: () => view.open(i) },
         make("img", { src: light.thumb, alt: "", loading: "lazy", decoding: "async" }),
         make("span", { class: "fc-tile-class" }, named(view.className(light.target))),
-        make("span", { class: "fc-tile-name" }, named(printable(light.name))),
+        differs.map(([which, words]) => make("span", { class: "fc-tile-name" }, words, named(view.className(light[which])))),
+        make("span", { class: "fc-tile-name" }, broken(printable(light.name))),
         make("span", { class: "fc-tile-facts" }, light.empty ? make("b", { class: "fc-empty" }, "empty map") : null, facts.join(" · ")),
       ),
     );
@@ -1607,7 +1628,7 @@ class Gallery {
     const { photos } = this.view.data;
     const found = photos
       .map((light, i) => i)
-      .filter((i) => c === null || [photos[i].target, photos[i].predicted, ...(photos[i].references ?? [])].includes(c))
+      .filter((i) => c === null || classesOf(photos[i]).includes(c))
       .filter((i) => words.every((word) => folded(photos[i].name).includes(word)));
     const compare = ORDERS.find(([name]) => name === order)[2];
     found.sort((a, b) => compare(photos[a], photos[b]) || a - b);
@@ -1648,8 +1669,9 @@ class View {
     this.gallery = { text: "", class: null, order: "given", back: false };
     this.names = new Map();
     this.ready = new Map();
-    // A frame without an address of its own has no link to give.
-    this.linkable = this.data.link !== false && /^(https?|file):$/.test(location.protocol);
+    // A widget keeps its state with Python; a frame without an address of its own has no link to give.
+    this.listened = model.get("state") !== undefined;
+    this.linkable = !this.listened && /^(https?|file):$/.test(location.protocol);
     this.live = make("p", { class: "fc-live", "aria-live": "polite" });
     this.main = make("main", {});
     const { title, model: facts } = this.data;
@@ -1729,6 +1751,19 @@ class View {
     return this.ready.get(index);
   }
 
+  /** Return what a method answers about a photo, plain and finer: {map, error, saliency, peak} or {cannot, do} each. */
+  async answer(index, question, method = 0) {
+    const kept = await this.photo(index);
+    return answered(kept, kept.answers[method], question);
+  }
+
+  /** Return a region's share of each class's logit: [[class, share], ...]. */
+  async speaks(index, region) {
+    const { shares, placement, image_size: input, size } = await this.photo(index);
+    const found = speaks(shares, cover(regionMask(region, axesOf(placement, input, size)), input, shares.cells));
+    return shares.classes.map((c, i) => [c, found[i]]);
+  }
+
   /** Open a photo, or the gallery for null. */
   async open(index, { state, focus } = {}) {
     const turn = (this.turn = (this.turn ?? 0) + 1);
@@ -1759,7 +1794,7 @@ class View {
     this.carry(this.current);
     if (state) this.restore(this.current, state);
     this.main.replaceChildren(this.current.node);
-    this.current.refresh(false);
+    this.current.refresh(1);
     if (before && focus) this.refocus(before, focus);
     else if (!before && photos.length > 1 && !state) this.current.surface.focus({ preventScroll: true });
     if (!before) this.root.scrollIntoView?.({ block: "nearest" });
@@ -1787,7 +1822,15 @@ class View {
 
   save() {
     clearTimeout(this.saving);
-    this.saving = setTimeout(() => this.writeHash(), 200);
+    this.saving = setTimeout(() => (this.listened ? this.tell() : this.writeHash()), 200);
+  }
+
+  /** Let Python know what is asked and which region is marked, in fractions of the photo. */
+  tell() {
+    const one = this.current;
+    this.model.set("state", one && { photo: one.index, method: one.answer.method, ...one.question });
+    this.model.set("region", one?.region ? fractions(one.region, one.kept.size) : null);
+    this.model.save_changes();
   }
 
   hash() {
@@ -1878,6 +1921,19 @@ function twice(names) {
   const [seen, found] = [new Set(), new Set()];
   for (const name of names) (seen.has(name) ? found : seen).add(name);
   return found;
+}
+
+/** Return a region as fractions: {box: [x0, y0, x1, y1]}, or {discs: [[x, y, radius], ...]}, a radius of the width. */
+function fractions(region, [w, h]) {
+  if (region.kind === "box") return { box: [region.x0 / w, region.y0 / h, region.x1 / w, region.y1 / h] };
+  const discs = region.strokes.flatMap((points) =>
+    points.flatMap(([x, y], i) => {
+      const [u, v] = points[Math.max(0, i - 1)];
+      const count = Math.max(1, Math.ceil((8 * Math.hypot(x - u, y - v)) / region.radius));
+      return Array.from({ length: count }, (_, k) => [u + ((x - u) * (k + 1)) / count, v + ((y - v) * (k + 1)) / count]);
+    }),
+  );
+  return { discs: discs.map(([x, y]) => [x / w, y / h, region.radius / w]) };
 }
 
 const rounded = (v) => String(Math.round(10 * v) / 10);
