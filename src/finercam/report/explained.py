@@ -116,8 +116,10 @@ def draw_hidden(explanation: Explanation, by_plain: Hidden, by_contrast: Hidden)
 
 def model_name(name: str) -> str:
     """Return a model's name as it is shown: of a folder only the last part."""
-    local = name.startswith((".", "~")) or os.path.isabs(name) or Path(name).exists()
-    return Path(name).name or name if local else name
+    # A source may name a folder too: timm/local-dir:/home/me/birds.
+    folder = name.rpartition(":")[2]
+    local = folder.startswith((".", "~")) or os.path.isabs(folder) or (folder != "" and Path(folder).exists())
+    return Path(folder).name or name if local else name
 
 
 def _shown(explanation: Explanation, size: int | None) -> tuple[Image.Image, Placement | None]:
