@@ -15,7 +15,9 @@ from torch import nn
 
 from finercam import Classifier, Contrast, Objective, explain
 from finercam.report.render import overlay
-from finercam.report.view.page import Page
+from finercam.report.view.data import kept, light, page_data
+from finercam.report.view.page import Page, framed, source
+from finercam.report.view.widget import region_mask
 from support.colour_birds import to_tensor
 from support.pictures import pixels
 
@@ -508,9 +510,44 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser, page_file):
     context.close()
 
 
-def test_in_a_sandboxed_frame_there_is_no_link(tab, single_file, tmp_path):
-    from finercam.report.view.page import framed
+def test_a_widget_is_told_what_is_asked_and_marked(browser, explanations):
+    one = explanations[8][0]
+    data = page_data(one.facts, "a widget", [{**light([one]), "kept": kept([one])}])
+    page = browser.new_page()
+    page.set_content('<div id="view"></div>')
+    host = """
+      window.told = {};
+      window.model = { get: (name) => (name === "data" ? window.data : null), save_changes() {}, on() {},
+                       set(name, value) { window.told[name] = value; } };
+      window.close_view = render({ model: window.model, el: document.getElementById("view") });
+    """
+    page.evaluate("(data) => (window.data = data)", data)
+    page.add_style_tag(content=source("view.css"))
+    page.add_script_tag(content=source("view.js") + host, type="module")
+    page.wait_for_selector(".fc-stage")
+    assert page.get_by_role("button", name="Copy link").count() == 0
+    page.get_by_role("radio", name="Brush").check()
+    page.locator(".fc-surface").scroll_into_view_if_needed()
+    place = page.locator(".fc-surface").bounding_box()
+    page.mouse.move(place["x"] + 0.3 * place["width"], place["y"] + 0.3 * place["height"])
+    page.mouse.down()
+    page.mouse.move(place["x"] + 0.6 * place["width"], place["y"] + 0.5 * place["height"])
+    page.mouse.up()
+    page.locator("input[type=range]").press("ArrowRight")
+    until(page, "window.told.region && window.told.state.gamma > 0.6")
+    told = page.evaluate("window.told")
+    assert told["state"]["references"] == list(one.references)
+    # Python, told the same region, says the same.
+    expected = {row["index"]: row["share"] for row in one.speaks(region_mask(one, told["region"])).table()}
+    found = dict(evaluate(page, "return view.speaks(0, view.current.region)"))
+    largest = max(abs(value) for value in expected.values())
+    assert max(abs(found[c] - expected[c]) for c in expected) <= 0.08 * largest
+    page.evaluate("window.close_view()")
+    assert page.locator("#view *").count() == 0
+    page.close()
 
+
+def test_in_a_sandboxed_frame_there_is_no_link(tab, single_file, tmp_path):
     frame = tmp_path / "frame.html"
     frame.write_text(framed(single_file.read_text(encoding="utf-8")), encoding="utf-8")
     tab.goto(frame.as_uri())
