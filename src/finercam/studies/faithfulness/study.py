@@ -33,6 +33,7 @@ from finercam.studies.faithfulness.examining import Examiner, Photo, Seen
 from finercam.studies.faithfulness.subjects import Places
 from finercam.studies.faithfulness.verdicts import Judgement, judge, judge_pairs
 from finercam.studies.faithfulness.wording import Words
+from finercam.texts import storable
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +135,8 @@ def look_again(
 ) -> list[Seen]:
     """Return what was found on a few photos with their maps, in the order of the keys: rows hold numbers only."""
     examiner = study.start(Bench(model.model, run, study.targets, Clock()))
-    items = {item.key: item for item in dataset.items() if item.key in keys}
+    # As rows have them.
+    items = {storable(item.key): item for item in dataset.items() if storable(item.key) in keys}
     placer = Placer(model.preprocessing)
     found = []
     for item in (items[key] for key in keys):
