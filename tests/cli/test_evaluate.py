@@ -108,6 +108,18 @@ def test_another_run_in_the_same_folder_is_refused_with_what_differs(run, birds,
     assert rows_of(out) == rows
 
 
+def test_how_logits_become_probabilities_is_part_of_a_run(run, birds, tmp_path):
+    confidences = {}
+    for kind in ("softmax", "sigmoid"):
+        code, _, err = run(*command(birds, tmp_path / kind, "--probabilities", kind))
+        assert code == 0, err
+        confidences[kind] = [row["confidence"] for row in rows_of(tmp_path / kind)]
+    assert json.loads((tmp_path / "sigmoid/run.json").read_text())["model"]["probabilities"] == "sigmoid"
+    assert confidences["softmax"] != confidences["sigmoid"]
+    code, _, err = run(*command(birds, tmp_path / "sigmoid"))
+    assert (code, "probabilities (sigmoid there, softmax now)" in err) == (2, True)
+
+
 def test_failed_photos_are_named_and_tried_again(run, birds, tmp_path):
     photos, out = tmp_path / "photos", tmp_path / "run"
     for path in birds.rglob("*.png"):
@@ -230,6 +242,7 @@ def test_a_sample_is_of_as_many_measured_photos_as_were_asked_for(run, birds, tm
         (("--batch-size", "0"), "--batch-size is 0"),
         (("--images", "0"), "images is 0"),
         (("--split", "tset"), "'test'"),
+        (("--probabilities", "softmin"), "probabilities is 'softmin'; did you mean 'softmax'"),
         (("--against", "lookalikes"), "against is 'lookalikes'"),
     ],
 )

@@ -283,3 +283,13 @@ def test_with_reverse_the_probability_stands_with_its_class(explain, photos):
     _, reverse, _ = explain(photos / "one.png", *options, "--reverse")
     assert re.search(r": [\d.]+ % Grandala, against Blue Grosbeak, gamma 0.6\b", forward.strip())
     assert re.search(r": Grandala [\d.]+ %; Blue Grosbeak, against Grandala, reversed, gamma 0.6\b", reverse.strip())
+
+
+def test_several_classes_at_once(explain, photos, tmp_path):
+    code, _, err = explain(photos, "--probabilities", "sigmoid")
+    assert code == 0, err
+    for line in (tmp_path / "out" / "explanations.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        logit = load_file(tmp_path / "out" / record["files"]["maps"])["logits"][record["target"]["index"]]
+        assert record["probabilities"] == "sigmoid"
+        assert record["target"]["probability"] == pytest.approx(float(logit.sigmoid()), rel=1e-5)

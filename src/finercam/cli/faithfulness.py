@@ -58,6 +58,7 @@ def faithfulness(
     ray_address: o.RayAddress = None,
     gpus: o.Gpus = None,
     layer: o.Layer = None,
+    probabilities: o.Probabilities = None,
     device: o.Device = "auto",
     precision: o.Precision = "float32",
     batch_size: o.BatchSize = 8,
@@ -94,6 +95,7 @@ def faithfulness(
         layer=layer,
         device=device,
         revision=revision,
+        probabilities=probabilities,
         match=match,
         skip_unmatched=skip_unmatched,
     )

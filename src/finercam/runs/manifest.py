@@ -135,7 +135,7 @@ def _told(item: Item, target: int) -> dict[str, Any]:
 
 
 def _escaped(name: str) -> str:
-    """Return a name as UTF-8 can hold it: a byte that is not UTF-8 becomes ``\\udcXX``, and what looks so is told apart."""
+    """Return a name as UTF-8 can hold it, such that ``_as_named`` gives it back."""
     return storable(re.sub(_ESCAPE, r"\\u005c\1", name))
 
 

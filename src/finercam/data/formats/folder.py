@@ -29,8 +29,8 @@ def read(place: str, split: str) -> Dataset:
     folders, is split: ``test`` is the first of these that is there, ``all`` is all of them, and whatever else is
     beside them is ignored. Any other folder is not split and is read whole, whatever ``split`` says. Classes are
     named after their folders, sorted by name, and are the same for every split. Folders are listed while the items
-    are read, so that millions of photos never have to be in memory. A warning at the end of a pass counts the files that
-    would be photos if a package were installed or if they were converted (HEIC, raw files).
+    are read, so that millions of photos never have to be in memory. A warning at the end of a pass counts the files
+    that would be photos if a package were installed, or if they were converted (HEIC, raw files).
 
     Args:
         place: a folder, or a URI that fsspec opens (``s3://bucket/photos``, ``zip://::photos.zip``).
