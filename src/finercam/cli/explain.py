@@ -83,9 +83,7 @@ def explain(
     ]
     found = find_photos(photos, out)
     names = None if classes is None else read_names(classes)
-    classifier = load(
-        model, layer=layer, device=device, revision=revision, classes=names, probabilities=probabilities
-    )
+    classifier = load(model, layer=layer, device=device, revision=revision, classes=names, probabilities=probabilities)
     if target != "predicted":
         find_class(target, classifier.classes, classifier.labels)
     if chosen is not None:

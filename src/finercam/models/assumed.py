@@ -82,7 +82,7 @@ def refuse_squashed(tried: Trial, logits: Float[Tensor, "1 C"]) -> None:
     summed = exact.shape[1] > 1 and bool((exact <= 0).all()) and bool((exact.logsumexp(1).abs() < 1e-5).all())
     if summed or last.startswith("LogSoftmax"):
         raise FinercamError(
-            "the model returns log-probabilities (the logarithm of a softmax), whose common normaliser would be part of "
-            "every map unless gamma is 1, and cannot be taken out of them; remove the final log-softmax, or give read= "
-            "a function that returns the logits"
+            "the model returns log-probabilities (the logarithm of a softmax), whose common normaliser would be part "
+            "of every map unless gamma is 1, and cannot be taken out of them; remove the final log-softmax, or give "
+            "read= a function that returns the logits"
         )
