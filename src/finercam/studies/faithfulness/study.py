@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 from jaxtyping import Bool
+from PIL import Image
 from torch import Tensor
 
 from finercam.contrast.contrast import Contrast
@@ -132,8 +133,11 @@ class Faithfulness(Study[Classifier, Photo]):
 
 def look_again(
     study: Faithfulness, model: Loaded[Classifier], run: Run, dataset: Dataset, keys: Sequence[str]
-) -> list[Seen]:
-    """Return what was found on a few photos with their maps, in the order of the keys: rows hold numbers only."""
+) -> list[tuple[Seen, Image.Image]]:
+    """Return what was found on a few photos with their maps, and the photos, in the order of the keys.
+
+    They are looked at again: rows hold numbers only.
+    """
     examiner = study.start(Bench(model.model, run, study.targets, Clock()))
     # As rows have them.
     items = {storable(item.key): item for item in dataset.items() if storable(item.key) in keys}
@@ -142,7 +146,7 @@ def look_again(
     for item in (items[key] for key in keys):
         entry = Entry(0, item, study.targets[item.label])
         opened = Opened(entry, dataset.open(item), model.preprocessing, placer)
-        found += examiner.look([study.prepare(opened)])
+        found += [(seen, opened.example.photo) for seen in examiner.look([study.prepare(opened)])]
     return found
 
 
