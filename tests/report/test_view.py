@@ -244,6 +244,11 @@ def test_between_the_strengths_of_a_table_the_error_is_as_said(tab, page_file, e
     cannot = evaluate(tab, "return (await view.answer(4, given, 1)).finer", {**asked(one), "references": [10, 11]})
     assert "was not asked" in cannot["cannot"]
     assert "again" in cannot["do"]
+    # Its tables are of one way of putting references together.
+    opened(tab, page_file, "#photo=5&weighting=softmax&method=layercam")
+    tab.reload()
+    tab.wait_for_selector(".fc-stage")
+    assert "softmax" not in tab.inner_text(".fc-ask")
 
 
 def test_the_picture_is_pythons(tab, page_file, explanations):
@@ -405,6 +410,21 @@ def test_an_objective_has_nothing_to_move(tab, classifier, tmp_path):
     tab.wait_for_selector(".fc-region-said")
 
 
+def test_one_answer_is_not_taken_for_another(tab, single_file, explanations):
+    opened(tab, single_file)
+    code = """
+      const kept = await view.photo(0);
+      const table = { map: (i) => new Float32Array(64).fill(i) };
+      kept.answers.push({ method: "one", title: "One", kind: "fixed", cells: [8, 8], table });
+      const asked = async (changes) => (await view.answer(0, { ...view.current.asked, ...changes }, 1));
+      return [(await asked({})).finer.peak, (await asked({ gamma: 1 })).finer.cannot,
+              (await asked({ gamma: 1 })).plain.peak, (await asked({ target: given })).plain.cannot];
+    """
+    peak, other, plain, target = evaluate(tab, code, explanations[0][0].references[0])
+    assert (peak, plain) == (1, 0)
+    assert other == target == "One was asked one question only"
+
+
 def test_a_link_keeps_the_state(tab, page_file):
     opened(tab, page_file, "#photo=6")
     tab.fill(".fc-gamma input[type=number]", "1.25")
@@ -422,6 +442,12 @@ def test_a_link_keeps_the_state(tab, page_file):
     assert after.pop("region")["strokes"][0][0] == pytest.approx(before.pop("region")["strokes"][0][0], abs=0.1)
     assert after == before
     assert tab.inner_text(".fc-ask") == said
+    # A link without a strength means the one that was asked, whatever it was before.
+    tab.fill(".fc-gamma input[type=number]", "2")
+    tab.keyboard.press("Tab")
+    tab.evaluate("location.hash = '#photo=7'")
+    until(tab, "document.getElementById('view').view.current.index === 6")
+    assert evaluate(tab, "return view.current.question.gamma") == 0.6
     # Whatever stands in a link, the view opens.
     opened(tab, page_file, "#photo=6&why=99&not=x.1e9.2&gamma=NaN&region=strokes,5;,,;x&method=none&top=7&show=all")
     tab.reload()

@@ -94,6 +94,11 @@ export function mix(asked, aggregate, map, size) {
 
 const sameClasses = (one, other) => one.length === other.length && one.every((c) => other.includes(c));
 
+const sameQuestion = (one, other) =>
+  sameClasses(one.references, other.references) &&
+  ["gamma", "reverse"].every((name) => one[name] === other[name]) &&
+  ["weighting", "aggregate"].every((name) => (one[name] ?? "mean") === (other[name] ?? "mean"));
+
 /** Return the map at a strength between those of a table, and whether it was interpolated. */
 function between(table, maps, gamma) {
   const { strengths } = table;
@@ -111,7 +116,12 @@ function between(table, maps, gamma) {
  */
 export function signedMap(answer, question, kept) {
   const [h, w] = answer.cells;
-  if (answer.kind === "fixed") return { map: answer.table.map(question.plain ? 0 : 1), error: 0 };
+  if (answer.kind === "fixed") {
+    const { asked } = kept;
+    const same = question.target === asked.target && (question.plain || asked.objective || sameQuestion(question, asked));
+    if (same) return { map: answer.table.map(question.plain ? 0 : 1), error: 0 };
+    return { cannot: `${answer.title} was asked one question only`, do: "put it back with Reset, or run finercam again with this one" };
+  }
   const { target, references, gamma, reverse } = question;
   const alone = gamma === 0 && !reverse;
   if (!references.length && !alone) return { cannot: "there is no class to compare with", do: "add a class to compare with" };
@@ -245,15 +255,34 @@ function inRegion(region, x, y) {
 export function regionMask(region, axes) {
   const [W, H] = [axes.x.input, axes.y.input];
   const mask = new Uint8Array(H * W);
-  for (let i = 0; i < H; i++) {
-    const y = (i + 0.5 - axes.y.shift) / axes.y.scale;
-    if (y < 0 || y >= axes.y.photo) continue;
-    for (let j = 0; j < W; j++) {
-      const x = (j + 0.5 - axes.x.shift) / axes.x.scale;
-      if (x >= 0 && x < axes.x.photo && inRegion(region, x, y)) mask[i * W + j] = 1;
+  // Which of the input's pixels may have their middles between two places: only these are looked at.
+  const span = ({ scale, shift, photo, input }, from, to) => {
+    const ends = [Math.max(from, 0), Math.min(to, photo)].map((u) => u * scale + shift - 0.5);
+    return [Math.max(0, Math.floor(Math.min(...ends))), Math.min(input - 1, Math.ceil(Math.max(...ends)))];
+  };
+  for (const part of partsOf(region)) {
+    const [x0, y0, x1, y1] = around(part);
+    const reach = part.radius ?? 0;
+    const [left, right] = span(axes.x, x0 - reach, x1 + reach);
+    const [top, bottom] = span(axes.y, y0 - reach, y1 + reach);
+    for (let i = top; i <= bottom; i++) {
+      const y = (i + 0.5 - axes.y.shift) / axes.y.scale;
+      if (y < 0 || y >= axes.y.photo) continue;
+      for (let j = left; j <= right; j++) {
+        const x = (j + 0.5 - axes.x.shift) / axes.x.scale;
+        if (!mask[i * W + j] && x >= 0 && x < axes.x.photo && inRegion(part, x, y)) mask[i * W + j] = 1;
+      }
     }
   }
   return mask;
+}
+
+/** Return the pieces of a region: a box is one, a stroke one for each of its lines. */
+function partsOf(region) {
+  if (region.kind === "box") return [region];
+  return region.strokes.flatMap((points) =>
+    points.map((point, i) => ({ ...region, strokes: [points.slice(Math.max(0, i - 1), i + 1)] })),
+  );
 }
 
 /** Return which share of each cell's area a mask of the input's pixels takes. */
@@ -585,8 +614,8 @@ function chooser({ label, several, options, onpick, onremove, empty }) {
         ),
       ),
     );
-    if (!shown.length) popup.append(make("li", { class: "fc-more" }, "No class of that name"));
-    if (found.length > shown.length) popup.append(make("li", { class: "fc-more" }, `${found.length - shown.length} more: type to narrow`));
+    if (!shown.length) popup.append(make("li", { class: "fc-more", role: "presentation" }, "No class of that name"));
+    if (found.length > shown.length) popup.append(make("li", { class: "fc-more", role: "presentation" }, `${found.length - shown.length} more: type to narrow`));
     popup.hidden = false;
     input.setAttribute("aria-expanded", "true");
     activate(typed && shown.length ? 0 : -1);
@@ -970,6 +999,9 @@ class PhotoView {
   // ------------------------------------------------------------ what is seen
 
   compute() {
+    // What was not kept by class was asked in one way of putting references together.
+    const { weighting, aggregate } = this.asked;
+    if (this.answer.kind !== "classes") Object.assign(this.question, { weighting, aggregate });
     const key = JSON.stringify([this.method, this.question]);
     if (this.found?.key !== key) this.found = { key, ...answered(this.kept, this.answer, this.question) };
     return this.found;
@@ -1887,6 +1919,8 @@ class View {
   async readHash() {
     const state = new URLSearchParams(this.linkable ? location.hash.slice(1) : "");
     const gallery = this.gallery;
+    // A link says all that is not as it was asked.
+    this.carried = {};
     const c = state.get("class");
     gallery.text = state.get("text") ?? "";
     gallery.class = c !== null && /^\d+$/.test(c) ? Number(c) : null;
