@@ -21,7 +21,7 @@ from finercam import (
 )
 from finercam.methods.evidence import NotCollected, NotGathered
 from finercam.methods.gradients import GradientEvidence
-from support.evidence import GRADIENT, KINDS, maps
+from support.evidence import GRADIENT, KINDS, assert_same, maps
 from support.models import (
     CLASSES,
     NETS,
@@ -51,12 +51,6 @@ QUESTIONS = [
 def probed(name: str) -> tuple[Classifier, Probed]:
     net = Probed(build(NETS[name]))
     return Classifier.of(net, f"inner.{NETS[name].layer}", image_size=SIZE), net
-
-
-def assert_same(ours: Tensor, theirs: Tensor, tolerance: float = 1e-9) -> None:
-    peak = float(theirs.abs().max())
-    assert peak > 1e-6
-    assert float((ours - theirs).abs().max()) <= tolerance * peak
 
 
 @pytest.mark.parametrize("name", NETS)

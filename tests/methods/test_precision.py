@@ -26,7 +26,7 @@ from finercam import (
 )
 from finercam.methods.gradients import GradientEvidence
 from finercam.models.checks import refuse_probabilities
-from support.evidence import ALL, KINDS, maps
+from support.evidence import ALL, KINDS, assert_same, maps
 from support.models import (
     CLASSES,
     NETS,

@@ -17,3 +17,9 @@ ALL = [name for name in METHODS if METHODS[name].function is not None] + KINDS[3
 def maps(model: Classifier, images: Tensor, method: str) -> Tensor:
     evidence, (question,) = gather(model, images, [Contrast()], method=method)
     return answer(evidence, question).maps
+
+
+def assert_same(ours: Tensor, theirs: Tensor, tolerance: float = 1e-9) -> None:
+    peak = float(theirs.abs().max())
+    assert peak > 1e-6
+    assert float((ours - theirs).abs().max()) <= tolerance * peak
