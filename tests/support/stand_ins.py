@@ -56,6 +56,9 @@ def furnish(folder: Path, monkeypatch) -> None:
     """Put data, photos and models into a folder, and have the models of hubs be those."""
     _model(folder / "my_model")
     _cub(folder / "CUB_200_2011")
+    # As docs/results.md calls data and model that are the reader's.
+    (folder / "DIR").symlink_to("CUB_200_2011")
+    (folder / "MODEL").symlink_to("my_model")
     birds = sorted((folder / "CUB_200_2011" / "images").rglob("*.png"))
     shutil.copy(birds[0], folder / "bird.jpg")
     shutil.copy(birds[-1], folder / "other.jpg")

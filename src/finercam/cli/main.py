@@ -97,7 +97,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _end("stopped", 130)
     except MemoryError:
-        _end("the memory there is does not suffice; give fewer or smaller photos, or a smaller --batch-size", 2)
+        _end("there is not enough memory; give fewer or smaller photos, or a smaller --batch-size", 2)
     except OSError as error:
         # Whatever it is that cannot be read or written: the system's words for it and the file's name say it best.
         named = "" if error.filename is None else f"{os.fsdecode(error.filename)!r}: "

@@ -81,7 +81,7 @@ def read_photo(source: str | os.PathLike[str] | io.BytesIO, name: str, use: Call
         advice = f"; pip install {HEIF_PACKAGE}" if heif else ""
         raise FinercamError(f"{name!r} is not a picture that can be read{advice}") from None
     except MemoryError:
-        raise FinercamError(f"{name!r} is too large for the memory there is") from None
+        raise FinercamError(f"{name!r} is too large for the available memory") from None
     except FinercamError:
         raise
     except Exception as error:
