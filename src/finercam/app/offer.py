@@ -1,0 +1,223 @@
+"""What the app offers: loaded models, what can be asked of each, and the answer to one question. Knows no server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from finercam.contrast.contrast import Contrast
+from finercam.contrast.labels import full_name
+from finercam.data.original import Original
+from finercam.data.photos import open_photo
+from finercam.data.placement import Placer
+from finercam.errors import FinercamError
+from finercam.explanations.answering import taps_of
+from finercam.explanations.concepts import concept_against
+from finercam.explanations.explaining import Asked, explain_batch, preprocess
+from finercam.explanations.explanation import Explanation
+from finercam.methods.gradients import one_hot_rows
+from finercam.methods.method import METHODS, Method, find_method
+from finercam.models import load
+from finercam.models.classifier import Classifier
+from finercam.models.finding import find_model
+from finercam.models.run import Run
+from finercam.models.text import BARE, load_text_image, spoken
+from finercam.models.text_image import TextImageModel
+
+#: The target where none is named, as in ``find_targets``.
+PREDICTED = "predicted"
+#: Methods that come first in a list: the default, and those that ``finercam methods`` recommends beside it.
+RECOMMENDED = ("gradcam", "sharp", "sharpest")
+#: A method that runs the model more often than this on one image is a slow one.
+_QUICK = 4
+#: Classes of the highest logits that are kept besides the target and its references, for the view to ask about.
+_KEPT = 8
+#: Characters of a word, a name or a concept that a visitor writes, and how many of them.
+_LONGEST, _MOST = 300, 20
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a visitor asks: of a classifier by ``target`` and ``against``, of a model of words by the other two.
+
+    Attributes:
+        photo: the file as it was given.
+        name: what the visitor calls it.
+        method: a name among the offer's.
+        gamma: comparison strength.
+        target: a class by name or index, or ``predicted``.
+        against: references in the same way; none for the look-alikes.
+        concepts: words; the first is asked about, the others can be asked in the view.
+        base: the word that the concept is told apart from.
+    """
+
+    photo: Path
+    name: str
+    method: str = "gradcam"
+    gamma: float = 0.6
+    target: str = PREDICTED
+    against: Sequence[str] = ()
+    concepts: Sequence[str] = ()
+    base: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Offer:
+    """A model that visitors may ask.
+
+    Attributes:
+        name: the model's, as it was given to the command.
+        classifier: with trained classes; ``None`` where visitors bring the words.
+        words: the model of images and text that waits for them.
+        quick, slow: names of the methods that work for it, those that run it a few times and the others.
+        layer: as for ``load``.
+    """
+
+    name: str
+    classifier: Classifier | None
+    words: TextImageModel | None
+    quick: tuple[str, ...]
+    slow: tuple[str, ...]
+    layer: Sequence[str] | None = field(default=None, repr=False)
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names, if there are any, as they are asked for."""
+        labels = None if self.classifier is None else self.classifier.labels
+        return [] if labels is None else list(labels.names)
+
+    def explain(self, wanted: Wanted) -> Explanation:
+        """Look at a photo and answer; the evidence is kept, so that the view can ask again.
+
+        Raises:
+            FinercamError: the photo cannot be read, or what was asked cannot be; the message says what to do.
+        """
+        if wanted.method not in (*self.quick, *self.slow):
+            raise FinercamError(f"the method {wanted.method!r} is not offered for {self.name}")
+        if max(map(len, (wanted.target, wanted.base, *wanted.against, *wanted.concepts))) > _LONGEST:
+            raise FinercamError(f"a name or concept is longer than {_LONGEST} characters; use fewer words")
+        if max(len(wanted.against), len(wanted.concepts)) > _MOST:
+            raise FinercamError(f"more than {_MOST} names or concepts were given; give fewer")
+        method = find_method(wanted.method)
+        classifier, asked = self._about_words(wanted) if self.words is not None else self._about_classes(wanted)
+        picture = open_photo(wanted.photo, name=wanted.name)
+        asked = replace(asked, method=method)
+        image = preprocess(classifier, picture)[None]
+        ((explanation,),) = explain_batch(
+            classifier,
+            image,
+            [asked],
+            sources=[wanted.name],
+            originals=[Original(picture, Placer(classifier.preprocessing))],
+            collect=_top(classifier, image),
+        )
+        return explanation
+
+    def _about_classes(self, wanted: Wanted) -> tuple[Classifier, Asked]:
+        assert self.classifier is not None
+        target = wanted.target.strip() or PREDICTED
+        named = [name.strip() for name in wanted.against if name.strip()]
+        return self.classifier, Asked(Contrast(against=named or "similar", gamma=wanted.gamma), target)
+
+    def _about_words(self, wanted: Wanted) -> tuple[Classifier, Asked]:
+        assert self.words is not None
+        concepts, base = [text.strip() for text in wanted.concepts if text.strip()], wanted.base.strip()
+        if not concepts or not base:
+            raise FinercamError(
+                "a concept and a base word are needed: where is 'red epaulets', and not just any 'bird'?"
+            )
+        prompts = list(dict.fromkeys([*concepts, base]))
+        classifier = spoken(self.words, prompts, templates=BARE, layer=self.layer, name=self.name)
+        return classifier, concept_against(classifier, concepts[0], base, wanted.gamma)
+
+
+def offer(
+    spec: str,
+    *,
+    methods: Sequence[str] | None = None,
+    layer: Sequence[str] | None = None,
+    device: str = "auto",
+    revision: str | None = None,
+) -> Offer:
+    """Load a model and try which methods work for it.
+
+    Args:
+        spec: as for ``finercam.load``. A model of images and text that is no classifier waits for visitors' words.
+        methods: names or specs of those to be offered; all that work if left out.
+        layer, device, revision: as for ``finercam.load``.
+
+    Raises:
+        FinercamError: there is no such model, or none of the methods works for it.
+    """
+    source, _ = find_model(spec, revision=revision)
+    classifier = words = None
+    try:
+        tried = classifier = load(spec, layer=layer, device=device, revision=revision)
+    except FinercamError:
+        if source.text_image is None:
+            raise
+        words = load_text_image(spec, device=device, revision=revision)
+        tried = spoken(words, ["bird", "photo"], templates=BARE, layer=layer, name=spec)
+    wanted = [find_method(name) for name in methods or METHODS]
+    passes = {how.spec: _passes(tried, how) for how in wanted}
+    order = sorted(passes, key=lambda name: RECOMMENDED.index(name) if name in RECOMMENDED else len(RECOMMENDED))
+    quick = tuple(name for name in order if _is_quick(name, passes[name]))
+    slow = tuple(name for name in order if name not in quick and passes[name])
+    if not quick and not slow:
+        raise FinercamError(f"none of the methods works for {spec}; leave out --method")
+    return Offer(spec, classifier, words, quick, slow, layer)
+
+
+def title_of(method: str) -> str:
+    """Return how a method is called where people choose it."""
+    return find_method(method).full_title
+
+
+def class_title(name: str) -> str:
+    """Return how a class is called where people choose it."""
+    return full_name(name) or name
+
+
+def _is_quick(name: str, passes: int) -> bool:
+    return passes > 0 and (name in RECOMMENDED or passes <= _QUICK)
+
+
+class _Enough(BaseException):
+    """Nothing more is to be learned from running on. Not an error, so that nobody takes it for one."""
+
+
+def _passes(classifier: Classifier, method: Method) -> int:
+    """Return how often a method runs a model on an image: 0 where it does not work, at most one more than ``_QUICK``.
+
+    What stops a method from working is a model of a kind that it is not for, and shows in its first runs.
+    """
+    count = 0
+
+    def one_more(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count > _QUICK:
+            raise _Enough
+
+    hook = classifier.module.register_forward_pre_hook(one_more)
+    try:
+        with classifier.look(classifier.noise(1), Run(copies=1), at=taps_of([method], classifier)) as look:
+            method.gather(look, one_hot_rows(look.logits.argmax(1, keepdim=True), classifier.classes, look.logits))
+    except _Enough:
+        pass
+    except FinercamError:
+        return 0
+    finally:
+        hook.remove()
+    return count
+
+
+def _top(classifier: Classifier, image: torch.Tensor) -> list[int]:
+    """Return classes for the view to ask about. Evidence of a network that ends in pooling has all of them anyway."""
+    if classifier.pooled:
+        return []
+    with classifier.look(image) as look:
+        return look.logits[0].topk(min(_KEPT, classifier.classes)).indices.tolist()
