@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeAlias
 
 Message: TypeAlias = "MutableMapping[str, Any]"
@@ -29,6 +32,8 @@ FOLDERS = (
 UPLOAD = "/gradio_api/upload"
 #: Bytes of a request that is no upload: a question is a few hundred.
 QUESTION = 256 * 1024
+#: Files of the largest size that may lie here at once, in all.
+_FILES = 40
 #: Bytes around a file in an upload: its name and the boundaries.
 _AROUND = 64 * 1024
 
@@ -66,11 +71,17 @@ class Guard:
 
     Args:
         app: what is guarded.
-        largest: bytes that an uploaded file may have.
+        folder: where uploaded files lie.
+        largest: bytes that one may have.
     """
 
-    def __init__(self, app: Application, largest: int) -> None:
-        self.app, self.largest = app, largest
+    def __init__(self, app: Application, folder: Path, largest: int) -> None:
+        self.app, self.folder, self.largest = app, folder, largest
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """End what visitors are connected to: to the application it is as if they had gone."""
+        self._closing.set()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Hand a request on, or refuse it."""
@@ -82,16 +93,19 @@ class Guard:
         if path not in PAGES and not path.startswith(FOLDERS):
             await _refuse(send, 404, "there is nothing here")
             return
-        most = self.largest + _AROUND if path.startswith(UPLOAD) else QUESTION
+        most = self.largest + _AROUND if path == UPLOAD else QUESTION
         said = dict(scope["headers"]).get(b"content-length", b"0")
         if not said.isdigit() or int(said) > most:
             await _refuse(send, 413, f"the request is larger than {most} bytes")
+            return
+        if path == UPLOAD and self._used() > _FILES * self.largest:
+            await _refuse(send, 503, "too many photos are here at the moment; come back in a while")
             return
         come, begun = 0, False
 
         async def bounded() -> Message:
             nonlocal come
-            message = await receive()
+            message = await self._next(receive)
             come += len(message.get("body", b""))
             if come > most:
                 raise _TooLarge
@@ -109,6 +123,23 @@ class Guard:
         except _TooLarge:
             if not begun:
                 await _refuse(send, 413, f"the request is larger than {most} bytes")
+
+    async def _next(self, receive: Receive) -> Message:
+        coming, closing = asyncio.ensure_future(receive()), asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait((coming, closing), return_when=asyncio.FIRST_COMPLETED)
+            return coming.result() if coming.done() else {"type": "http.disconnect"}
+        finally:
+            coming.cancel()
+            closing.cancel()
+
+    def _used(self) -> int:
+        sizes = 0
+        for file in self.folder.rglob("*"):
+            # Others come and go meanwhile.
+            with suppress(OSError):
+                sizes += file.stat().st_size
+        return sizes
 
 
 async def _refuse(send: Send, status: int, why: str) -> None:

@@ -40,11 +40,12 @@ _HEAD = (
 )
 
 
-def build(offers: Mapping[str, Offer], examples: Sequence[Path] = ()) -> gr.Blocks:
+def build(offers: Mapping[str, Offer], folder: Path, examples: Sequence[Path] = ()) -> gr.Blocks:
     """Return the page.
 
     Args:
         offers: the models by name, the first one chosen.
+        folder: where Gradio puts uploaded files.
         examples: photos to try.
     """
     first = next(iter(offers.values()))
@@ -58,7 +59,7 @@ def build(offers: Mapping[str, Offer], examples: Sequence[Path] = ()) -> gr.Bloc
                     image_mode=None,
                     sources=["upload", "webcam", "clipboard"],
                     label="Photo",
-                    height=300,
+                    height=250,
                     buttons=["fullscreen"],
                 )
                 if examples:
@@ -113,7 +114,7 @@ def build(offers: Mapping[str, Offer], examples: Sequence[Path] = ()) -> gr.Bloc
                 chosen = offers.get(str(given["model"]))
                 if chosen is None:
                     raise FinercamError("this model is not offered here; choose one of the list")
-                return shown(chosen, wanted_from(given))
+                return shown(chosen, wanted_from(given, folder))
             except FinercamError as error:
                 return sentence(str(error))
 
@@ -147,23 +148,33 @@ def build(offers: Mapping[str, Offer], examples: Sequence[Path] = ()) -> gr.Bloc
             queue=False,
             show_progress="hidden",
         )
+
+        def forget(request: gr.Request) -> None:
+            # Gradio keeps what was last shown to a visitor, for links that its pages can give and this one does not.
+            page.state_holder.session_data.pop(request.session_hash, None)
+            page.state_holder.time_last_used.pop(request.session_hash, None)
+
+        # When the tab is closed.
+        page.unload(forget)
     page.queue(max_size=_WAITING, api_open=False)
     page.state_session_capacity = _VISITORS
     return page
 
 
-def mounted(offers: Mapping[str, Offer], examples: Sequence[Path], largest: int) -> FastAPI:
+def mounted(offers: Mapping[str, Offer], folder: Path, examples: Sequence[Path], largest: int) -> FastAPI:
     """Return the page as an ASGI application.
 
     Args:
-        offers, examples: as for ``build``.
+        offers, folder, examples: as for ``build``.
         largest: bytes that an uploaded file may have.
     """
+    page = build(offers, folder, examples)
+    # Gradio takes files of the server for uploaded ones until it has launched, which for a mounted page is never.
+    page.has_launched = True
     fonts = ["system-ui", "sans-serif"]
-    outer = FastAPI(openapi_url=None)
     return gr.mount_gradio_app(
-        outer,
-        build(offers, examples),
+        FastAPI(openapi_url=None),
+        page,
         path="/",
         app_kwargs={"openapi_url": None},
         footer_links=[],

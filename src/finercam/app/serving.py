@@ -97,13 +97,19 @@ def serve(
         photos.mkdir()
         for name, write in examples:
             write(photos / name)
-        app = Guard(mounted(offers, [photos / name for name, _ in examples], largest), largest)
+        app = Guard(
+            mounted(offers, Path(folder), [photos / name for name, _ in examples], largest), Path(folder), largest
+        )
 
         class Server(uvicorn.Server):
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
                 await super().startup(sockets)
                 if self.started:
                     ready(bound.getsockname()[1])
+
+            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+                app.close()
+                await super().shutdown(sockets)
 
         config = uvicorn.Config(
             app, log_level="warning", server_header=False, timeout_graceful_shutdown=_PATIENCE, lifespan="on"

@@ -48,12 +48,13 @@ def sentence(text: str, role: str = "alert") -> str:
     return f'<div class="finercam-note" role="{role}">{html.escape(shortened(printable(text), 1000))}</div>'
 
 
-def wanted_from(values: dict[str, Any]) -> Wanted:
+def wanted_from(values: dict[str, Any], folder: Path) -> Wanted:
     """Return what a visitor's page sent as a question.
 
     Args:
         values: by the fields' names, as they came: any JSON, for it need not be the page that sends it. ``photo`` is
-            Gradio's record of a file that lies among the uploaded ones.
+            Gradio's record of an uploaded file.
+        folder: where these lie.
 
     Raises:
         FinercamError: no photo was given, or a value is not of its kind.
@@ -61,8 +62,8 @@ def wanted_from(values: dict[str, Any]) -> Wanted:
     photo = values["photo"]
     if not isinstance(photo, dict) or not photo.get("path"):
         raise FinercamError("there is no photo yet; give one, or take one of the examples")
-    path = Path(photo["path"])
-    if not path.is_file():
+    path = Path(_text(photo["path"])).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
         raise FinercamError("the photo is no longer on the server, which keeps it for a while only; give it again")
     gamma = values["gamma"]
     if isinstance(gamma, bool) or not isinstance(gamma, (int, float)):

@@ -12,7 +12,7 @@ from finercam.cli import options as o
 from finercam.cli.console import say
 
 #: The embedded models, which come with drawn birds to try; and how many of these are shown.
-EMBEDDED, _BIRDS = ("aviary", "aviary-clip"), 4
+EMBEDDED, _BIRDS = ("aviary", "aviary-clip"), 3
 
 
 def app(
@@ -63,9 +63,7 @@ def app(
             for spec in dict.fromkeys(model)
         }
         if not is_local(host):
-            say(
-                f"finercam: warning: everybody who reaches {host} on the network can use this app and sees no password"
-            )
+            say(f"finercam: warning: everybody who reaches {host} on the network can use this app and sees no password")
 
         def ready(port: int) -> None:
             shown = f"[{host}]" if ":" in host else host

@@ -1,0 +1,203 @@
+"""The app, served: many visitors at once, what must be refused, and what stays behind."""
+
+import io
+import re
+import signal
+import socket
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.running import finish, run
+from support.visiting import Visitor, served
+
+from finercam.data.reading import read_dataset
+
+pytest.importorskip("gradio")
+
+
+def picture(index=0):
+    birds = read_dataset("aviary", images=index + 1)
+    buffer = io.BytesIO()
+    birds.open(list(birds.items())[index]).photo.save(buffer, "png")
+    return buffer.getvalue()
+
+
+def bomb():
+    """A PNG of a few hundred kilobytes that would be 2.7 gigabytes."""
+
+    def chunk(kind, data):
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    side = 30_000
+    header = side.to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    pixels = zlib.compressobj(9)
+    rows = b"".join(pixels.compress(bytes(1 + 3 * side)) for _ in range(100)) + pixels.flush()
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with served("--model", "aviary", "--max-upload", 5, folder=tmp_path_factory.mktemp("app")) as found:
+        yield found
+
+
+def test_a_photo_is_explained(server):
+    visitor = Visitor(server.url)
+    shown = visitor.ask(visitor.photo("bird.png", picture()))
+    assert "Streak-breasted Thrush" in shown
+    assert 'role="alert"' not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("broken.png", picture()[:900], "'broken.png' cannot be read"),
+        ("words.jpg", b"no picture at all", "'words.jpg' is not a picture"),
+        ("bomb.png", bomb(), "'bomb.png' cannot be read: Image size"),
+        ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not a picture"),
+        ("<img src=x onerror=alert(1)>.png", b"", "&lt;img src=x onerror=alert(1)&gt;.png"),
+    ],
+)
+def test_what_is_no_photo_is_told_in_a_sentence(server, name, content, says):
+    visitor = Visitor(server.url)
+    shown = visitor.ask(visitor.photo(name, content))
+    assert says.replace("'", "&#x27;") in shown
+    assert 'role="alert"' in shown
+    assert "<img" not in shown
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "timm/resnet50.a1_in1k"},
+        {"method": "rise@masks=1000000"},
+        {"gamma": "much"},
+        {"gamma": [1]},
+        {"gamma": 1e300},
+        {"target": "Dodo"},
+        {"target": {"a": "b"}},
+        {"against": ["x" * 1000]},
+        {"against": ["Fan-crested Jay"] * 100},
+        {"photo": None},
+        {"photo": {"path": ""}},
+    ],
+)
+def test_what_cannot_be_asked_is_told_in_a_sentence(server, changes):
+    visitor = Visitor(server.url)
+    shown = visitor.ask(visitor.photo("bird.png", picture()), **changes)
+    assert shown.startswith('<div class="finercam-note" role="alert">')
+
+
+def test_files_of_the_server_are_not_photos(server):
+    visitor = Visitor(server.url)
+    for given in ({"path": __file__, "meta": {"_type": "gradio.FileData"}}, {"path": __file__}):
+        answer = visitor.join(["aviary", given, "", [], "", "", "gradcam", 0.6])
+        # Gradio's check, or ours.
+        assert "data" not in answer or "no longer on the server" in answer["data"][0]
+    assert not [file for file in server.files() if file.name == Path(__file__).name]
+
+
+def test_a_large_upload_is_refused_before_it_is_read(server):
+    before = server.memory()
+
+    def without_end():
+        for _ in range(300):
+            yield bytes(2**20)
+
+    visitor = Visitor(server.url)
+    whole = visitor.web.build_request("POST", "/gradio_api/upload", content=b"x", headers={"content-length": "1"})
+    whole.headers["content-length"] = str(300 * 2**20)
+    with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":")[-1].strip("/")))) as line:
+        line.sendall(f"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: {300 * 2**20}\r\n\r\n".encode())
+        assert b" 413 " in line.recv(100)
+    try:
+        # Without a length, in pieces.
+        answer = visitor.web.post(
+            "/gradio_api/upload", content=without_end(), headers={"content-type": "multipart/form-data; boundary=b"}
+        )
+        assert answer.status_code in (400, 413)
+    except OSError:
+        # Or the line is cut.
+        pass
+    assert visitor.upload("large.png", bytes(6 * 2**20)).status_code == 413
+    assert server.memory() < before + 30
+
+
+def test_nothing_is_there_but_the_page(server):
+    visitor = Visitor(server.url)
+    for path in (
+        "monitoring",
+        "monitoring/summary",
+        "gradio_api/info",
+        "gradio_api/openapi.json",
+        "gradio_api/runs",
+        "gradio_api/vibe-code",
+        "gradio_api/proxy=https://example.com",
+        "gradio_api/mcp/sse",
+        "gradio_api/custom_component/a/b/c/d",
+        "docs",
+        "openapi.json",
+        "login",
+    ):
+        assert visitor.web.get(path).status_code == 404, path
+    assert visitor.web.post("/gradio_api/run/explain", json={"data": []}).status_code == 404
+    for path in ("/etc/passwd", "http://127.0.0.1:1/"):
+        assert visitor.web.get(f"gradio_api/file={path}").status_code in (403, 404), path
+    page = visitor.web.get("/")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert visitor.web.post("/gradio_api/queue/join", content=bytes(10**6)).status_code == 413
+    # What the page itself says to come from: no font, script or picture of somebody else's.
+    assert not re.findall(r"(?:src|stylesheet\" href)=\"https?://", page.text)
+
+
+def test_memory_is_held_and_closed_tabs_are_forgotten(server):
+    photo = picture()
+    for number in range(40):
+        visitor = Visitor(server.url)
+        visitor.ask(visitor.photo("bird.png", photo))
+        visitor.web.close()
+        if number == 9:
+            before = server.memory()
+    assert server.memory() < before + 60
+
+
+@pytest.mark.slow
+def test_twenty_people_at_once(server):
+    photo = picture()
+
+    def come(number):
+        visitor = Visitor(server.url)
+        held = visitor.photo("bird.png", photo)
+        target = ["Streak-breasted Thrush", "Dapple-breasted Thrush"][number % 2]
+        return [visitor.ask(held, target=target, gamma=number / 20) for _ in range(3)], target
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(come, range(20)))
+    for shown, target in answers:
+        assert all(target in one and 'role="alert"' not in one for one in shown)
+
+
+def test_it_stops_in_order_and_leaves_nothing(tmp_path):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with served("--model", "aviary", folder=tmp_path) as server:
+            visitor = Visitor(server.url)
+            visitor.photo("bird.png", picture())
+            assert list(tmp_path.rglob("bird.png"))
+            with visitor.web.stream("GET", f"/gradio_api/heartbeat/{visitor.session}"):
+                server.process.send_signal(number)
+                code, _, said = finish(server.process, 30)
+        assert code == 128 + number
+        assert said.splitlines()[-1] == "finercam: stopped"
+        assert "Traceback" not in said
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_taken_port_is_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        code, out, said = run("app", "--port", port)
+    assert (code, out, len(said.splitlines())) == (2, "", 1)
+    assert f"port {port}" in said
