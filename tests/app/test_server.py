@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from PIL import Image
-from support.running import finish, run
-from support.visiting import Visitor, served
 
 from finercam.data.reading import read_dataset
+from support.running import finish, run
+from support.visiting import Visitor, served
 
 pytest.importorskip("gradio")
 
@@ -73,7 +72,7 @@ def test_what_is_no_photo_is_told_in_a_sentence(server, name, content, says):
     "changes",
     [
         {"model": "timm/resnet50.a1_in1k"},
-        {"method": "rise@masks=1000000"},
+        {"methods": ["rise@masks=1000000"]},
         {"gamma": "much"},
         {"gamma": [1]},
         {"gamma": 1e300},
@@ -81,6 +80,7 @@ def test_what_is_no_photo_is_told_in_a_sentence(server, name, content, says):
         {"target": {"a": "b"}},
         {"against": ["x" * 1000]},
         {"against": ["Fan-crested Jay"] * 100},
+        {"methods": []},
         {"photo": None},
         {"photo": {"path": ""}},
     ],
@@ -144,6 +144,8 @@ def test_nothing_is_there_but_the_page(server):
     ):
         assert visitor.web.get(path).status_code == 404, path
     assert visitor.web.post("/gradio_api/run/explain", json={"data": []}).status_code == 404
+    direct = {"data": [None] * 8, "fn_index": visitor.number(8), "session_hash": "x"}
+    assert visitor.web.post("/gradio_api/run/predict", json=direct).status_code == 404
     for path in ("/etc/passwd", "http://127.0.0.1:1/"):
         assert visitor.web.get(f"gradio_api/file={path}").status_code in (403, 404), path
     page = visitor.web.get("/")

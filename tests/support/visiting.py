@@ -76,15 +76,18 @@ class Visitor:
             "against": [],
             "concepts": "",
             "base": "bird",
-            "method": "gradcam",
+            "methods": ["gradcam"],
             "gamma": 0.6,
         } | changes
         return self.join(list(asked.values()))["data"][0]
 
+    def number(self, inputs: int) -> int:
+        """Return the number of what takes so many inputs."""
+        return next(one["id"] for one in self.config()["dependencies"] if len(one["inputs"]) == inputs)
+
     def join(self, data: list[Any]) -> dict[str, Any]:
         """Send what a button sends, wait, and return the answer."""
-        number = next(one["id"] for one in self.config()["dependencies"] if len(one["inputs"]) == len(data))
-        body = {"data": data, "fn_index": number, "session_hash": self.session, "event_data": None}
+        body = {"data": data, "fn_index": self.number(len(data)), "session_hash": self.session, "event_data": None}
         self.web.post("/gradio_api/queue/join", json=body).raise_for_status()
         with self.web.stream("GET", "/gradio_api/queue/data", params={"session_hash": self.session}) as lines:
             for line in lines.iter_lines():

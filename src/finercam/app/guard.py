@@ -22,6 +22,8 @@ FOLDERS = (
     "/svelte/",
     "/gradio_api/upload",
     "/gradio_api/queue/",
+    # Only for what does not run a model: everything that queues is refused there.
+    "/gradio_api/run/predict",
     "/gradio_api/heartbeat/",
     "/gradio_api/file=",
     "/gradio_api/startup-events",

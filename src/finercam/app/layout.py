@@ -27,8 +27,7 @@ _STYLE = """
 footer { display: none !important; }
 .finercam-head h1 { font-size: 1.6rem; margin: 0 0 .1rem; }
 .finercam-head p { margin: 0; opacity: .8; }
-.finercam-view { width: 100%; border: 0; border-radius: 8px; display: block; background: transparent; }
-iframe.finercam-view { height: max(720px, 88vh); }
+.finercam-view iframe { width: 100%; height: max(760px, 92vh); display: block; border-radius: 8px; }
 .finercam-note { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: .9rem 1.1rem;
   margin-bottom: .8rem; line-height: 1.5; overflow-wrap: anywhere; }
 .finercam-note[role=alert] { border-left: 4px solid var(--error-border-color, #b91c1c); }
@@ -91,7 +90,9 @@ def build(offers: Mapping[str, Offer], folder: Path, examples: Sequence[Path] = 
                     )
                     base = gr.Textbox(label="and not just", value="bird", info="what it is part of")
                 with gr.Accordion("How", open=False):
-                    method = gr.Dropdown(**_methods(first), label="Method")
+                    methods = gr.Dropdown(
+                        **_methods(first), label="Method", info="several can be compared", multiselect=True
+                    )
                     gamma = gr.Slider(-1, 3, 0.6, step=0.05, label="Strength of the comparison (gamma)")
                 ask = gr.Button("Explain", variant="primary")
             with gr.Column(scale=3, min_width=340):
@@ -104,7 +105,7 @@ def build(offers: Mapping[str, Offer], folder: Path, examples: Sequence[Path] = 
             "against": against,
             "concepts": concepts,
             "base": base,
-            "method": method,
+            "methods": methods,
             "gamma": gamma,
         }
 
@@ -142,7 +143,7 @@ def build(offers: Mapping[str, Offer], folder: Path, examples: Sequence[Path] = 
         model.change(
             choose,
             model,
-            [of_classes, of_words, target, against, method],
+            [of_classes, of_words, target, against, methods],
             preprocess=False,
             api_visibility="private",
             queue=False,
@@ -203,4 +204,4 @@ def _targets(offer: Offer) -> dict[str, Any]:
 def _methods(offer: Offer) -> dict[str, Any]:
     choices = [(title_of(name), name) for name in offer.quick]
     choices += [(f"{title_of(name)} (takes a while)", name) for name in offer.slow]
-    return {"choices": choices, "value": choices[0][1]}
+    return {"choices": choices, "value": [choices[0][1]]}

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
-
 from finercam.contrast.contrast import Contrast
 from finercam.contrast.labels import full_name
 from finercam.data.original import Original
@@ -26,6 +24,8 @@ from finercam.models.finding import find_model
 from finercam.models.run import Run
 from finercam.models.text import BARE, load_text_image, spoken
 from finercam.models.text_image import TextImageModel
+from finercam.report.view.data import LIKELIEST
+from finercam.texts import shortened
 
 #: The target where none is named, as in ``find_targets``.
 PREDICTED = "predicted"
@@ -33,10 +33,8 @@ PREDICTED = "predicted"
 RECOMMENDED = ("gradcam", "sharp", "sharpest")
 #: A method that runs the model more often than this on one image is a slow one.
 _QUICK = 4
-#: Classes of the highest logits that are kept besides the target and its references, for the view to ask about.
-_KEPT = 8
-#: Characters of a word, a name or a concept that a visitor writes, and how many of them.
-_LONGEST, _MOST = 300, 20
+#: Characters of a name or a concept that a visitor writes, how many of them, and methods at once.
+_LONGEST, _MOST, _METHODS = 300, 20, 4
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Wanted:
     Attributes:
         photo: the file as it was given.
         name: what the visitor calls it.
-        method: a name among the offer's.
+        methods: names among the offer's.
         gamma: comparison strength.
         target: a class by name or index, or ``predicted``.
         against: references in the same way; none for the look-alikes.
@@ -56,7 +54,7 @@ class Wanted:
 
     photo: Path
     name: str
-    method: str = "gradcam"
+    methods: Sequence[str] = ("gradcam",)
     gamma: float = 0.6
     target: str = PREDICTED
     against: Sequence[str] = ()
@@ -89,32 +87,33 @@ class Offer:
         labels = None if self.classifier is None else self.classifier.labels
         return [] if labels is None else list(labels.names)
 
-    def explain(self, wanted: Wanted) -> Explanation:
-        """Look at a photo and answer; the evidence is kept, so that the view can ask again.
+    def explain(self, wanted: Wanted) -> list[Explanation]:
+        """Look at a photo once and answer, by each method; the evidence is kept, so that the view can ask again.
 
         Raises:
             FinercamError: the photo cannot be read, or what was asked cannot be; the message says what to do.
         """
-        if wanted.method not in (*self.quick, *self.slow):
-            raise FinercamError(f"the method {wanted.method!r} is not offered for {self.name}")
+        methods = list(dict.fromkeys(wanted.methods))
+        for name in methods:
+            if name not in (*self.quick, *self.slow):
+                raise FinercamError(f"the method {shortened(name)!r} is not offered for {self.name}")
+        if not 1 <= len(methods) <= _METHODS:
+            raise FinercamError(f"{len(methods)} methods were chosen; choose 1 to {_METHODS}")
         if max(map(len, (wanted.target, wanted.base, *wanted.against, *wanted.concepts))) > _LONGEST:
             raise FinercamError(f"a name or concept is longer than {_LONGEST} characters; use fewer words")
         if max(len(wanted.against), len(wanted.concepts)) > _MOST:
             raise FinercamError(f"more than {_MOST} names or concepts were given; give fewer")
-        method = find_method(wanted.method)
-        classifier, asked = self._about_words(wanted) if self.words is not None else self._about_classes(wanted)
         picture = open_photo(wanted.photo, name=wanted.name)
-        asked = replace(asked, method=method)
-        image = preprocess(classifier, picture)[None]
-        ((explanation,),) = explain_batch(
+        classifier, asked = self._about_classes(wanted) if self.words is None else self._about_words(wanted)
+        (found,) = explain_batch(
             classifier,
-            image,
-            [asked],
+            preprocess(classifier, picture)[None],
+            [replace(asked, method=name) for name in methods],
             sources=[wanted.name],
             originals=[Original(picture, Placer(classifier.preprocessing))],
-            collect=_top(classifier, image),
+            collect=LIKELIEST,
         )
-        return explanation
+        return found
 
     def _about_classes(self, wanted: Wanted) -> tuple[Classifier, Asked]:
         assert self.classifier is not None
@@ -213,11 +212,3 @@ def _passes(classifier: Classifier, method: Method) -> int:
     finally:
         hook.remove()
     return count
-
-
-def _top(classifier: Classifier, image: torch.Tensor) -> list[int]:
-    """Return classes for the view to ask about. Evidence of a network that ends in pooling has all of them anyway."""
-    if classifier.pooled:
-        return []
-    with classifier.look(image) as look:
-        return look.logits[0].topk(min(_KEPT, classifier.classes)).indices.tolist()

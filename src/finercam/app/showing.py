@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import warnings
 from pathlib import Path
 from typing import Any
 
 from finercam.app.offer import Offer, Wanted
 from finercam.errors import FinercamError
-from finercam.explanations.explanation import Explanation
+from finercam.report.view.page import framed, write_page
 from finercam.texts import printable, shortened
 
 START = (
@@ -25,22 +23,16 @@ def shown(offer: Offer, wanted: Wanted) -> str:
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", UserWarning)
-            explanation = offer.explain(wanted)
+            explanations = offer.explain(wanted)
         notes = dict.fromkeys(str(one.message) for one in said if "finercam" in one.filename)
-        return "".join(sentence(note, "status") for note in notes) + framed(explanation)
+        return (
+            "".join(sentence(note, "status") for note in notes)
+            + f'<div class="finercam-view">{framed(write_page([explanations]))}</div>'
+        )
     except FinercamError as error:
         return sentence(str(error))
     except MemoryError:
         return sentence("this photo and this method need more memory than there is; give a smaller photo")
-
-
-def framed(explanation: Explanation) -> str:
-    """Return the explanation's figure as HTML."""
-    buffer = io.BytesIO()
-    explanation.figure().save(buffer, "webp", quality=90)
-    text = html.escape(printable(str(explanation)))
-    encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img class="finercam-view" alt="{text}" src="data:image/webp;base64,{encoded}"><p>{text}</p>'
 
 
 def sentence(text: str, role: str = "alert") -> str:
@@ -71,10 +63,10 @@ def wanted_from(values: dict[str, Any], folder: Path) -> Wanted:
     return Wanted(
         path,
         printable(shortened(str(photo.get("orig_name") or "photo"))),
-        _text(values["method"]),
+        _texts(values["methods"]),
         gamma,
         _text(values["target"]),
-        [_text(one) for one in values["against"] or ()] if isinstance(values["against"], (list, type(None))) else (),
+        _texts(values["against"]),
         _text(values["concepts"]).replace("\n", ",").split(","),
         _text(values["base"]),
     )
@@ -84,3 +76,7 @@ def _text(value: object) -> str:
     if isinstance(value, (list, dict)):
         raise FinercamError(f"{shortened(repr(value))} is not a name")
     return "" if value is None else str(value)
+
+
+def _texts(values: object) -> list[str]:
+    return [_text(value) for value in values] if isinstance(values, list) else [_text(values)]
