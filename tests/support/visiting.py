@@ -70,7 +70,7 @@ class Visitor:
     def ask(self, photo: Any, /, **changes: Any) -> str:
         """Press the button; return the HTML that is shown."""
         asked = {
-            "model": "aviary",
+            "model": 0,
             "photo": photo,
             "target": "predicted",
             "against": [],

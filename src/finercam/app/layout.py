@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +23,53 @@ _SWEEP, _OLD = 60, 1800
 #: Classes in a list. Of more the browser makes a list that it cannot scroll; their names are typed.
 _LISTED = 1500
 
+#: The colours of the live view, light and dark.
+_INK, _PAPER, _CARD, _LINE, _ACCENT, _ON_ACCENT = (
+    ("#1d1d1b", "#eceae4"),
+    ("#fbfaf7", "#151514"),
+    ("#ffffff", "#1e1e1c"),
+    ("#e2dfd8", "#383733"),
+    ("#0b6a6f", "#63c5c1"),
+    ("#ffffff", "#08201f"),
+)
 _STYLE = """
-.gradio-container { max-width: 1500px !important; }
+.gradio-container { max-width: 1600px !important; }
 footer { display: none !important; }
-.finercam-head h1 { font-size: 1.6rem; margin: 0 0 .1rem; }
+.finercam-head h1 { font-size: 1.5rem; margin: 0 0 .1rem; }
 .finercam-head p { margin: 0; opacity: .8; }
-.finercam-view iframe { width: 100%; height: max(760px, 92vh); display: block; border-radius: 8px; }
-.finercam-note { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: .9rem 1.1rem;
-  margin-bottom: .8rem; line-height: 1.5; overflow-wrap: anywhere; }
-.finercam-note[role=alert] { border-left: 4px solid var(--error-border-color, #b91c1c); }
+.finercam-view iframe { width: 100%; height: 85vh; display: block; border-radius: 10px; }
+.finercam-note { border: 1px solid var(--border-color-primary); border-radius: 10px; padding: .9rem 1.1rem;
+  margin-bottom: .8rem; line-height: 1.5; overflow-wrap: anywhere; background: var(--block-background-fill); }
+.finercam-note[role=alert] { border-left: 4px solid #b5522b; }
 .finercam-note p { margin: 0 0 .4rem; }
 """
+#: The view says how high it is; only its own frames are listened to, and not without bounds.
+_FITTED = """() => addEventListener("message", (event) => {
+  const height = event.data && event.data.finercamHeight;
+  for (const frame of document.querySelectorAll(".finercam-view iframe"))
+    if (frame.contentWindow === event.source && height > 0)
+      frame.style.height = `${Math.min(Math.max(Math.ceil(height), 300), 6000)}px`;
+})"""
+#: On a phone the answer is below the question.
+_TO_ANSWER = """() => {
+  const answer = document.getElementById("finercam-answer");
+  if (answer.getBoundingClientRect().top > 0.6 * innerHeight) answer.scrollIntoView({ behavior: "smooth" });
+}"""
 _HEAD = (
     '<div class="finercam-head"><h1>finercam</h1>'
     "<p>Why did the classifier say this class, and not its look-alike?</p></div>"
 )
 
 
-def build(offers: Mapping[str, Offer], folder: Path, examples: Sequence[Path] = ()) -> gr.Blocks:
+def build(offers: Sequence[Offer], folder: Path, examples: Sequence[Path] = ()) -> gr.Blocks:
     """Return the page.
 
     Args:
-        offers: the models by name, the first one chosen.
+        offers: the models, the first one chosen.
         folder: where Gradio puts uploaded files.
         examples: photos to try.
     """
-    first = next(iter(offers.values()))
+    first = offers[0]
     with gr.Blocks(title="finercam", analytics_enabled=False, delete_cache=(_SWEEP, _OLD)) as page:
         gr.HTML(_HEAD)
         with gr.Row(equal_height=False):
@@ -70,8 +92,8 @@ def build(offers: Mapping[str, Offer], folder: Path, examples: Sequence[Path] = 
                         api_visibility="private",
                     )
                 model = gr.Dropdown(
-                    [(Path(name).name or name, name) for name in offers],
-                    value=first.name,
+                    [(one.name, number) for number, one in enumerate(offers)],
+                    value=0,
                     label="Model",
                     visible=len(offers) > 1,
                 )
@@ -112,15 +134,12 @@ def build(offers: Mapping[str, Offer], folder: Path, examples: Sequence[Path] = 
         def explain(*values: Any) -> str:
             given = dict(zip(fields, values, strict=True))
             try:
-                chosen = offers.get(str(given["model"]))
-                if chosen is None:
-                    raise FinercamError("this model is not offered here; choose one of the list")
-                return shown(chosen, wanted_from(given, folder))
+                return shown(_chosen(offers, given["model"]), wanted_from(given, folder))
             except FinercamError as error:
                 return sentence(str(error))
 
-        def choose(name: Any) -> tuple[Any, ...]:
-            chosen = offers.get(str(name), first)
+        def choose(number: Any) -> tuple[Any, ...]:
+            chosen = _chosen(offers, number)
             return (
                 gr.update(visible=chosen.words is None),
                 gr.update(visible=chosen.words is not None),
@@ -139,7 +158,7 @@ def build(offers: Mapping[str, Offer], folder: Path, examples: Sequence[Path] = 
             # A model answers one visitor at a time.
             concurrency_limit=1,
             trigger_mode="once",
-        )
+        ).then(None, js=_TO_ANSWER, api_visibility="private")
         model.change(
             choose,
             model,
@@ -162,7 +181,7 @@ def build(offers: Mapping[str, Offer], folder: Path, examples: Sequence[Path] = 
     return page
 
 
-def mounted(offers: Mapping[str, Offer], folder: Path, examples: Sequence[Path], largest: int) -> FastAPI:
+def mounted(offers: Sequence[Offer], folder: Path, examples: Sequence[Path], largest: int) -> FastAPI:
     """Return the page as an ASGI application.
 
     Args:
@@ -172,7 +191,6 @@ def mounted(offers: Mapping[str, Offer], folder: Path, examples: Sequence[Path],
     page = build(offers, folder, examples)
     # Gradio takes files of the server for uploaded ones until it has launched, which for a mounted page is never.
     page.has_launched = True
-    fonts = ["system-ui", "sans-serif"]
     return gr.mount_gradio_app(
         FastAPI(openapi_url=None),
         page,
@@ -186,10 +204,44 @@ def mounted(offers: Mapping[str, Offer], folder: Path, examples: Sequence[Path],
         enable_monitoring=False,
         mcp_server=False,
         pwa=False,
-        # Fonts by name are the visitor's own; the usual theme has them come from elsewhere.
-        theme=gr.themes.Default(font=fonts, font_mono=["ui-monospace", "monospace"]),
+        theme=_theme(),
         css=_STYLE,
+        js=_FITTED,
     )
+
+
+def _theme() -> gr.themes.Base:
+    colours = {
+        "body_background_fill": _PAPER,
+        "background_fill_primary": _CARD,
+        "background_fill_secondary": _PAPER,
+        "body_text_color": _INK,
+        "block_background_fill": _CARD,
+        "block_border_color": _LINE,
+        "border_color_primary": _LINE,
+        "border_color_accent": _ACCENT,
+        "input_background_fill": _CARD,
+        "input_border_color": _LINE,
+        "input_border_color_focus": _ACCENT,
+        "color_accent": _ACCENT,
+        "slider_color": _ACCENT,
+        "loader_color": _ACCENT,
+        "button_primary_background_fill": _ACCENT,
+        "button_primary_background_fill_hover": _ACCENT,
+        "button_primary_text_color": _ON_ACCENT,
+    }
+    names = inspect.signature(gr.themes.Base.set).parameters
+    both = {name: light for name, (light, _) in colours.items()}
+    both |= {f"{name}_dark": dark for name, (_, dark) in colours.items() if f"{name}_dark" in names}
+    # Fonts by name are the visitor's own; the usual theme has them come from elsewhere.
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+    return gr.themes.Default(primary_hue="teal", neutral_hue="stone", **fonts).set(**both)
+
+
+def _chosen(offers: Sequence[Offer], number: object) -> Offer:
+    if not isinstance(number, int) or not 0 <= number < len(offers):
+        raise FinercamError("this model is not offered here; choose one of the list")
+    return offers[number]
 
 
 def _classes(offer: Offer) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from finercam.models.finding import find_model
 from finercam.models.run import Run
 from finercam.models.text import BARE, load_text_image, spoken
 from finercam.models.text_image import TextImageModel
+from finercam.report.explained import model_name
 from finercam.report.view.data import LIKELIEST
 from finercam.texts import shortened
 
@@ -67,7 +68,7 @@ class Offer:
     """A model that visitors may ask.
 
     Attributes:
-        name: the model's, as it was given to the command.
+        name: the model's, as visitors see it: of a folder only the last part.
         classifier: with trained classes; ``None`` where visitors bring the words.
         words: the model of images and text that waits for them.
         quick, slow: names of the methods that work for it, those that run it a few times and the others.
@@ -144,7 +145,7 @@ def offer(
     """Load a model and try which methods work for it.
 
     Args:
-        spec: as for ``finercam.load``. A model of images and text that is no classifier waits for visitors' words.
+        spec: as for ``finercam.load``. A model of images and text that is not a classifier waits for visitors' words.
         methods: names or specs of those to be offered; all that work if left out.
         layer, device, revision: as for ``finercam.load``.
 
@@ -153,21 +154,21 @@ def offer(
     """
     source, _ = find_model(spec, revision=revision)
     classifier = words = None
+    name = model_name(spec)
     try:
-        tried = classifier = load(spec, layer=layer, device=device, revision=revision)
+        tried = classifier = replace(load(spec, layer=layer, device=device, revision=revision), name=name)
     except FinercamError:
         if source.text_image is None:
             raise
         words = load_text_image(spec, device=device, revision=revision)
-        tried = spoken(words, ["bird", "photo"], templates=BARE, layer=layer, name=spec)
-    wanted = [find_method(name) for name in methods or METHODS]
-    passes = {how.spec: _passes(tried, how) for how in wanted}
-    order = sorted(passes, key=lambda name: RECOMMENDED.index(name) if name in RECOMMENDED else len(RECOMMENDED))
-    quick = tuple(name for name in order if _is_quick(name, passes[name]))
-    slow = tuple(name for name in order if name not in quick and passes[name])
+        tried = spoken(words, ["bird", "photo"], templates=BARE, layer=layer, name=name)
+    passes = {how.spec: _passes(tried, how) for how in map(find_method, methods or METHODS)}
+    order = sorted(passes, key=lambda how: RECOMMENDED.index(how) if how in RECOMMENDED else len(RECOMMENDED))
+    quick = tuple(how for how in order if _is_quick(how, passes[how]))
+    slow = tuple(how for how in order if how not in quick and passes[how])
     if not quick and not slow:
         raise FinercamError(f"none of the methods works for {spec}; leave out --method")
-    return Offer(spec, classifier, words, quick, slow, layer)
+    return Offer(name, classifier, words, quick, slow, layer)
 
 
 def title_of(method: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,7 +63,7 @@ def taken(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def serve(
-    offers: Mapping[str, Offer],
+    offers: Sequence[Offer],
     bound: socket.socket,
     *,
     examples: Sequence[tuple[str, Callable[[Path], object]]] = (),
@@ -73,7 +73,7 @@ def serve(
     """Serve the app until the process is told to stop.
 
     Args:
-        offers: the models by name, the one that is shown first in front.
+        offers: the models, the one that is shown first in front.
         bound: a socket from ``taken``.
         examples: names of photos to try, and what writes each to a path.
         largest: bytes that an uploaded file may have.

@@ -58,10 +58,8 @@ def app(
 
         # Visitors' words are not kept.
         os.environ["FINERCAM_CACHE"] = ""
-        offers = {
-            spec: offer(spec, methods=methods, layer=layer, device=device, revision=revision)
-            for spec in dict.fromkeys(model)
-        }
+        specs = list(dict.fromkeys(model))
+        offers = [offer(spec, methods=methods, layer=layer, device=device, revision=revision) for spec in specs]
         if not is_local(host):
             say(f"finercam: warning: everybody who reaches {host} on the network can use this app and sees no password")
 
@@ -70,7 +68,7 @@ def app(
             say(f"http://{shown}:{port}/", stderr=False)
             say("stop it with Ctrl-C")
 
-        examples = _drawn_birds() if set(offers) & set(EMBEDDED) else []
+        examples = _drawn_birds() if set(specs) & set(EMBEDDED) else []
         serve(offers, bound, examples=examples, largest=largest * 2**20, ready=ready)
 
 
