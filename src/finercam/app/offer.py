@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class Wanted:
     photo: Path
     name: str
     methods: Sequence[str] = ("gradcam",)
-    gamma: float = 0.6
+    gamma: float | int = 0.6
     target: str = PREDICTED
     against: Sequence[str] = ()
     concepts: Sequence[str] = ()
@@ -145,22 +146,22 @@ def offer(
     """Load a model and try which methods work for it.
 
     Args:
-        spec: as for ``finercam.load``. A model of images and text that is not a classifier waits for visitors' words.
+        spec: as for ``finercam.load``. A model of images and text waits for visitors' words.
         methods: names or specs of those to be offered; all that work if left out.
         layer, device, revision: as for ``finercam.load``.
 
     Raises:
         FinercamError: there is no such model, or none of the methods works for it.
     """
-    source, _ = find_model(spec, revision=revision)
-    classifier = words = None
     name = model_name(spec)
-    try:
+    classifier = words = None
+    if find_model(spec, revision=revision)[0].text_image is not None:
+        # What is not of that kind, such as a classifier that transformers trained, is told before it is loaded.
+        with suppress(FinercamError):
+            words = load_text_image(spec, device=device, revision=revision)
+    if words is None:
         tried = classifier = replace(load(spec, layer=layer, device=device, revision=revision), name=name)
-    except FinercamError:
-        if source.text_image is None:
-            raise
-        words = load_text_image(spec, device=device, revision=revision)
+    else:
         tried = spoken(words, ["bird", "photo"], templates=BARE, layer=layer, name=name)
     passes = {how.spec: _passes(tried, how) for how in map(find_method, methods or METHODS)}
     order = sorted(passes, key=lambda how: RECOMMENDED.index(how) if how in RECOMMENDED else len(RECOMMENDED))
