@@ -18,13 +18,15 @@ from support import stand_ins
 
 ROOT = Path(__file__).parents[1]
 #: docs/results.md tells how its tables were made, with data and models that cannot be had here.
-DOCS = ("README.md", *(f"docs/{name}.md" for name in ("evaluate", "faithfulness", "words", "fields")))
+DOCS = ("README.md", *(f"docs/{name}.md" for name in ("evaluate", "faithfulness", "words", "fields", "app")))
 
 #: Programs that are not tried: they set up the environment that the tests run in, or need several machines.
 OTHERS = ("make", "pip", "python3", "source", "ray")
 #: Commands that take long or machines, which are only looked at for their options.
 NOT_RUN = (
     "aviary train",
+    # Serves until it is stopped; tests/app do that.
+    "finercam app",
     "--engine ray",
     # On the two classifiers that the example trains.
     "--images 320 --out",

@@ -4,6 +4,7 @@ import io
 import re
 import signal
 import socket
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -156,7 +157,7 @@ def test_nothing_is_there_but_the_page(server):
     assert not re.findall(r"(?:src|stylesheet\" href)=\"https?://", page.text)
 
 
-def test_memory_is_held_and_closed_tabs_are_forgotten(server):
+def test_memory_is_held(server):
     photo = picture()
     for number in range(40):
         visitor = Visitor(server.url)
@@ -165,6 +166,32 @@ def test_memory_is_held_and_closed_tabs_are_forgotten(server):
         if number == 9:
             before = server.memory()
     assert server.memory() < before + 60
+
+
+def test_a_closed_tab_is_forgotten(tmp_path, monkeypatch):
+    import uvicorn
+
+    from finercam.app.layout import Limits, mounted
+    from finercam.app.offer import offer
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    app = mounted([offer("aviary", methods=["gradcam"], device="cpu")], tmp_path, Limits(2**20, 60.0), [])
+    remembered = app.routes[-1].app.state_holder.session_data
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        running = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(running.run, [bound])
+            try:
+                visitor = Visitor(f"http://127.0.0.1:{bound.getsockname()[1]}/")
+                with visitor.web.stream("GET", f"/gradio_api/heartbeat/{visitor.session}"):
+                    visitor.ask(visitor.photo("bird.png", picture()))
+                    assert visitor.session in remembered
+                end = time.monotonic() + 20
+                while visitor.session in remembered:
+                    assert time.monotonic() < end
+                    time.sleep(0.1)
+            finally:
+                running.should_exit = True
 
 
 @pytest.mark.slow
@@ -183,19 +210,30 @@ def test_twenty_people_at_once(server):
         assert all(target in one and 'role="alert"' not in one for one in shown)
 
 
-def test_it_stops_in_order_and_leaves_nothing(tmp_path):
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with served("--model", "aviary", folder=tmp_path) as server:
-            visitor = Visitor(server.url)
-            visitor.photo("bird.png", picture())
-            assert list(tmp_path.rglob("bird.png"))
-            with visitor.web.stream("GET", f"/gradio_api/heartbeat/{visitor.session}"):
-                server.process.send_signal(number)
-                code, _, said = finish(server.process, 30)
-        assert code == 128 + number
-        assert said.splitlines()[-1] == "finercam: stopped"
-        assert "Traceback" not in said
-        assert not list(tmp_path.iterdir())
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_in_order_at_once_and_leaves_nothing(tmp_path, number):
+    with served("--model", "aviary", "--method", "rise@masks=1000000", folder=tmp_path) as server:
+        visitor, other = Visitor(server.url), Visitor(server.url)
+        photo = visitor.photo("bird.png", picture())
+        assert list(tmp_path.rglob("bird.png"))
+        with ThreadPoolExecutor(1) as pool, other.web.stream("GET", f"/gradio_api/heartbeat/{other.session}"):
+            # It is at work for an hour.
+            pool.submit(visitor.ask, photo, methods=["rise@masks=1000000"])
+            time.sleep(3)
+            server.process.send_signal(number)
+            code, _, said = finish(server.process, 20)
+    assert code == 128 + number
+    assert said.splitlines() == ["stop it with Ctrl-C", "finercam: stopped"]
+    assert not list(tmp_path.glob("finercam-app-*"))
+
+
+@pytest.mark.slow
+def test_an_answer_may_take_so_long_and_no_longer(tmp_path):
+    with served("--method", "rise@masks=1000000", "--max-seconds", 2, folder=tmp_path) as server:
+        visitor = Visitor(server.url)
+        shown = visitor.ask(visitor.photo("bird.png", picture()), methods=["rise@masks=1000000"])
+    assert "the answer takes longer than 2 seconds; choose a quicker method" in shown
 
 
 def test_a_taken_port_is_one_line():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +64,41 @@ _HEAD = (
 )
 
 
-def build(offers: Sequence[Offer], folder: Path, examples: Sequence[Path] = ()) -> gr.Blocks:
+@dataclass(frozen=True)
+class Limits:
+    """What visitors may take.
+
+    Attributes:
+        largest: bytes that a photo may have.
+        seconds: for one answer.
+        stopping: set when the server is to end: nobody waits any more.
+    """
+
+    largest: int
+    seconds: float
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def begun(self) -> Callable[[], str | None]:
+        """Return what says, from now on, why an answer is not worked on any more, or ``None``."""
+        begin = time.monotonic()
+
+        def enough() -> str | None:
+            if self.stopping.is_set():
+                return "the app was stopped"
+            if time.monotonic() - begin > self.seconds:
+                return f"the answer takes longer than {self.seconds:g} seconds; choose a quicker method"
+            return None
+
+        return enough
+
+
+def build(offers: Sequence[Offer], folder: Path, limits: Limits, examples: Sequence[Path] = ()) -> gr.Blocks:
     """Return the page.
 
     Args:
         offers: the models, the first one chosen.
         folder: where Gradio puts uploaded files.
+        limits: what visitors may take.
         examples: photos to try.
     """
     first = offers[0]
@@ -134,7 +166,7 @@ def build(offers: Sequence[Offer], folder: Path, examples: Sequence[Path] = ()) 
         def explain(*values: Any) -> str:
             given = dict(zip(fields, values, strict=True))
             try:
-                return shown(_chosen(offers, given["model"]), wanted_from(given, folder))
+                return shown(_chosen(offers, given["model"]), wanted_from(given, folder), limits.begun())
             except FinercamError as error:
                 return sentence(str(error))
 
@@ -181,14 +213,9 @@ def build(offers: Sequence[Offer], folder: Path, examples: Sequence[Path] = ()) 
     return page
 
 
-def mounted(offers: Sequence[Offer], folder: Path, examples: Sequence[Path], largest: int) -> FastAPI:
-    """Return the page as an ASGI application.
-
-    Args:
-        offers, folder, examples: as for ``build``.
-        largest: bytes that an uploaded file may have.
-    """
-    page = build(offers, folder, examples)
+def mounted(offers: Sequence[Offer], folder: Path, limits: Limits, examples: Sequence[Path]) -> FastAPI:
+    """Return the page as an ASGI application; the arguments are those of ``build``."""
+    page = build(offers, folder, limits, examples)
     # Gradio takes files of the server for uploaded ones until it has launched, which for a mounted page is never.
     page.has_launched = True
     return gr.mount_gradio_app(
@@ -199,7 +226,7 @@ def mounted(offers: Sequence[Offer], folder: Path, examples: Sequence[Path], lar
         footer_links=[],
         run_history=False,
         show_error=False,
-        max_file_size=largest,
+        max_file_size=limits.largest,
         ssr_mode=False,
         enable_monitoring=False,
         mcp_server=False,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -89,11 +89,16 @@ class Offer:
         labels = None if self.classifier is None else self.classifier.labels
         return [] if labels is None else list(labels.names)
 
-    def explain(self, wanted: Wanted) -> list[Explanation]:
+    def explain(self, wanted: Wanted, enough: Callable[[], str | None] = lambda: None) -> list[Explanation]:
         """Look at a photo once and answer, by each method; the evidence is kept, so that the view can ask again.
 
+        Args:
+            wanted: what is asked.
+            enough: asked before each run of the model; why to stop, or ``None`` to go on.
+
         Raises:
-            FinercamError: the photo cannot be read, or what was asked cannot be; the message says what to do.
+            FinercamError: the photo cannot be read, or what was asked cannot be, or it was enough; the message says
+                what to do.
         """
         methods = list(dict.fromkeys(wanted.methods))
         for name in methods:
@@ -107,14 +112,23 @@ class Offer:
             raise FinercamError(f"more than {_MOST} names or concepts were given; give fewer")
         picture = open_photo(wanted.photo, name=wanted.name)
         classifier, asked = self._about_classes(wanted) if self.words is None else self._about_words(wanted)
-        (found,) = explain_batch(
-            classifier,
-            preprocess(classifier, picture)[None],
-            [replace(asked, method=name) for name in methods],
-            sources=[wanted.name],
-            originals=[Original(picture, Placer(classifier.preprocessing))],
-            collect=LIKELIEST,
-        )
+
+        def go_on() -> None:
+            if (why := enough()) is not None:
+                raise _Enough(why)
+
+        try:
+            with _before_each_run(classifier, go_on):
+                (found,) = explain_batch(
+                    classifier,
+                    preprocess(classifier, picture)[None],
+                    [replace(asked, method=name) for name in methods],
+                    sources=[wanted.name],
+                    originals=[Original(picture, Placer(classifier.preprocessing))],
+                    collect=LIKELIEST,
+                )
+        except _Enough as stop:
+            raise FinercamError(str(stop)) from None
         return found
 
     def _about_classes(self, wanted: Wanted) -> tuple[Classifier, Asked]:
@@ -187,7 +201,17 @@ def _is_quick(name: str, passes: int) -> bool:
 
 
 class _Enough(BaseException):
-    """Nothing more is to be learned from running on. Not an error, so that nobody takes it for one."""
+    """The model is to run no more. Not an error, so that nobody on the way takes it for one."""
+
+
+@contextmanager
+def _before_each_run(classifier: Classifier, do: Callable[[], None]) -> Iterator[None]:
+    """Have something done before each run of the model, or of a copy of it that is made meanwhile."""
+    hook = classifier.module.register_forward_pre_hook(lambda *_: do())
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _passes(classifier: Classifier, method: Method) -> int:
@@ -197,20 +221,20 @@ def _passes(classifier: Classifier, method: Method) -> int:
     """
     count = 0
 
-    def one_more(*_: object) -> None:
+    def one_more() -> None:
         nonlocal count
         count += 1
         if count > _QUICK:
             raise _Enough
 
-    hook = classifier.module.register_forward_pre_hook(one_more)
     try:
-        with classifier.look(classifier.noise(1), Run(copies=1), at=taps_of([method], classifier)) as look:
+        with (
+            _before_each_run(classifier, one_more),
+            classifier.look(classifier.noise(1), Run(copies=1), at=taps_of([method], classifier)) as look,
+        ):
             method.gather(look, one_hot_rows(look.logits.argmax(1, keepdim=True), classifier.classes, look.logits))
     except _Enough:
         pass
     except FinercamError:
         return 0
-    finally:
-        hook.remove()
     return count

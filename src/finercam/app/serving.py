@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -68,6 +69,7 @@ def serve(
     *,
     examples: Sequence[tuple[str, Callable[[Path], object]]] = (),
     largest: int,
+    seconds: float,
     ready: Callable[[int], None] = lambda port: None,
 ) -> None:
     """Serve the app until the process is told to stop.
@@ -77,6 +79,7 @@ def serve(
         bound: a socket from ``taken``.
         examples: names of photos to try, and what writes each to a path.
         largest: bytes that an uploaded file may have.
+        seconds: that an answer may take.
         ready: called with the port once visitors may come.
     """
     with TemporaryDirectory(prefix="finercam-app-") as folder:
@@ -91,15 +94,15 @@ def serve(
         )
         import uvicorn
 
-        from finercam.app.layout import mounted
+        from finercam.app.layout import Limits, mounted
 
         photos = Path(folder) / "examples"
         photos.mkdir()
         for name, write in examples:
             write(photos / name)
-        app = Guard(
-            mounted(offers, Path(folder), [photos / name for name, _ in examples], largest), Path(folder), largest
-        )
+        limits = Limits(largest, seconds)
+        page = mounted(offers, Path(folder), limits, [photos / name for name, _ in examples])
+        app = Guard(page, Path(folder), largest)
 
         class Server(uvicorn.Server):
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -108,7 +111,10 @@ def serve(
                     ready(bound.getsockname()[1])
 
             async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+                limits.stopping.set()
                 app.close()
+                # What visitors were sent is cut off, as it must be; that is not worth a word.
+                logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
                 await super().shutdown(sockets)
 
         config = uvicorn.Config(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ START = (
 )
 
 
-def shown(offer: Offer, wanted: Wanted) -> str:
-    """Return HTML of the answer, or of the one sentence that says why there is none."""
+def shown(offer: Offer, wanted: Wanted, enough: Callable[[], str | None] = lambda: None) -> str:
+    """Return HTML of the answer, or of the sentence that says why there is none; the arguments are ``explain``'s."""
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", UserWarning)
-            explanations = offer.explain(wanted)
+            explanations = offer.explain(wanted, enough)
         notes = dict.fromkeys(str(one.message) for one in said if "finercam" in one.filename)
         return (
             "".join(sentence(note, "status") for note in notes)

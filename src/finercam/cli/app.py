@@ -37,6 +37,7 @@ def app(
     host: Annotated[str, typer.Option(help="Address to be had on; 0.0.0.0 is every one.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes one that is free.")] = 7860,
     largest: Annotated[int, typer.Option("--max-upload", help="Megabytes that a photo may have.")] = 50,
+    seconds: Annotated[float, typer.Option("--max-seconds", help="Seconds that an answer may take.")] = 300,
 ) -> None:
     """Explain new photos in a browser: upload, drag, paste or the camera.
 
@@ -52,6 +53,7 @@ def app(
     # All that can be known to be wrong is found before the models are loaded.
     check_gradio()
     check_between("--max-upload", largest, 1, 1000)
+    check_between("--max-seconds", seconds, 1, 86400)
     methods = [find_method(name).spec for name in o.listed(method)]
     with taken(host, port) as bound:
         from finercam.app.offer import offer
@@ -69,7 +71,7 @@ def app(
             say("stop it with Ctrl-C")
 
         examples = _drawn_birds() if set(specs) & set(EMBEDDED) else []
-        serve(offers, bound, examples=examples, largest=largest * 2**20, ready=ready)
+        serve(offers, bound, examples=examples, largest=largest * 2**20, seconds=seconds, ready=ready)
 
 
 def _drawn_birds() -> list[tuple[str, Callable[[Path], object]]]:
