@@ -91,6 +91,8 @@ def serve(
             GRADIO_SSR_MODE="False",
             GRADIO_MCP_SERVER="False",
             GRADIO_NUM_WORKERS="0",
+            # It counts even so, over all that it remembers, with each answer.
+            GRADIO_ANALYTICS_MAX_EVENTS="100",
         )
         import uvicorn
 
