@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
-from finercam.app.offer import PREDICTED, Offer, class_title, title_of
+from finercam.app.offer import Offer, class_title, title_of
 from finercam.app.showing import START, sentence, shown, wanted_from
 from finercam.errors import FinercamError
 
@@ -44,6 +44,7 @@ footer { display: none !important; }
 .finercam-note { border: 1px solid var(--border-color-primary); border-radius: 10px; padding: .9rem 1.1rem;
   margin-bottom: .8rem; line-height: 1.5; overflow-wrap: anywhere; background: var(--block-background-fill); }
 .finercam-note[role=alert] { border-left: 4px solid #b5522b; }
+@media (max-width: 640px) { .finercam-view { margin: 0 -20px; } }
 .finercam-note p { margin: 0 0 .4rem; }
 """
 #: The view says how high it is; only its own frames are listened to, and not without bounds.
@@ -56,7 +57,9 @@ _FITTED = """() => addEventListener("message", (event) => {
 #: On a phone the answer is below the question.
 _TO_ANSWER = """() => {
   const answer = document.getElementById("finercam-answer");
-  if (answer.getBoundingClientRect().top > 0.6 * innerHeight) answer.scrollIntoView({ behavior: "smooth" });
+  const below = answer.getBoundingClientRect().top > 0.6 * innerHeight;
+  // When the frame has its height.
+  if (below) setTimeout(() => answer.scrollIntoView({ behavior: "smooth" }), 500);
 }"""
 _HEAD = (
     '<div class="finercam-head"><h1>finercam</h1>'
@@ -130,7 +133,13 @@ def build(offers: Sequence[Offer], folder: Path, limits: Limits, examples: Seque
                     visible=len(offers) > 1,
                 )
                 with gr.Group(visible=first.words is None) as of_classes:
-                    target = gr.Dropdown(**_targets(first), label="Why is it", allow_custom_value=True)
+                    target = gr.Dropdown(
+                        **_classes(first),
+                        value=None,
+                        label="Why is it",
+                        info="what the model says, or a class that you name",
+                        allow_custom_value=True,
+                    )
                     against = gr.Dropdown(
                         **_classes(first),
                         label="and not",
@@ -175,7 +184,7 @@ def build(offers: Sequence[Offer], folder: Path, limits: Limits, examples: Seque
             return (
                 gr.update(visible=chosen.words is None),
                 gr.update(visible=chosen.words is not None),
-                gr.update(**_targets(chosen)),
+                gr.update(**_classes(chosen), value=None),
                 gr.update(**_classes(chosen), value=[]),
                 gr.update(**_methods(chosen)),
             )
@@ -260,9 +269,13 @@ def _theme() -> gr.themes.Base:
     names = inspect.signature(gr.themes.Base.set).parameters
     both = {name: light for name, (light, _) in colours.items()}
     both |= {f"{name}_dark": dark for name, (_, dark) in colours.items() if f"{name}_dark" in names}
-    # Fonts by name are the visitor's own; the usual theme has them come from elsewhere.
-    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
-    return gr.themes.Default(primary_hue="teal", neutral_hue="stone", **fonts).set(**both)
+    return gr.themes.Default(
+        primary_hue="teal",
+        neutral_hue="stone",
+        # Fonts by name are the visitor's own; the usual theme has them come from elsewhere.
+        font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    ).set(**both)
 
 
 def _chosen(offers: Sequence[Offer], number: object) -> Offer:
@@ -274,10 +287,6 @@ def _chosen(offers: Sequence[Offer], number: object) -> Offer:
 def _classes(offer: Offer) -> dict[str, Any]:
     names = offer.classes if len(offer.classes) <= _LISTED else []
     return {"choices": [(class_title(name), name) for name in names]}
-
-
-def _targets(offer: Offer) -> dict[str, Any]:
-    return {"choices": [("what the model sees", PREDICTED), *_classes(offer)["choices"]], "value": PREDICTED}
 
 
 def _methods(offer: Offer) -> dict[str, Any]:

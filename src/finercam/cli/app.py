@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from finercam.cli import options as o
 from finercam.cli.console import say
+
+if TYPE_CHECKING:
+    from finercam.data.dataset import Item
 
 #: The embedded models, which come with drawn birds to try; and how many of these are shown.
 EMBEDDED, _BIRDS = ("aviary", "aviary-clip"), 3
@@ -79,7 +83,8 @@ def _drawn_birds() -> list[tuple[str, Callable[[Path], object]]]:
     from finercam.data.reading import read_dataset
 
     birds = read_dataset("aviary", images=_BIRDS)
-    return [
-        (f"drawn_bird_{number}.png", lambda path, item=item: birds.open(item).photo.save(path))
-        for number, item in enumerate(birds.items(), 1)
-    ]
+
+    def draw(item: Item, path: Path) -> None:
+        birds.open(item).photo.save(path)
+
+    return [(f"drawn_bird_{number}.png", partial(draw, item)) for number, item in enumerate(birds.items(), 1)]
