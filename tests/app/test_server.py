@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from finercam.app import serving
 from finercam.data.reading import read_dataset
+from finercam.errors import FinercamError
 from support.running import finish, run
 from support.visiting import Visitor, served
 
@@ -211,9 +213,9 @@ def test_twenty_people_at_once(server):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_stops_in_order_at_once_and_leaves_nothing(tmp_path, number):
-    with served("--model", "aviary", "--method", "rise@masks=1000000", folder=tmp_path) as server:
+@pytest.mark.parametrize(("number", "host"), [(signal.SIGTERM, "127.0.0.1"), (signal.SIGINT, "0.0.0.0")])
+def test_it_stops_in_order_at_once_and_leaves_nothing(tmp_path, number, host):
+    with served("--host", host, "--method", "rise@masks=1000000", folder=tmp_path) as server:
         visitor, other = Visitor(server.url), Visitor(server.url)
         photo = visitor.photo("bird.png", picture())
         assert list(tmp_path.rglob("bird.png"))
@@ -224,7 +226,9 @@ def test_it_stops_in_order_at_once_and_leaves_nothing(tmp_path, number):
             server.process.send_signal(number)
             code, _, said = finish(server.process, 20)
     assert code == 128 + number
-    assert said.splitlines() == ["stop it with Ctrl-C", "finercam: stopped"]
+    *warned, how, last = said.splitlines()
+    assert (how, last) == ("stop it with Ctrl-C", "finercam: stopped")
+    assert [host in line and "no password" in line for line in warned] == [True] * (host == "0.0.0.0")
     assert not list(tmp_path.glob("finercam-app-*"))
 
 
@@ -242,3 +246,16 @@ def test_a_taken_port_is_one_line():
         code, out, said = run("app", "--port", port)
     assert (code, out, len(said.splitlines())) == (2, "", 1)
     assert f"port {port}" in said
+
+
+def test_without_gradio_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(serving, "find_spec", lambda name: None)
+    with pytest.raises(FinercamError, match=r"pip install 'finercam\[app\]'"):
+        serving.check_gradio()
+
+
+def test_an_address_that_is_not_there_is_one_line():
+    with pytest.raises(FinercamError, match="is not an address"), serving.taken("no.such.host.invalid", 0):
+        pass
+    with pytest.raises(FinercamError, match="--port is 70000"), serving.taken("127.0.0.1", 70000):
+        pass

@@ -51,7 +51,7 @@ def taken(host: str, port: int) -> Iterator[socket.socket]:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
-        raise FinercamError(f"--host {host!r} is no address of this machine: {error}") from error
+        raise FinercamError(f"--host {host!r} is not an address of this machine: {error}") from error
     with bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
