@@ -17,13 +17,15 @@ from finercam.cli.main import app, main
 from support import stand_ins
 
 ROOT = Path(__file__).parents[1]
-DOCS = ("README.md", *(f"docs/{name}.md" for name in ("evaluate", "faithfulness", "words", "fields", "results")))
+DOCS = ("README.md", *(f"docs/{name}.md" for name in ("evaluate", "faithfulness", "words", "fields", "results", "app")))
 
 #: Programs that are not tried: they set up the environment that the tests run in, or need several machines.
 OTHERS = ("make", "pip", "python3", "source", "ray")
 #: Commands that take long or machines, which are only looked at for their options.
 NOT_RUN = (
     "aviary train",
+    # Serves until it is stopped; tests/app do that.
+    "finercam app",
     "--engine ray",
     # On the two classifiers that the example trains.
     "--images 320 --out",

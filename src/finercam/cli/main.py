@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from finercam.cli import app as browser
 from finercam.cli import concept, evaluate, explain, faithfulness, lists, probe, sanity, similarity
 from finercam.cli.console import say
 from finercam.cli.quiet import quieten
@@ -66,6 +67,7 @@ for _command in (
     similarity.similarity,
     faithfulness.faithfulness,
     sanity.sanity,
+    browser.app,
     lists.methods,
     lists.metrics,
     lists.datasets,
