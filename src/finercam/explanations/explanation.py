@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import os
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from finercam.errors import FinercamError
 from finercam.explanations import stored
 from finercam.explanations.answering import answer, ask, gather
 from finercam.explanations.fields import record
-from finercam.explanations.writers import writer_of
+from finercam.explanations.writers import options_of, writer_of
 from finercam.files import whole
 from finercam.methods.evidence import Evidence, NotGathered
 from finercam.methods.method import Method, find_method
@@ -244,7 +243,7 @@ class Explanation:
         """
         path = Path(path)
         write = writer_of(path)
-        known = [name for name, one in inspect.signature(write).parameters.items() if one.kind is one.KEYWORD_ONLY]
+        known = options_of(path)
         refuse_unknown(self.save, set(options) - set(known), known)
         with whole(path) as aside:
             write(self, aside, **options)
