@@ -5,36 +5,41 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(0, str(HERE.parent / "src"))
+from sphinx.application import Sphinx
 
-import finercam  # noqa: E402
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
+
+from finercam import __version__  # noqa: E402
+from finercam._torchvision import import_torchvision  # noqa: E402
+
+# What is documented imports torchvision itself, unguarded.
+import_torchvision()
 
 project = "finercam"
 author = "the authors of finercam"
-copyright = "the authors of finercam"
-release = version = finercam.__version__
+release = version = __version__
 
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "_sphinx.notebook_pages",
+    "_sphinx.command_pages",
 ]
 exclude_patterns = ["_build"]
-# Pages that are named by a pattern may come later.
-suppress_warnings = ["toc.empty_glob"]
 
 html_theme = "furo"
-html_title = f"finercam {release}"
+html_title = "finercam"
 html_static_path = ["_static"]
 html_css_files = ["guide.css"]
 html_copy_source = False
 html_show_copyright = False
 
+# Commands stand in indented blocks, as they do everywhere in the repository.
 highlight_language = "none"
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = False
@@ -43,7 +48,26 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
-maximum_signature_line_length = 90
 python_use_unqualified_type_names = True
+maximum_signature_line_length = 90
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+
+#: Files of the repository that are pages here under another name.
+ELSEWHERE = {"../src/finercam/aviary/clip/model/README.md": "cards/aviary-clip.md"}
+#: Pages that the table of contents names and that need not be there yet.
+LATER = ("app", "paper")
+
+
+def adapt(app: Sphinx, page: str, source: list[str]) -> None:
+    """Have links to files elsewhere lead to their pages, and leave out pages that are not there."""
+    for file, own in ELSEWHERE.items():
+        source[0] = source[0].replace(f"]({file})", f"]({own})")
+    for later in LATER:
+        if page == "index" and not (HERE / f"{later}.md").exists():
+            source[0] = source[0].replace(f"\n{later}\n", "\n")
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what is defined here."""
+    app.connect("source-read", adapt)
