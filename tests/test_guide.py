@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+import os
 import re
+import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +18,7 @@ from PIL import Image
 
 import finercam
 from support import recorders, stand_ins
-from test_docs import ROOT, snippets
+from test_docs import ROOT, commands, snippets
 
 DOCS = ROOT / "docs"
 
@@ -31,6 +37,7 @@ def recipes(tmp_path_factory):
         yield made | {"folder": folder}
 
 
+@pytest.mark.slow
 def test_recipes_for_odd_models(recipes):
     assert (recipes["species"].classes, recipes["age"].classes) == (5, 2)
     assert recipes["by_place"].shape == (4, 64, 64)
@@ -42,11 +49,13 @@ def test_recipes_for_odd_models(recipes):
     assert len(recipes["who"].references) == 2
 
 
+@pytest.mark.slow
 def test_recipes_for_words(recipes):
     assert recipes["words"].labels.names == ("a finch", "a jay")
     assert str(recipes["found"]).startswith("navy wings, against bird")
 
 
+@pytest.mark.slow
 def test_recipes_for_dense_outputs(recipes):
     """The logit is what ``read`` makes of the dense scores, and the map is that of its gradient."""
     images = torch.rand(1, 3, 224, 224)
@@ -57,6 +66,7 @@ def test_recipes_for_dense_outputs(recipes):
     assert recipes["best_box"].shape == (2, 320, 320)
 
 
+@pytest.mark.slow
 def test_recipes_for_loops_and_logs(recipes):
     assert recipes["plain"].shape == recipes["finest"].shape == (2, 128, 128)
     assert not torch.equal(recipes["plain"], recipes["finest"])
@@ -69,6 +79,7 @@ def test_recipes_for_loops_and_logs(recipes):
     assert first["finer"].map.shape == Image.open(recipes["folder"] / "bird.jpg").size[::-1]
 
 
+@pytest.mark.slow
 def test_the_service_answers_in_threads(recipes):
     from fastapi.testclient import TestClient
 
@@ -81,3 +92,73 @@ def test_the_service_answers_in_threads(recipes):
     refused = client.post("/why", content=b"no picture")
     assert refused.status_code == 422
     assert "the upload" in refused.json()["detail"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", sorted((DOCS / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_run(notebook, tmp_path):
+    import nbformat
+    from nbclient import NotebookClient
+
+    read = nbformat.read(notebook, as_version=4)
+    assert not any(cell.get("outputs") for cell in read.cells), "notebooks are kept without what they print"
+    NotebookClient(read, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
+@pytest.mark.slow
+def test_the_array_of_jobs_makes_the_runs_that_the_table_is_of(tmp_path, monkeypatch):
+    """The script as printed but for its number of photos; Slurm's part is played by a line of shell."""
+    stand_ins.furnish(tmp_path, monkeypatch)
+    shutil.copytree(tmp_path / "my_model", tmp_path / "probes" / "cub")
+    page = (DOCS / "cluster.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```bash\n(.*?)```", page, flags=re.S)
+    (tmp_path / "array.sh").write_text(script.replace("--images 1000", "--images 4"))
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m "$@"\n')
+    srun.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{srun.parent}{os.pathsep}{os.environ['PATH']}", "SLURM_CPUS_PER_TASK": "1"}
+    for task in ("0", "1"):
+        command = ["bash", "-e", "array.sh"]
+        subprocess.run(command, cwd=tmp_path, check=True, env={**environment, "SLURM_ARRAY_TASK_ID": task})
+    (table,) = (command for command in commands("docs/cluster.md") if command.startswith("finercam table"))
+    subprocess.run([str(srun), *table.split()], cwd=tmp_path, check=True)
+    assert (tmp_path / "tables" / "table.md").read_text(encoding="utf-8").count("## ") == 2
+
+
+#: Registries that are public, beside those in ``finercam.__all__``.
+REGISTRIES = (
+    "finercam.models.source.SOURCES",
+    "finercam.data.format.FORMATS",
+    "finercam.explanations.writers.WRITERS",
+)
+
+
+def test_the_reference_has_all_that_is_public():
+    pages = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "api").glob("*.md"))
+    documented = set(re.findall(r"^\.\. auto\w+:: (\S+)$", pages, flags=re.M))
+    assert {f"finercam.{name}" for name in finercam.__all__ if name != "__version__"} | set(REGISTRIES) <= documented
+    # Else Sphinx writes a page without them, and says nothing.
+    for name in documented:
+        module, _, last = name.rpartition(".")
+        assert getattr(importlib.import_module(module), last).__doc__, name
+
+
+def test_twenty_tasks_lead_somewhere():
+    """That the places exist is seen when the guide is built: a warning is an error there."""
+    rows = re.findall(r"^\| (\d+)\. .*? \| (.*) \|$", (DOCS / "how.md").read_text(encoding="utf-8"), flags=re.M)
+    assert [int(number) for number, _ in rows] == list(range(1, 21))
+    assert all("](" in where or "{py:" in where for _, where in rows)
+
+
+def test_examples_in_docstrings(tmp_path, monkeypatch):
+    stand_ins.furnish(tmp_path, monkeypatch, images=32)
+    monkeypatch.chdir(tmp_path)
+    root = Path(finercam.__file__).parent
+    files = [path for path in sorted(root.rglob("*.py")) if ">>>" in path.read_text(encoding="utf-8")]
+    names = [".".join(path.relative_to(root.parent).with_suffix("").parts).removesuffix(".__init__") for path in files]
+    assert len(names) >= 3
+    for name in names:
+        found = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+        assert found.attempted, name
+        assert not found.failed, name

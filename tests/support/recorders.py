@@ -1,7 +1,7 @@
 """Stand-ins for libraries that the recipes write to and that are not installed for the tests.
 
-They record what they are given, after checking that it is of the kinds that the library's documentation asks for. They do
-not show that the library itself takes it.
+They record what they are given, after checking that it is of the kinds that the library's documentation asks for. They
+do not show that the library itself takes it.
 """
 
 from __future__ import annotations
