@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import click
 import typer
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -22,10 +21,10 @@ class Commands(SphinxDirective):
         root = typer.main.get_command(application)
         return [self._section(path, command) for path, command in _commands(root, "finercam")]
 
-    def _section(self, path: str, command: click.Command) -> nodes.section:
+    def _section(self, path: str, command: Any) -> nodes.section:
         section = nodes.section(ids=[nodes.make_id(path)])
         section += nodes.title(text=path)
-        context = click.Context(command, info_name=path)
+        context = command.context_class(command, info_name=path)
         section += nodes.literal_block(text=" ".join([path, *command.collect_usage_pieces(context)]))
         for paragraph in (command.help or "").strip().split("\n\n"):
             section += nodes.paragraph(text=" ".join(paragraph.split()))
@@ -35,15 +34,14 @@ class Commands(SphinxDirective):
         return section
 
 
-def _commands(group: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
-    if not isinstance(group, click.Group):
+def _commands(group: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield all commands by their names. What click calls a command is typer's own in some of its versions."""
+    if not hasattr(group, "list_commands"):
         yield path, group
         return
-    context = click.Context(group)
+    context = group.context_class(group)
     for name in group.list_commands(context):
-        inner = group.get_command(context, name)
-        assert inner is not None
-        yield from _commands(inner, f"{path} {name}")
+        yield from _commands(group.get_command(context, name), f"{path} {name}")
 
 
 def _table(rows: list[tuple[str, str]]) -> list[nodes.Node]:
