@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.domains.python import PyObject
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
@@ -68,6 +71,15 @@ def adapt(app: Sphinx, page: str, source: list[str]) -> None:
             source[0] = source[0].replace(f"\n{later}\n", "\n")
 
 
+def read_plainly(app: Sphinx, what: str, name: str, thing: Any, options: Any, arguments: str, returned: str) -> Any:
+    """Have defaults that are made, or are functions, stand in a signature as Python; Sphinx reads no others."""
+    return arguments and re.sub(r"<function (\w+)>", r"\1", arguments.replace("<factory>", "...")), returned
+
+
 def setup(app: Sphinx) -> None:
     """Connect what is defined here."""
     app.connect("source-read", adapt)
+    app.connect("autodoc-process-signature", read_plainly)
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":
+            field.label = "Attributes"
