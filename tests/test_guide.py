@@ -162,3 +162,18 @@ def test_examples_in_docstrings(tmp_path, monkeypatch):
         found = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
         assert found.attempted, name
         assert not found.failed, name
+
+
+def test_the_release_reads_the_version_from_the_package():
+    """A tag that is not the version stops the release; what reads the version is a line of sed."""
+    import yaml
+
+    files = sorted((ROOT / ".github").rglob("*.yml"))
+    read = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in files}
+    steps = read["release"]["jobs"]["build"]["steps"]
+    (test,) = (step["run"] for step in steps if step.get("name") == "The tag is the version")
+    shell = test.removeprefix("test ").split(" = ", 1)[1]
+    done = subprocess.run(["bash", "-c", f"echo {shell}"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"v{finercam.__version__}"
+    assert read["release"]["jobs"]["publish"]["permissions"] == {"id-token": "write"}
+    assert set(read["ci"]["jobs"]["versions"]["strategy"]["matrix"]["python"]) == {"3.10", "3.12", "3.13"}
