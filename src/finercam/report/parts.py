@@ -159,17 +159,20 @@ class Charts(Part):
         drawn: each as HTML, escaped already.
         title: over them.
         text: under that.
+        summary: where there is one, the drawings are folded away behind it.
     """
 
     drawn: Sequence[str]
     title: str = ""
     text: str = ""
+    summary: str = ""
 
     def html(self) -> str:
         """Return a heading, a sentence, and the drawings."""
         heading = f"<h3>{escaped(self.title)}</h3>" if self.title else ""
         said = f"<p>{escaped(self.text)}</p>" if self.text else ""
-        return f'{heading}{said}<div class="charts">{"".join(self.drawn)}</div>'
+        drawn = _folded(self.summary, f'<div class="charts">{"".join(self.drawn)}</div>')
+        return f"{heading}{said}{drawn}"
 
 
 def _folded(summary: str, content: str) -> str:
