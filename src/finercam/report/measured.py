@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from finercam.metrics.intervals import FEWEST_TO_JUDGE
@@ -36,16 +36,16 @@ def findings(block: Block) -> Iterator[str]:
             if not change.judged:
                 verdict = f"over fewer than {FEWEST_TO_JUDGE} photos, which decides nothing"
             elif column.spec in line.beyond:
-                verdict = "gains beyond all of its controls"
+                verdict = "a gain beyond all controls"
             elif better(change, column):
-                verdict = "gains, but no more than a control does"
+                verdict = "a gain, but one that a control has too"
             elif change.leaves_out_zero:
-                verdict = "loses"
+                verdict = "a loss"
             else:
-                verdict = "cannot be told from no change"
+                verdict = "not to be told from no change"
             told.setdefault(verdict, []).append(f"{column.title} ({change.mean:+.3f})")
         said = "; ".join(f"{verdict}: {', '.join(columns)}" for verdict, columns in told.items())
-        yield f"{line.called} {line.title}, against the map without the comparison: {said or 'nothing was compared'}."
+        yield f"{_name(line)}: {said or 'nothing was compared'}."
 
 
 def meanings(block: Block) -> dict[str, str]:
@@ -97,9 +97,9 @@ def _effects(block: Block, column: Column) -> list[Effect]:
 
 
 def _name(line: Line) -> str:
-    """Return the line's title, with its method's where that is not in it."""
+    """Return what a line is called under its method: of a control, what kind it is."""
     if line.control:
-        return f"control: {line.title}"
+        return f"control: {line.contrast.partition(', ')[2]}"
     return f"{line.called} {line.title}"
 
 
@@ -141,7 +141,3 @@ def _by_strength(block: Block) -> dict[str, list[tuple[float, Line]]]:
         lines.sort(key=lambda one: one[0])
     return several
 
-
-def titled(lines: Sequence[Line]) -> str:
-    """Return the titles of lines, with their methods'."""
-    return ", ".join(_name(line) for line in lines)

@@ -34,7 +34,9 @@ def _parts(run: Rows, block: Block) -> Iterator[Part]:
     plan = run.described["plan"]
     yield Paragraph(_setting(block, plan))
     told = list(findings(block))
-    yield Points(told, f"What the comparison changes, in words ({len(told)})" if len(told) > _MOST else "")
+    if told:
+        yield Paragraph("What the comparison changes, against the same method's map without it:")
+    yield Points(told, f"In words ({len(told)})" if len(told) > _MOST else "")
     yield Heading("Means")
     for sentence in about(block):
         yield Paragraph(sentence)
