@@ -140,4 +140,3 @@ def _by_strength(block: Block) -> dict[str, list[tuple[float, Line]]]:
             lines.append((0.0, plain[lines[0][1].method]))
         lines.sort(key=lambda one: one[0])
     return several
-
