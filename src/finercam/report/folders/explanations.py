@@ -11,9 +11,11 @@ from typing import Any
 
 from PIL import Image
 
+from finercam.contrast.labels import short_names
 from finercam.data.photos import open_photo
 from finercam.errors import FinercamError
 from finercam.explanations.explanation import Explanation
+from finercam.report.explained import model_name
 from finercam.report.folder import folder_kind, on_this_machine
 from finercam.report.live import Live
 from finercam.report.pages import Section
@@ -91,7 +93,7 @@ def _asked(records: Sequence[Record]) -> list[list[str]]:
     """Return what was asked, with how many photos each."""
     asked = Counter(
         (
-            str(one["model"]),
+            model_name(str(one["model"])),
             str(one["method"]),
             "" if one.get("gamma") is None else f"{one['gamma']:g}",
             _text(one.get("against", one.get("objective", ""))),
@@ -118,14 +120,15 @@ def _margin(record: Record) -> float:
 def _listed(records: Sequence[Record]) -> list[list[str]]:
     table = [["photo", "class asked about", "probability", "margin", "against", "peak", "of the plain map's", "map"]]
     for one in records:
+        named = short_names([one["target"]["name"], *(reference["name"] for reference in one["references"])])
         share = f"{100 * one['peak'] / one['plain_peak']:.0f} %" if one["plain_peak"] else ""
         table.append(
             [
                 Path(one["image"]).name,
-                one["target"]["name"],
+                named[0],
                 f"{100 * one['target']['probability']:.1f} %",
                 f"{_margin(one):+.2f}",
-                ", ".join(reference["name"] for reference in one["references"]),
+                ", ".join(named[1:]),
                 f"{one['peak']:.3g}",
                 share,
                 "empty" if one["empty"] else "",
