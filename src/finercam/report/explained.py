@@ -115,9 +115,11 @@ def draw_hidden(explanation: Explanation, by_plain: Hidden, by_contrast: Hidden)
 
 
 def model_name(name: str) -> str:
-    """Return a model's name as it is shown: of a folder only the last part."""
-    local = name.startswith((".", "~")) or os.path.isabs(name) or Path(name).exists()
-    return Path(name).name or name if local else name
+    """Return a model's name as it is shown: of a folder only the last part, whatever stands before the path."""
+    kind, colon, path = name.rpartition(":")
+    folder = path if colon and (kind.endswith("local-dir") or kind == "file") else name
+    local = folder != name or name.startswith((".", "~")) or os.path.isabs(name) or Path(name).exists()
+    return Path(folder).name or folder if local else name
 
 
 def _shown(explanation: Explanation, size: int | None) -> tuple[Image.Image, Placement | None]:
