@@ -165,8 +165,8 @@ class _Scale:
 
     low: float
     high: float
-    start: float
-    end: float
+    start: int
+    end: int
 
     def __call__(self, value: float) -> float:
         return self.start + (self.end - self.start) * (value - self.low) / ((self.high - self.low) or 1.0)
