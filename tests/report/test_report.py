@@ -268,7 +268,12 @@ def test_a_kind_of_folder_is_one_function(tmp_path):
         ("run.json", '{"study": "evaluate"}', "holds no rows yet"),
         ("run.json", '{"study": ["evaluate"]}', r"holds a run of \['evaluate'\]"),
         ("explanations.jsonl", "no json\n", "line 1, is not a record"),
-        ("explanations.jsonl", '{"image": "x.png"}\n', "does not hold explanations as they were written"),
+        ("explanations.jsonl", '{"image": "x.png"}\n', "not what finercam wrote as explanations"),
+        (
+            "explanations.jsonl",
+            '{"image": "x.png", "target": 3, "empty": true}\n',
+            "not what finercam wrote as explanations",
+        ),
         ("probe.json", "[]", "is not the record of a probe"),
         ("curve.csv", "a,b\n1,2\n", "does not hold curve.csv and pairs.csv"),
         ("notes.txt", "", "holds nothing that a report is made of"),

@@ -72,7 +72,7 @@ def run_demo(out: Path, *, measured: int = 64, browse: bool = False) -> Path:
                     "The same birds with their evidence: choose one, then another strength or look-alike, or mark a "
                     "region to see for which species it speaks."
                 ),
-                Live([kept for _, kept in against], "The same birds, to be asked again"),
+                Live.of([kept for _, kept in against], "The same birds, to be asked again"),
             ],
         ),
         Section(

@@ -118,9 +118,9 @@ def chart(title: str, curves: Sequence[Curve], across: str, *, from_zero: bool =
         drawn.append(_line(str(_LEFT), y, str(_WIDTH - _RIGHT), y, "axis"))
         drawn.append(f'<text x="{_LEFT - 6}" y="{y_at(tick) + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
     for tick in across_ticks:
-        x, y = f"{x_at(tick):.1f}", _HEIGHT - _BOTTOM
-        drawn.append(_line(x, str(y), x, str(y + 4), "axis"))
-        drawn.append(f'<text x="{x}" y="{y + 16}" text-anchor="middle">{_number(tick)}</text>')
+        x, floor = f"{x_at(tick):.1f}", _HEIGHT - _BOTTOM
+        drawn.append(_line(x, str(floor), x, str(floor + 4), "axis"))
+        drawn.append(f'<text x="{x}" y="{floor + 16}" text-anchor="middle">{_number(tick)}</text>')
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     drawn.append(f'<text x="{middle:.0f}" y="{_HEIGHT - 3}" text-anchor="middle">{escaped(across)}</text>')
     key, colour = [], 0

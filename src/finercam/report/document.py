@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+
 from finercam.errors import FinercamError
-from finercam.report.folder import KINDS, kind_of
+from finercam.report.folder import KINDS, Kind, kind_of
 from finercam.report.pages import Section, write_report
 from finercam.report.parts import Facts, Paragraph, Points
 
+#: What reading a file may raise that somebody has edited, or in which a bit was flipped.
+_DAMAGED = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, pa.ArrowException)
 TITLE = "Why this class, and not its look-alike?"
 _QUESTION = (
     "A class activation map (CAM) shows which pixels raise a classifier's logit of a class. Look-alikes share most of "
@@ -53,9 +57,36 @@ def _sections(folders: Sequence[str]) -> Iterator[Section]:
     for kind in KINDS.values():
         own = [folder for folder in folders if kinds[folder] is kind]
         if own:
-            yield from kind.tell(own)
+            yield from _told(kind, own)
     made = {"finercam": __version__, **{folder: kinds[folder].name for folder in folders}}
     yield Section("How this page was made", [Facts(made)])
+
+
+def _told(kind: Kind, folders: Sequence[str]) -> list[Section]:
+    """Return what is to be told of folders of a kind.
+
+    Raises:
+        FinercamError: one of them is not as it was written.
+    """
+    try:
+        return list(kind.tell(folders))
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        ArithmeticError,
+        pa.ArrowException,
+    ) as error:
+        if isinstance(error, FinercamError):
+            raise
+        # Somebody has edited what is in the folder, or damaged it.
+        first = next(iter(str(error).splitlines()), "")
+        raise FinercamError(
+            f"{', '.join(map(repr, folders))}: not what finercam wrote as {kind.name} ({type(error).__name__}: "
+            f"{first}); put back what was changed, or make it again in another folder"
+        ) from error
 
 
 def _counted(number: int, what: str) -> str:

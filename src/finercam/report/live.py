@@ -6,13 +6,11 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
-
-from PIL import Image
 
 from finercam.report.panels import Panel
 from finercam.report.parts import Part, Strip, escaped
+from finercam.report.view.data import photo_name
 from finercam.report.view.page import write_page
 
 if TYPE_CHECKING:
@@ -24,47 +22,52 @@ _STYLE = re.compile(r"<style>(.*?)</style>", re.S)
 _SIDE = 260
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Live(Part):
     """Photos in the live view; where the page is printed, their maps as pictures.
 
     Attributes:
-        photos: of each the explanations of it, with evidence; the first is shown first.
+        page: of the view.
         title: of the frame.
+        panels: what is printed.
     """
 
-    photos: Sequence[Sequence[Explanation]]
+    page: str
     title: str
+    panels: Sequence[Panel]
 
-    @cached_property
-    def _page(self) -> str:
-        return write_page(self.photos, self.title)
+    @classmethod
+    def of(cls, photos: Sequence[Sequence[Explanation]], title: str) -> Live:
+        """Return photos in the live view.
+
+        Args:
+            photos: of each the explanations of it, with evidence; the first is shown first. All are of one model.
+            title: of the frame.
+        """
+        return cls(write_page(photos, title), title, [_on_paper(own[0]) for own in photos])
 
     def html(self) -> str:
         """Return the frame, and what is printed instead of it."""
         frame = (
             f'<iframe sandbox="allow-scripts allow-downloads" title="{escaped(self.title)}" '
-            f'srcdoc="{html.escape(self._page)}"></iframe>'
+            f'srcdoc="{html.escape(self.page)}"></iframe>'
         )
-        panels = [panel for own in self.photos for panel in _on_paper(own[0])]
-        return frame + Strip(panels, on_paper=True).html()
+        return frame + Strip(self.panels, on_paper=True).html()
 
     def scripts(self) -> Iterator[str]:
         """Yield the view's script; a frame keeps to the policy of the page around it, besides its own."""
-        for found in _SCRIPT.finditer(self._page):
+        for found in _SCRIPT.finditer(self.page):
             if "application/json" not in found["kind"]:
                 yield found["text"]
 
     def styles(self) -> Iterator[str]:
         """Yield the view's style sheet."""
-        yield from _STYLE.findall(self._page)
+        yield from _STYLE.findall(self.page)
 
 
-def _on_paper(explanation: Explanation) -> Iterator[Panel]:
-    name = explanation.source or "photo"
-    yield Panel(_small(explanation.overlay()), name, [str(explanation), "empty" if explanation.empty else ""])
-
-
-def _small(picture: Image.Image) -> Image.Image:
+def _on_paper(explanation: Explanation) -> Panel:
+    picture = explanation.overlay()
     by = _SIDE / max(picture.size)
-    return picture.resize((max(1, round(picture.width * by)), max(1, round(picture.height * by))))
+    small = picture.resize((max(1, round(picture.width * by)), max(1, round(picture.height * by))))
+    lines = [str(explanation), "empty" if explanation.empty else ""]
+    return Panel(small, photo_name(explanation), lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -97,7 +98,7 @@ def ranked(run: Rows, line: Line, column: Column) -> list[Ranked]:
     return sorted(found, key=lambda one: (sign * one.value, -one.margin if one.margin == one.margin else math.inf))
 
 
-def _rows(run: Rows, method: str, contrast: str, columns: Sequence[str]) -> list[dict[str, object]]:
+def _rows(run: Rows, method: str, contrast: str, columns: Sequence[str]) -> list[dict[str, Any]]:
     return run.table(columns, (pc.field("method") == method) & (pc.field("contrast") == contrast)).to_pylist()
 
 
@@ -210,6 +211,11 @@ def _by_method(block: Block) -> dict[str, list[Line]]:
 
 def _mean_curve(run: Rows, line: Line, column: str) -> list[float]:
     """Return the mean over photos of a list of numbers; empty where no photo has one."""
-    rows = [one[column] for one in _rows(run, line.method, line.contrast, [column])]
-    known = [row for row in rows if row is not None and None not in row]
-    return np.mean(known, axis=0).tolist() if known else []
+    where = (pc.field("method") == line.method) & (pc.field("contrast") == line.contrast)
+    rows = run.table([column], where)[column].combine_chunks().drop_null()
+    if not len(rows):
+        return []
+    # A run's curves have as many steps each.
+    values = rows.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), -1)
+    known = values[~np.isnan(values).any(1)]
+    return [float(one) for one in known.mean(0)] if len(known) else []

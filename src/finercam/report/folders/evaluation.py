@@ -117,7 +117,7 @@ def _photos(run: Rows, block: Block) -> Iterator[Part]:
     found, problems = explained(run, line, [*first, *last])
     yield Points(problems)
     if found:
-        yield Live([[one] for one in found], f"The most and the least convincing photos of {block.data}")
+        yield Live.of([[one] for one in found], f"The most and the least convincing photos of {block.data}")
 
 
 def _listed(photos: Sequence[Ranked], title: str, classes: Sequence[str]) -> list[list[str]]:

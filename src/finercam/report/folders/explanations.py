@@ -21,6 +21,7 @@ from finercam.report.live import Live
 from finercam.report.pages import Section
 from finercam.report.panels import Panel
 from finercam.report.parts import Heading, Paragraph, Part, Points, Strip, Table
+from finercam.report.view.data import photo_name
 
 RECORDS = "explanations.jsonl"
 #: Photos shown at either end, and as plain pictures, where no evidence was kept.
@@ -35,16 +36,7 @@ def sections(folders: Sequence[str]) -> Iterator[Section]:
     """Yield a section for each folder."""
     for given in folders:
         folder = on_this_machine(given)
-        try:
-            yield Section(f"Explained photos: {folder.resolve().name}", list(_parts(folder)))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, FinercamError):
-                raise
-            # Somebody has edited the records.
-            raise FinercamError(
-                f"{str(folder / RECORDS)!r} does not hold explanations as they were written ({error!r}); explain the "
-                "photos again in another folder"
-            ) from error
+        yield Section(f"Explained photos: {folder.resolve().name}", list(_parts(folder)))
 
 
 def _parts(folder: Path) -> Iterator[Part]:
@@ -154,15 +146,16 @@ def _pictures(folder: Path, photos: Sequence[Sequence[Record]]) -> Iterator[Part
         elif len(still) < 2 * _PICTURES:
             still += _still(folder, own[0])
     one_model = [own for own in live if own[0].facts.name == live[0][0].facts.name]
+    problems += [f"{photo_name(own[0])}: explained by another model." for own in live if own not in one_model]
     if one_model:
-        yield Live(one_model, f"The surest and the least sure photos of {folder.resolve().name}")
+        yield Live.of(one_model, f"The surest and the least sure photos of {folder.resolve().name}")
     if still:
         yield Paragraph(
             "Shown as they were written. Explained with --keep they could be asked again here: another strength, "
             "another look-alike."
         )
         yield Strip(still)
-    yield Points(problems, f"Without evidence ({len(problems)})" if problems else "")
+    yield Points(problems, f"Not in the view ({len(problems)})" if problems else "")
 
 
 def _still(folder: Path, record: Record) -> Iterator[Panel]:

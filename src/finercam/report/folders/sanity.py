@@ -12,7 +12,10 @@ from finercam.studies.sanity.checking import ABOUT, cells, headings
 from finercam.studies.sanity.classes import ClassSensitivity
 from finercam.studies.sanity.randomisation import Randomisation
 
-_STUDIES = {ClassSensitivity.name: ClassSensitivity(), Randomisation.name: Randomisation()}
+_STUDIES: dict[str, ClassSensitivity | Randomisation] = {
+    ClassSensitivity.name: ClassSensitivity(),
+    Randomisation.name: Randomisation(),
+}
 _ASKED = {
     ClassSensitivity.name: "Does the map depend on the class that is asked about? One that is the same for two classes "
     "says nothing of either.",

@@ -42,7 +42,10 @@ def _parts(folder: Path) -> Iterator[Part]:
         raise FinercamError(
             f"{str(folder)!r} does not hold curve.csv and pairs.csv as finercam similarity writes them ({error!r})"
         ) from error
-    drawn = [Curve(name, *zip(*points[:_RANKS], strict=True)) for name, points in curves.items()]
+    drawn = [
+        Curve(name, [rank for rank, _ in points[:_RANKS]], [mean for _, mean in points[:_RANKS]])
+        for name, points in curves.items()
+    ]
     yield Charts([chart("Cosine", drawn, "rank of the other class")])
     for name, found in pairs.items():
         most = sorted(found.values(), reverse=True)[:_PAIRS]
