@@ -20,7 +20,7 @@ from finercam.metrics.intervals import Mean
 from finercam.report import folders as kinds
 from finercam.report.charts import Curve, Effect, chart, forest
 from finercam.report.document import write_document
-from finercam.report.folder import KINDS, folder_kind, kind_of
+from finercam.report.folder import KINDS, data_name, folder_kind, kind_of
 from finercam.report.pages import Section
 from finercam.report.parts import Paragraph
 from finercam.report.photos import explained as explained_anew
@@ -325,6 +325,20 @@ def test_a_chart_of_nothing_much_is_still_a_chart():
         drawn = chart("title", curves, "across", from_zero=True)
         assert "nan" not in drawn
         assert drawn.count("<li>") == len(curves)
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("aviary:biased", "aviary:biased"),
+        ("planted:cub:/data/CUB_200_2011/", "planted:cub:CUB_200_2011"),
+        ("folder:s3://bucket/photos", "folder:photos"),
+        ("aircraft@family:a b/c", "aircraft@family:c"),
+        ("cub:/", "cub:/"),
+    ],
+)
+def test_data_is_named_without_its_place(spec, name):
+    assert data_name(spec) == name
 
 
 def test_every_kind_is_a_file_of_its_own():

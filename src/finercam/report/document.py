@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
@@ -58,8 +58,9 @@ def _sections(folders: Sequence[str]) -> Iterator[Section]:
         own = [folder for folder in folders if kinds[folder] is kind]
         if own:
             yield from _told(kind, own)
-    made = {"finercam": __version__, **{folder: kinds[folder].name for folder in folders}}
-    yield Section("How this page was made", [Facts(made)])
+    # Where they lie is nobody's business that the page is sent to.
+    named = [f"{PurePosixPath(folder).name} ({kind.name})" for folder, kind in kinds.items()]
+    yield Section("How this page was made", [Facts({"finercam": __version__, "folders": ", ".join(named)})])
 
 
 def _told(kind: Kind, folders: Sequence[str]) -> list[Section]:

@@ -86,3 +86,16 @@ def on_this_machine(folder: str) -> Path:
     if not Folder(folder).local:
         raise FinercamError(f"{folder!r} is not on this machine; copy the folder here first")
     return Path(folder.removeprefix("file://"))
+
+
+def data_name(spec: str) -> str:
+    """Return a data set's name as it is shown: of its place only the last part.
+
+    >>> data_name("planted:cub:/data/CUB_200_2011")
+    'planted:cub:CUB_200_2011'
+    """
+    formats, rest = [], spec.split(":")
+    while len(rest) > 1 and "/" not in rest[0] and not rest[1].startswith("//"):
+        formats.append(rest.pop(0))
+    place = ":".join(rest)
+    return ":".join([*formats, place.rstrip("/").rpartition("/")[2] or place])

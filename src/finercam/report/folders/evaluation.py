@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from finercam.report.folder import folder_kind
+from finercam.report.explained import model_name
+from finercam.report.folder import data_name, folder_kind
 from finercam.report.live import Live
 from finercam.report.measured import findings, forests, known_nothing, meanings, strengths
 from finercam.report.pages import Section
@@ -27,6 +29,7 @@ def sections(folders: Sequence[str]) -> Iterator[Section]:
     for folder in folders:
         run = Rows(folder)
         block = block_of(run)
+        block = replace(block, model=model_name(block.model), data=data_name(block.data))
         yield Section(f"Evaluation: {block.data}, {block.model}", list(_parts(run, block)))
 
 
@@ -71,8 +74,8 @@ def _parts(run: Rows, block: Block) -> Iterator[Part]:
         yield Charts(
             drawn,
             "As pixels are taken away or given back, from the most to the least salient",
-            "Mean probabilities. What matters to class c alone takes c down early and leaves its look-alike d, and a "
-            "map that knows nothing takes both down slowly.",
+            "Mean probabilities of class c and of its look-alike d. A map that finds what matters to c changes c's early, "
+            "one that knows nothing late; d's should change as little as may be.",
             "" if len(drawn) <= _MOST else f"Curves ({len(drawn)})",
         )
     yield from _photos(run, block)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from finercam.errors import FinercamError
 from finercam.report.charts import Effect, forest
-from finercam.report.folder import folder_kind
+from finercam.report.explained import model_name
+from finercam.report.folder import data_name, folder_kind
 from finercam.report.pages import Section
 from finercam.report.parts import Charts, Facts, Heading, Paragraph, Part, Points, Table
 from finercam.runs.rows import Rows
@@ -24,7 +25,7 @@ def sections(folders: Sequence[str]) -> Iterator[Section]:
     """Yield a section for each examination."""
     for folder in folders:
         run = Rows(folder)
-        data, model = run.described["data"]["name"], run.described["model"]["name"]
+        data, model = data_name(run.described["data"]["name"]), model_name(run.described["model"]["name"])
         yield Section(f"Faithfulness: what {model} looks at in {data}", list(_parts(run)))
 
 

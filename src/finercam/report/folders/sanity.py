@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from finercam.report.folder import folder_kind
+from finercam.report.explained import model_name
+from finercam.report.folder import data_name, folder_kind
 from finercam.report.pages import Section
 from finercam.report.parts import Facts, Paragraph, Part, Points, Table
 from finercam.runs.rows import Rows
@@ -31,7 +32,7 @@ def sections(folders: Sequence[str]) -> Iterator[Section]:
     for folder in folders:
         run = Rows(folder)
         study = _STUDIES[run.described["study"]]
-        data, model = run.described["data"]["name"], run.described["model"]["name"]
+        data, model = data_name(run.described["data"]["name"]), model_name(run.described["model"]["name"])
         yield Section(f"{study.title}: {data}, {model}", list(_parts(run)))
 
 
