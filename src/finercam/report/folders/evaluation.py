@@ -74,8 +74,8 @@ def _parts(run: Rows, block: Block) -> Iterator[Part]:
         yield Charts(
             drawn,
             "As pixels are taken away or given back, from the most to the least salient",
-            "Mean probabilities of class c and of its look-alike d. A map that finds what matters to c changes c's early, "
-            "one that knows nothing late; d's should change as little as may be.",
+            "Mean probabilities of class c and of its look-alike d. A map that finds what matters to c changes c's "
+            "early, one that knows nothing late; d's should change as little as may be.",
             "" if len(drawn) <= _MOST else f"Curves ({len(drawn)})",
         )
     yield from _photos(run, block)
