@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from finercam.cli import app as browser
-from finercam.cli import concept, evaluate, explain, faithfulness, lists, probe, sanity, similarity
+from finercam.cli import concept, evaluate, explain, faithfulness, lists, probe, report, sanity, similarity
 from finercam.cli.console import say
 from finercam.cli.quiet import quieten
 from finercam.cli.stopping import Stopped, stopping_in_order
@@ -67,6 +67,7 @@ for _command in (
     similarity.similarity,
     faithfulness.faithfulness,
     sanity.sanity,
+    report.report,
     browser.app,
     lists.methods,
     lists.metrics,
