@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from brightness import Brightness
+
 from finercam.report.folder import folder_kind
 from finercam.report.pages import Section
 from finercam.report.parts import Table

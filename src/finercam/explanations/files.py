@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -149,9 +148,8 @@ def picture_formats(given: Sequence[str]) -> tuple[str, ...]:
     Raises:
         FinercamError: there is no such format.
     """
-    # What has a size is a picture; maps and pages have none.
-    pictures = [suffix for suffix in WRITERS if "size" in inspect.signature(WRITERS[suffix]).parameters]
-    known = sorted(suffix.removeprefix(".") for suffix in pictures)
+    # The maps are written in any case.
+    known = sorted(suffix.removeprefix(".") for suffix in WRITERS if suffix != ".safetensors")
     found = tuple(dict.fromkeys(one.lower().removeprefix(".") for one in given))
     for one in found:
         if one not in known:
