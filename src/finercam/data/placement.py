@@ -56,6 +56,11 @@ class Placement:
     x: Axis
     y: Axis
 
+    @classmethod
+    def in_place(cls, size: tuple[int, int]) -> Placement:
+        """Return that of an input of this height and width that is itself the photo."""
+        return cls(Axis(1.0, 0.0, size[1], size[1]), Axis(1.0, 0.0, size[0], size[0]))
+
     def box(self, box: Sequence[float]) -> Bool[Tensor, "H W"]:
         """Return the input's pixels whose middles are in a box x0, y0, x1, y1 of the photo."""
         x0, y0, x1, y1 = box

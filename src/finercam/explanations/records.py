@@ -88,25 +88,41 @@ class Records:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         append(self._path, b"")
         *lines, last = self._path.read_bytes().split(b"\n")
-        found = [self._parsed(line, number) for number, line in enumerate(lines, 1) if line.strip()]
+        found = [_parsed(self._path, line, number) for number, line in enumerate(lines, 1) if line.strip()]
         if last:
             # What a machine that lost its power left of a line is not a record, and nothing can be added behind it.
             self._write(found)
         return found
 
-    def _parsed(self, line: bytes, number: int) -> Record:
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict) or not isinstance(record.get("image"), str) or not _are_files(record):
-            raise FinercamError(f"{self._path}, line {number}, is not a record of a photo; give another --out")
-        return record
+
+def read_records(path: Path) -> list[Record]:
+    """Return the records of a folder of results: the last of each photo and answer.
+
+    Raises:
+        FinercamError: there is no such file, or it is not one of records.
+    """
+    try:
+        *lines, _ = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise FinercamError(
+            f"{str(path)!r} cannot be read ({error.strerror}); give the --out folder of finercam explain"
+        ) from None
+    return _merged([_parsed(path, line, number) for number, line in enumerate(lines, 1) if line.strip()])
 
 
 def answer_path(result: Path, answer: str) -> Path:
     """Return where one of a photo's answers goes, without suffix."""
     return result_path(result, answer) if answer else result
+
+
+def _parsed(path: Path, line: bytes, number: int) -> Record:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict) or not isinstance(record.get("image"), str) or not _are_files(record):
+        raise FinercamError(f"{path}, line {number}, is not a record of a photo; give another --out")
+    return record
 
 
 def _names(stem: str, suffix: str) -> Iterator[str]:

@@ -40,6 +40,11 @@ def write(explanation: Explanation, path: Path) -> None:
     """Write an explanation; see ``Explanation.save``."""
     tensors = {name: getattr(explanation, name).detach().float() for name in _MAPS}
     metadata = {"finercam": json_line(explanation.record())}
+    placement = explanation.placement
+    if explanation.original is None:
+        placement = Placement.in_place((explanation.image.shape[1], explanation.image.shape[2]))
+    if placement is not None:
+        metadata["placement"] = json_line(asdict(placement))
     evidence = explanation.evidence
     if evidence is not None:
         kept, plain = pack(evidence)
