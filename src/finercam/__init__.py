@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from finercam.data.format import data_format as data_format
     from finercam.data.photos import open_photo as open_photo
     from finercam.data.reading import read_dataset as read_dataset
+    from finercam.data.regions import Region as Region
     from finercam.errors import FinercamError as FinercamError
     from finercam.explanations.answering import Answer as Answer
     from finercam.explanations.answering import answer as answer
@@ -81,6 +82,7 @@ _WHERE = {
     "data_format": "data.format",
     "read_dataset": "data.reading",
     "open_photo": "data.photos",
+    "Region": "data.regions",
 }
 __all__ = ["__version__", *_WHERE]
 

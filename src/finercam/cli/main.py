@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from finercam.cli import concept, evaluate, explain, faithfulness, lists, probe, sanity, similarity
+from finercam.cli import concept, evaluate, explain, faithfulness, lists, probe, regions, sanity, similarity
 from finercam.cli.console import say
 from finercam.cli.quiet import quieten
 from finercam.cli.stopping import Stopped, stopping_in_order
@@ -58,6 +58,7 @@ def _start(
 for _command in (
     explain.explain,
     concept.concept,
+    regions.regions,
     evaluate.evaluate,
     evaluate.table,
     probe.probe,
