@@ -14,7 +14,7 @@ from torch import Tensor
 
 from finercam.data.placement import Axis, Placement
 from finercam.data.regions import Region, levelled, regions_of
-from finercam.errors import FinercamError, nearest
+from finercam.errors import FinercamError, check_between, nearest
 from finercam.explanations.records import read_records
 from finercam.registry import read_parameters, split_spec
 
@@ -62,8 +62,7 @@ def find_regions(heat: Float[Tensor, "H W"], by: str, least: float | int, classe
         classes: the target's name, and those of the references.
     """
     way, share = read_way(by)
-    if not 0 <= least <= 1:
-        raise FinercamError(f"least is {least:g}; it is a share of the evidence, 0 to 1")
+    check_between("least", least, 0, 1)
     return regions_of(heat, levelled(heat, way, share), least=least, classes=classes)
 
 
@@ -99,6 +98,7 @@ def outline_folder(folder: Path, by: str, least: float | int = LEAST) -> Iterato
         FinercamError: it has no ``explanations.jsonl``, or ``by`` or ``least`` cannot be.
     """
     read_way(by)
+    check_between("least", least, 0, 1)
     for record in read_records(folder / "explanations.jsonl"):
         try:
             yield record_regions(folder, record, by, least)
