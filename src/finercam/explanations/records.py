@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from finercam.data.photos import Crop
 from finercam.errors import FinercamError
 from finercam.files import NotWritten, append, result_path, whole
 from finercam.texts import encoded, json_line
@@ -39,13 +40,13 @@ class Records:
         self._owners: dict[str, str] = {}
         for record in self._records:
             for file in record.get("files", {}).values():
-                self._owners[_stem(file)] = _key(record["image"])
+                self._owners[_stem(file)] = _whose(record)
 
-    def result(self, file: Path, relative: Path, answers: Sequence[str]) -> Path:
+    def result(self, file: Path | Crop, relative: Path, answers: Sequence[str]) -> Path:
         """Return where a photo's results go, without suffix: by its own name, or one with a suffix or number added.
 
         Args:
-            file: the photo.
+            file: the photo, or the animal on one.
             relative: the path to name its results by.
             answers: what its answers are called below that; ``[""]`` for one that has the photo's name.
         """
@@ -136,7 +137,7 @@ def _merged(records: Sequence[Record]) -> list[Record]:
     """Return the last record of each photo and answer, where its first was; errors of photos that have an answer go."""
     last: dict[tuple[str, str | None], Record] = {}
     for record in records:
-        photo, picture = _key(record["image"]), next(iter(record.get("files", {}).values()), None)
+        photo, picture = _whose(record), next(iter(record.get("files", {}).values()), None)
         last[photo, picture] = record
         if picture is not None:
             last.pop((photo, None), None)
@@ -148,7 +149,16 @@ def _are_files(record: Record) -> bool:
     return isinstance(files, dict) and all(isinstance(file, str) for file in files.values())
 
 
-def _key(file: str | os.PathLike[str]) -> str:
+def _whose(record: Record) -> str:
+    """Return the key of what a record is of."""
+    box = record.get("box")
+    number = box.get("number") if isinstance(box, dict) else None
+    return _key(record["image"]) if number is None else f"{_key(record['image'])}, box {number}"
+
+
+def _key(file: Any) -> str:
+    if isinstance(file, Crop):
+        return f"{_key(file.photo)}, box {file.number}"
     return os.path.abspath(file)
 
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from finercam.data.regions import Region
 from finercam.explanations.outlining import Outlined
-from finercam.report.regions.writing import RegionFile, Shape
+from finercam.report.regions.writing import RegionFile, Shape, region_file
 
 
+@region_file("coco")
 class Coco(RegionFile):
     """``coco.json``: photos, an annotation for each region, and a category for each class that was explained.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from finercam.data.regions import Region
 from finercam.explanations.outlining import Outlined
-from finercam.report.regions.writing import RegionFile, Shape
+from finercam.report.regions.writing import RegionFile, Shape, region_file
 from finercam.texts import printable
 
 #: What Label Studio calls each shape.
@@ -22,6 +22,7 @@ _TYPES = {"mask": "BrushLabels", "polygon": "PolygonLabels", "box": "RectangleLa
 _LONGEST = 1 << 16
 
 
+@region_file("label-studio")
 class LabelStudio(RegionFile):
     """``label-studio.json``: a task for each photo, a prediction for each explanation; and its labelling set-up.
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from finercam.explanations.outlining import Outlined
 from finercam.files import result_path, whole
-from finercam.report.regions.writing import RegionFile
+from finercam.report.regions.writing import RegionFile, region_file
 
 #: The colours of regions 1 to 255, told apart by their hue; what is in none is black.
 _PALETTE = [0, 0, 0] + [
@@ -18,6 +18,7 @@ _PALETTE = [0, 0, 0] + [
 ]
 
 
+@region_file("masks")
 class Masks(RegionFile):
     """``masks``: a PNG of the photo's size for each explanation, beside the name of its maps.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from finercam.explanations.outlining import Outlined
-from finercam.report.regions.writing import RegionFile
+from finercam.report.regions.writing import RegionFile, region_file
 from finercam.texts import csv_text
 
 COLUMNS = (
@@ -15,6 +15,7 @@ COLUMNS = (
 )
 
 
+@region_file("csv")
 class Table(RegionFile):
     """``regions.csv``: a line for each region; ``docs/regions.md`` says what its columns are.
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
-from finercam.errors import FinercamError, nearest
+from finercam.errors import FinercamError
 from finercam.explanations.outlining import Outlined
 from finercam.files import whole
-from finercam.registry import read_parameters, split_spec
+from finercam.registry import Registry, read_parameters, split_spec
 from finercam.texts import encoded
 
+Kind = TypeVar("Kind", bound="RegionFile")
 #: How a region is written where a format has several ways.
 Shape: TypeAlias = Literal["mask", "polygon", "box"]
 
@@ -41,26 +42,37 @@ class RegionFile(ABC):
         return self.folder / name
 
 
-def region_files(formats: Sequence[str], folder: Path) -> list[RegionFile]:
+#: Formats of regions by name; keyword-only arguments are what a spec may set (``coco@polygon``).
+REGION_FILES: Registry[type[RegionFile]] = Registry("format of regions", "finercam.regions", "finercam.report.regions")
+
+
+def region_file(name: str) -> Callable[[type[Kind]], type[Kind]]:
+    """Register a ``RegionFile`` as the format of this name.
+
+    Raises:
+        FinercamError: there is a format of that name already.
+    """
+
+    def register(kind: type[Kind]) -> type[Kind]:
+        REGION_FILES.add(name, kind)
+        return kind
+
+    return register
+
+
+def region_files(specs: Sequence[str], folder: Path) -> list[RegionFile]:
     """Return files of these formats: ``coco``, ``coco@polygon``, ``label-studio@box``, ``csv``, ``masks``.
 
     Raises:
         FinercamError: there is no such format, it has no such shape, or it is given twice.
     """
-    from finercam.report.regions.coco import Coco
-    from finercam.report.regions.label_studio import LabelStudio
-    from finercam.report.regions.masks import Masks
-    from finercam.report.regions.table import Table
-
-    known = {"coco": Coco, "label-studio": LabelStudio, "csv": Table, "masks": Masks}
     found: list[RegionFile] = []
-    for spec in formats:
+    for spec in specs:
         name, _ = split_spec(spec)
-        if name not in known:
-            raise FinercamError(f"there is no format of regions {name!r}; {nearest(name, known)}")
-        if any(type(one) is known[name] for one in found):
+        kind = REGION_FILES.find(name)
+        if any(type(one) is kind for one in found):
             raise FinercamError(f"regions are written as {name} once; give another --out for another shape")
-        found.append(known[name](folder, **read_parameters(known[name].__init__, spec)))
+        found.append(kind(folder, **read_parameters(kind.__init__, spec)))
     return found
 
 
