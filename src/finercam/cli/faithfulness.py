@@ -58,6 +58,7 @@ def faithfulness(
     ray_address: o.RayAddress = None,
     gpus: o.Gpus = None,
     layer: o.Layer = None,
+    probabilities: o.Probabilities = None,
     device: o.Device = "auto",
     precision: o.Precision = "float32",
     batch_size: o.BatchSize = 8,
@@ -94,6 +95,7 @@ def faithfulness(
         layer=layer,
         device=device,
         revision=revision,
+        probabilities=probabilities,
         match=match,
         skip_unmatched=skip_unmatched,
     )
@@ -151,14 +153,13 @@ def _draw(
     shown = list(chosen.values())[:pictures]
     photos = _first_photos(dataset, {one.other for one in shown})
     examples = []
-    for seen in look_again(study, model, run, dataset, [one.key for one in shown]):
+    for seen, photo in look_again(study, model, run, dataset, [one.key for one in shown]):
         labels = seen.examined.target, seen.examined.other
         target, other = short_names([dataset.class_names[label] for label in labels])
-        examples.append(Example(seen, target, other, photos.get(labels[1])))
+        examples.append(Example(seen, photo, target, other, photos.get(labels[1])))
     if examples:
-        preprocessing = model.preprocessing
         with whole(path) as aside:
-            draw_examples(examples, preprocessing.mean, preprocessing.std, study.count).save(aside)
+            draw_examples(examples, study.count).save(aside)
 
 
 def _first_photos(dataset: Dataset, labels: set[int]) -> dict[int, Image]:

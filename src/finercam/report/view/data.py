@@ -274,7 +274,8 @@ def _webp(picture: Image.Image, side: int, quality: int) -> tuple[str, tuple[int
 
 
 def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+    # Six digits, which is what float32 knows: a page has many of these.
+    return float(f"{value:.6g}") if np.isfinite(value) else None
 
 
 __all__ = ["LIKELIEST", "SCHEMA", "changed_by", "kept", "light", "page_data", "photo_name", "replace"]

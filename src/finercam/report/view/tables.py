@@ -24,7 +24,10 @@ def table(maps: Float[Tensor, "n h w"]) -> dict[str, Any]:
     values = maps.detach().double().cpu()
     mean = values.mean(0).float().double()
     apart = values - mean
-    scale = apart.abs().amax((1, 2)) / _MOST
+    # Rounded up, and to few digits: as text they take more room than the values of a small map.
+    scale = torch.tensor(
+        [float(f"{one * 1.00001:.6g}") for one in (apart.abs().amax((1, 2)) / _MOST).tolist()]
+    ).double()
     whole = (apart / torch.where(scale > 0, scale, 1)[:, None, None]).round()
     return {
         "shape": list(maps.shape),
