@@ -65,6 +65,14 @@ class Axis:
         stop = None if self.stop is None else self.stop * by
         return replace(self, scale=self.scale / by, photo=photo, start=self.start * by, stop=stop)
 
+    def part(self, start: int, stop: int) -> Axis:
+        """Return that of a photo that is the part from ``start`` to ``stop`` of this one."""
+        low, high = max(0.0, self.start - start), None if self.stop is None else self.stop - start
+        whole = high is not None and high >= stop - start
+        return replace(
+            self, shift=self.shift + self.scale * start, photo=stop - start, start=low, stop=None if whole else high
+        )
+
     def within(self, start: int, stop: int, photo: int) -> Axis:
         """Return that of a photo of so many pixels, of which this one is the part from ``start`` to ``stop``."""
         shift = self.shift - self.scale * start
@@ -116,6 +124,18 @@ class Placement:
     def resized(self, size: tuple[int, int]) -> Placement:
         """Return the placement of the same photo, shown at another size (width, height)."""
         return Placement(self.x.resized(size[0]), self.y.resized(size[1]))
+
+    @property
+    def window(self) -> tuple[int, int, int, int] | None:
+        """The part x0, y0, x1, y1 of the photo that was given to the preprocessing; ``None`` for all of it."""
+        if self.x.stop is None or self.y.stop is None:
+            return None
+        return round(self.x.start), round(self.y.start), round(self.x.stop), round(self.y.stop)
+
+    def part(self, part: tuple[int, int, int, int]) -> Placement:
+        """Return that of a photo that is the part x0, y0, x1, y1 of this one."""
+        x0, y0, x1, y1 = part
+        return Placement(self.x.part(x0, x1), self.y.part(y0, y1))
 
     def within(self, part: tuple[int, int, int, int], size: tuple[int, int]) -> Placement:
         """Return that of a photo of a size (width, height), of which this one is the part x0, y0, x1, y1."""
