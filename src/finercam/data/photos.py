@@ -8,7 +8,7 @@ import io
 import math
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -50,13 +50,18 @@ class Crop:
     """
 
     photo: str | os.PathLike[str] | Image.Image | NDArray[Any]
-    box: tuple[float, float, float, float]
+    box: Sequence[float | int]
     margin: float | int = 0.1
     relative: bool = False
     measured: tuple[int, int] | None = None
     number: int = 1
     category: str | None = None
-    confidence: float | None = None
+    confidence: float | int | None = None
+
+    def __post_init__(self) -> None:
+        numbers = list(self.box) if isinstance(self.box, (list, tuple)) else []
+        if len(numbers) != 4 or not all(isinstance(one, (int, float)) and math.isfinite(one) for one in numbers):
+            raise FinercamError(f"a box is four numbers x0, y0, x1, y1; {self.box!r} was given")
 
     def __str__(self) -> str:
         return f"{self.photo if isinstance(self.photo, (str, os.PathLike)) else 'photo'}, box {self.number}"
@@ -77,7 +82,7 @@ class Crop:
                 f"photo has {width} x {height}"
             )
         across, down = size if self.relative else (1, 1)
-        x0, y0, x1, y1 = (value * by for value, by in zip(self.box, (across, down) * 2, strict=True))
+        x0, y0, x1, y1 = (float(value) * by for value, by in zip(self.box, (across, down) * 2, strict=True))
         inside = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
         if not (inside[0] < inside[2] and inside[1] < inside[3]):
             raise FinercamError(
