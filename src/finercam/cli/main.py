@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from finercam.cli import app as browser
-from finercam.cli import concept, evaluate, explain, faithfulness, lists, probe, report, sanity, similarity
+from finercam.cli import concept, evaluate, explain, faithfulness, lists, probe, regions, report, sanity, similarity
 from finercam.cli.console import say
 from finercam.cli.quiet import quieten
 from finercam.cli.stopping import Stopped, stopping_in_order
@@ -61,6 +61,7 @@ def _start(
 for _command in (
     explain.explain,
     concept.concept,
+    regions.regions,
     evaluate.evaluate,
     evaluate.table,
     probe.probe,
