@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from finercam.report.similarity import draw_curves
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from finercam import FinercamError, load
-from finercam.report.similarity import draw_curves
 from finercam.studies import similarity
 from finercam.studies.similarity import Pair, curve, look_alikes, most_similar_pairs, rows_of, titles
 from models.small import Net, classifier, made

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from finercam.cli import concept, evaluate, explain, faithfulness, lists, probe, sanity, similarity
+from finercam.cli import concept, evaluate, explain, faithfulness, figure, lists, probe, sanity, similarity
 from finercam.cli.console import say
 from finercam.cli.quiet import quieten
 from finercam.cli.stopping import Stopped, stopping_in_order
@@ -64,6 +64,8 @@ for _command in (
     similarity.similarity,
     faithfulness.faithfulness,
     sanity.sanity,
+    figure.figure,
+    figure.figures,
     lists.methods,
     lists.metrics,
     lists.datasets,

@@ -50,7 +50,7 @@ def lay_out_explanation(explanation: Explanation, size: int | None = None, scale
         FinercamError: an unknown scale, or a size that no picture has.
     """
     check_look(size, scale)
-    photo, placed = _shown(explanation, size)
+    photo, placed = shown(explanation, size)
     contrast, title = explanation.contrast, explanation.method.full_title
     maps = []
     if not _is_plain(contrast):
@@ -105,7 +105,7 @@ def draw_hidden(explanation: Explanation, by_plain: Hidden, by_contrast: Hidden)
         share = f"{100 * float(hidden.mask.float().mean()):.2g} % of the pixels are hidden"
         before, after = explanation.logits, hidden.logits
         change = [
-            f"{_strength(explanation, before, index)} → {_strength(explanation, after, index)} "
+            f"{strength_of(explanation, before, index)} → {strength_of(explanation, after, index)} "
             f"for {_name(explanation, index)}"
             for index in classes[: 1 + _SHOWN]
         ]
@@ -120,7 +120,7 @@ def model_name(name: str) -> str:
     return Path(name).name or name if local else name
 
 
-def _shown(explanation: Explanation, size: int | None) -> tuple[Image.Image, Placement | None]:
+def shown(explanation: Explanation, size: int | None) -> tuple[Image.Image, Placement | None]:
     """Return the photo at the size it is shown in, and its placement; without one, the model's input."""
     original, placement = explanation.original, explanation.placement
     if original is None or placement is None:
@@ -145,17 +145,17 @@ def _fitted(picture: Image.Image, photo: tuple[int, int], size: int | None) -> I
 
 def _photo(explanation: Explanation, picture: Image.Image) -> Panel:
     if explanation.facts.prompts:
-        seen = [_named(explanation, index) for index in (explanation.target, *explanation.references)[: 1 + _SHOWN]]
+        seen = [named(explanation, index) for index in (explanation.target, *explanation.references)[: 1 + _SHOWN]]
     else:
-        seen = [f"the model says {_named(explanation, int(explanation.logits.argmax()))}"]
+        seen = [f"the model says {named(explanation, int(explanation.logits.argmax()))}"]
     return Panel(picture, "Photo", [*seen, model_name(explanation.facts.name)])
 
 
 def _asked(explanation: Explanation) -> list[str]:
     """Return the question as the lines under its map."""
     contrast = explanation.contrast
-    references = [_named(explanation, index) for index in explanation.references]
-    target = _named(explanation, explanation.target)
+    references = [named(explanation, index) for index in explanation.references]
+    target = named(explanation, explanation.target)
     if len(references) > _SHOWN:
         references[_SHOWN:] = [f"{len(references) - _SHOWN} more"]
     if not isinstance(contrast, Contrast):
@@ -168,10 +168,10 @@ def _asked(explanation: Explanation) -> list[str]:
     return [f"why {target}", f"and not {references[0]}", *(f"nor {name}" for name in references[1:])]
 
 
-def _named(explanation: Explanation, index: int) -> str:
-    """Return a class with its probability or similarity."""
+def named(explanation: Explanation, index: int) -> str:
+    """Return a class with its probability or similarity: ``Grandala 12 %``."""
     # Its last word and the number stay together.
-    return f"{_name(explanation, index)}\xa0{_strength(explanation, explanation.logits, index)}"
+    return f"{_name(explanation, index)}\xa0{strength_of(explanation, explanation.logits, index)}"
 
 
 def _name(explanation: Explanation, index: int) -> str:
@@ -193,7 +193,7 @@ def _is_plain(contrast: object) -> bool:
     return isinstance(contrast, Contrast) and contrast.strength == 0 and not contrast.reverse
 
 
-def _strength(explanation: Explanation, logits: Float[Tensor, " C"], index: int) -> str:
+def strength_of(explanation: Explanation, logits: Float[Tensor, " C"], index: int) -> str:
     """Return how strongly the model sees a class: its probability, or a prompt's similarity to the image."""
     if explanation.facts.prompts:
         return f"{float(explanation.facts.similarities(logits)[index]):.3f}"

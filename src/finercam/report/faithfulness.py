@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from PIL import Image
 
+from finercam.contrast.labels import short_names
+from finercam.data.dataset import Dataset
+from finercam.errors import FinercamError
+from finercam.models.classifier import Classifier
+from finercam.models.run import Run
 from finercam.report.panels import Panel, draw_panels
 from finercam.report.render import as_seen, outlined, overlay
+from finercam.runs.loaded import Loaded
 from finercam.studies.faithfulness.aligning import carried
+from finercam.studies.faithfulness.examined import Examined
 from finercam.studies.faithfulness.examining import Seen
 from finercam.studies.faithfulness.rows import LISTED, Row
+from finercam.studies.faithfulness.study import Faithfulness, look_again
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ def draw_examples(
         most: attributes per row.
         height: of the panels.
     """
-    rows = [draw_panels(_panels(one, mean, std, most), height=height) for one in examples]
+    rows = [draw_panels(panels_of(one, mean, std, most), height=height) for one in examples]
     sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "#ffffff")
     top = 0
     for row in rows:
@@ -57,7 +66,51 @@ def draw_examples(
     return sheet
 
 
-def _panels(example: Example, mean: Sequence[float] | None, std: Sequence[float] | None, most: int) -> list[Panel]:
+def examples_of(
+    study: Faithfulness,
+    model: Loaded[Classifier],
+    run: Run,
+    dataset: Dataset,
+    examined: Sequence[Examined],
+    count: int,
+) -> list[Example]:
+    """Return a few photos with their maps, which are made again: rows hold numbers only.
+
+    One of each pair of classes, rather one that is correctly classified.
+
+    Args:
+        study, model, run, dataset: what was examined, and how.
+        examined: what was found.
+        count: how many at most.
+    """
+    # What is left out of a sample has others in its place.
+    dataset = dataset if dataset.sample is None else dataset.sample.whole
+    chosen: dict[tuple[int, int], Examined] = {}
+    for one in sorted(examined, key=lambda one: not one.correct):
+        chosen.setdefault((one.target, one.other), one)
+    shown = list(chosen.values())[:count]
+    photos = _first_photos(dataset, {one.other for one in shown})
+    examples = []
+    for seen in look_again(study, model, run, dataset, [one.key for one in shown]):
+        labels = seen.examined.target, seen.examined.other
+        target, other = short_names([dataset.class_names[label] for label in labels])
+        examples.append(Example(seen, target, other, photos.get(labels[1])))
+    return examples
+
+
+def _first_photos(dataset: Dataset, labels: set[int]) -> dict[int, Image.Image]:
+    """Return the first photo of each of some classes that can be opened, if there is one."""
+    found: dict[int, Image.Image] = {}
+    for item in dataset.items():
+        if item.label in labels - found.keys():
+            # One that cannot be opened was named before, or is not among the photos of the run.
+            with suppress(FinercamError):
+                found[item.label] = dataset.open(item).photo
+    return found
+
+
+def panels_of(example: Example, mean: Sequence[float] | None, std: Sequence[float] | None, most: int) -> list[Panel]:
+    """Return the panels of one row; the arguments are those of ``draw_examples``."""
     seen, one = example.seen, example.seen.examined
     photo = as_seen(seen.image, mean, std)
     saliency, placement = seen.saliency

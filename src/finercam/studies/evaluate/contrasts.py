@@ -65,3 +65,19 @@ def contrasts_of(
         ):
             made.append(Contrast(against_, count, gamma, weighting, aggregate))
     return tuple({contrast_name(contrast): contrast for contrast in made}.values())
+
+
+def swept(name: str) -> tuple[float, int] | None:
+    """Return strength and number of references of a contrast by its name, if nothing else of it is unusual.
+
+    ``finer gamma=1 references=1`` is (1, 1). The plain map, controls and other ways of comparing are ``None``.
+    """
+    kind, *options = name.split()
+    given = dict(option.partition("=")[::2] for option in options)
+    if kind != "finer" or given.keys() - {"gamma", "references"}:
+        return None
+    usual = Contrast()
+    try:
+        return float(given.get("gamma", usual.strength)), int(given.get("references", usual.references))
+    except ValueError:
+        return None

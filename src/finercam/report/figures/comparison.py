@@ -1,0 +1,67 @@
+"""Methods side by side, plain and finer, on a few photos: the paper's Fig. 4 and 12."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from finercam.contrast.contrast import Contrast, exactly
+from finercam.methods.method import find_method
+from finercam.models import Classifier
+from finercam.report.album import Album, Shot, answers
+from finercam.report.explained import named
+from finercam.report.figure import figure
+from finercam.report.grid import Cell, draw_grid, map_cell, photo_cell
+from finercam.report.printing import TWO_COLUMNS, finished
+
+
+@figure("comparison", "Photos x methods, plain and finer, with the most similar class", paper="4, 12")
+def comparison(
+    classifier: Classifier,
+    shots: Sequence[Shot],
+    album: Album | None = None,
+    *,
+    methods: Sequence[str] = ("gradcam", "layercam", "scorecam"),
+    gamma: float = 0.6,
+    references: int = 3,
+    width: float = TWO_COLUMNS,
+) -> Figure:
+    """Draw each photo, an example of the most similar class, and each method's plain and finer map.
+
+    Args:
+        classifier: what is explained.
+        shots: a row each.
+        album: has the examples; without it there are none.
+        methods: by name, with parameters if need be.
+        gamma, references: of the finer maps.
+        width: in millimetres.
+    """
+    contrast = Contrast(gamma=gamma, references=references)
+    found = [answers(classifier, shot, [(contrast, method) for method in methods]) for shot in shots]
+    rows, said = [], []
+    for shot, own in zip(shots, found, strict=True):
+        first = own[0]
+        row = [photo_cell(first, "Photo" if not rows else "", [named(first, first.target)])]
+        if album is not None:
+            row.append(
+                Cell(
+                    album.example(first.references[0]),
+                    "Similar class" if not rows else "",
+                    [named(first, first.references[0])],
+                )
+            )
+        for one in own:
+            row.append(map_cell(one, "plain" if not rows else "", saliency=one.plain))
+            row.append(map_cell(one, "finer" if not rows else ""))
+        rows.append(row)
+        against = ", ".join(named(first, index) for index in first.references)
+        said.append(f"{shot.name}: {named(first, first.target)} against {against}")
+    titles = [find_method(method).full_title for method in methods]
+    drawn = draw_grid(rows, width, groups=[("", len(rows[0]) - 2 * len(titles)), *((title, 2) for title in titles)])
+    return finished(
+        drawn,
+        f"Maps of {', '.join(titles)} for the target alone (plain) and against its {references} most similar classes "
+        f"(finer, gamma {exactly(gamma)}) of {classifier.name}; under the photo the target, under the example the most "
+        f"similar class, with their probabilities. Each map is shown up to its own peak. {'; '.join(said)}.",
+    )
