@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
@@ -39,6 +39,11 @@ class Shot:
     target: int | None = None
     concept: str = ""
 
+    @property
+    def title(self) -> str:
+        """The last part of its name."""
+        return last_part(self.name)
+
 
 @dataclass(frozen=True, eq=False)
 class Album:
@@ -70,8 +75,8 @@ class Album:
         """Return the first photos of a class of the data set that can be opened."""
         return self._opened((item for item in self.dataset.items() if item.label == label), count)
 
-    def keyed(self, keys: Sequence[str]) -> list[Shot]:
-        """Return photos by their keys, in that order.
+    def keyed(self, keys: Sequence[str], of_label: bool = True) -> list[Shot]:
+        """Return photos by their keys, in that order, with the class of their label or with that of no class.
 
         Raises:
             FinercamError: one of them is not there.
@@ -80,7 +85,8 @@ class Album:
         missing = [key for key in keys if key not in items]
         if missing:
             raise FinercamError(f"{self.dataset.name} has no photo {missing[0]!r}; give the data that was measured")
-        return [self._shot(items[key]) for key in keys]
+        found = [self._shot(items[key]) for key in keys]
+        return found if of_label else [replace(one, target=None) for one in found]
 
     def example(self, target: int) -> Image.Image | None:
         """Return a photo of one of the classifier's classes, if there is one."""
@@ -100,6 +106,12 @@ class Album:
 
     def _shot(self, item: Item) -> Shot:
         return Shot(self.dataset.open(item).photo, item.key, self.targets[item.label])
+
+
+def last_part(key: str) -> str:
+    """Return the last part of a photo's name, without its folders; a number stays with what is before it."""
+    *before, last = key.split("/")
+    return "/".join([*before, last]) if last.isdecimal() else last
 
 
 def answers(classifier: Classifier, shot: Shot, asked: Sequence[tuple[Contrast, str]]) -> list[Explanation]:

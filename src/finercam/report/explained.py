@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from finercam.contrast.contrast import Contrast, exactly
-from finercam.contrast.labels import full_name
+from finercam.contrast.labels import full_name, short_names
 from finercam.errors import FinercamError, nearest
 from finercam.report.panels import Bar, Panel, draw_panels, lay_out
 from finercam.report.render import as_seen, overlay
@@ -116,8 +116,10 @@ def draw_hidden(explanation: Explanation, by_plain: Hidden, by_contrast: Hidden)
 
 def model_name(name: str) -> str:
     """Return a model's name as it is shown: of a folder only the last part."""
-    local = name.startswith((".", "~")) or os.path.isabs(name) or Path(name).exists()
-    return Path(name).name or name if local else name
+    # Behind the colon of timm/local-dir:DIR, too.
+    place = name.rpartition(":")[2]
+    local = place.startswith((".", "~")) or os.path.isabs(place) or Path(place).exists()
+    return Path(place).name or name if local else name
 
 
 def shown(explanation: Explanation, size: int | None) -> tuple[Image.Image, Placement | None]:
@@ -172,6 +174,12 @@ def named(explanation: Explanation, index: int) -> str:
     """Return a class with its probability or similarity: ``Grandala 12 %``."""
     # Its last word and the number stay together.
     return f"{_name(explanation, index)}\xa0{strength_of(explanation, explanation.logits, index)}"
+
+
+def briefly(explanation: Explanation, index: int) -> str:
+    """Return a class as ``named`` does, by its common name alone where it has one."""
+    (name,) = short_names([explanation.facts.class_name(index)])
+    return f"{name}\xa0{strength_of(explanation, explanation.logits, index)}"
 
 
 def _name(explanation: Explanation, index: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median_high
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from finercam.explanations.explanation import Explanation
-from finercam.report.explained import shown
+from finercam.report.album import Album
+from finercam.report.explained import briefly, shown
 from finercam.report.printing import (
     DPI,
     FAINT,
@@ -44,8 +46,8 @@ class Cell:
         picture: what is shown; nothing is left blank.
         heading: over it.
         lines: under it, the first in ink, others in grey.
+        peak: of the map that is shown, if one is; it is written under the lines.
         mark: written across it: ``empty map``.
-        peak: of the map that is shown, if one is.
         hatched: whether part of the photo was not seen by the model.
     """
 
@@ -83,8 +85,32 @@ def map_cell(
     laid = heat if placed is None else placed.to_photo(heat)
     unseen = bool(torch.isnan(laid).any())
     said = EMPTY if peak <= 0 else ""
-    under = (*lines, f"peak {peak:.3g}") if peak > 0 else tuple(lines)
-    return Cell(overlay(photo, laid, top), heading, under, said, peak, unseen)
+    return Cell(overlay(photo, laid, top), heading, lines, said, peak, unseen)
+
+
+def first_cells(explanations: Sequence[Explanation], album: Album | None, *, headings: bool = True) -> list[list[Cell]]:
+    """Return how the row of each explanation begins: its photo, and an example of the most similar class.
+
+    Where the album has an example for none of them there is no such column, and the class is named under the photo.
+    """
+    examples = [None if album is None else album.example(one.references[0]) for one in explanations]
+    rows = []
+    for number, (one, example) in enumerate(zip(explanations, examples, strict=True)):
+        over = ("Photo", "Similar class") if headings and number == 0 else ("", "")
+        target, other = briefly(one, one.target), briefly(one, one.references[0])
+        if all(found is None for found in examples):
+            rows.append([photo_cell(one, over[0], [target, f"not {other}"])])
+        else:
+            blank = photo_cell(one).picture
+            there = Cell(example, over[1], [other]) if example is not None else missing(blank, over[1], [other])
+            rows.append([photo_cell(one, over[0], [target]), there])
+    return rows
+
+
+def missing(like: Image.Image | None, heading: str = "", lines: Sequence[str] = ()) -> Cell:
+    """Return a grey cell of a picture's shape that says that there is no photo."""
+    size = (100, 100) if like is None else like.size
+    return Cell(Image.new("RGB", size, "#efefef"), heading, lines, "no photo")
 
 
 def draw_grid(
@@ -108,12 +134,13 @@ def draw_grid(
     left = 10.0 if any(sides) else 0.0
     across = (points(width) - left - _GAP * (columns - 1)) / columns
     cells = [cell for row in rows for cell in row]
-    head = 11.0 if any(title for title, _ in groups) else 0.0
+    head = 12.0 if any(title for title, _ in groups) else 1.0
     laid, y = [], head
     for row in rows:
         over = [fitted_lines([cell.heading] if cell.heading else [], across, HEADING, True) for cell in row]
         under = [_under(cell, across) for cell in row]
-        high = max((_height(cell.picture, across) for cell in row if cell.picture is not None), default=across)
+        # Most pictures decide, so that one upright photo does not spread a row of broad ones.
+        high = median_high([_height(cell.picture, across) for cell in row if cell.picture is not None] or [across])
         top = y + _LEAD * max(map(len, over)) + (2.0 if any(over) else 0.0)
         laid.append((row, over, under, top, high))
         y = top + high + 2.0 + _LEAD * max(map(len, under)) + _ROW_GAP
@@ -147,12 +174,10 @@ def draw_grid(
 
 
 def _under(cell: Cell, across: float) -> list[tuple[str, str]]:
-    return [
-        (line, INK if number == 0 else FAINT)
-        for number, text in enumerate(cell.lines)
-        if text
-        for line in fitted_lines([text], across)
-    ]
+    texts = [(text, INK if number == 0 else FAINT) for number, text in enumerate(cell.lines) if text]
+    if cell.peak is not None and cell.peak > 0:
+        texts.append((f"peak {cell.peak:.3g}", FAINT))
+    return [(line, ink) for text, ink in texts for line in fitted_lines([text], across)]
 
 
 def _height(picture: Image.Image, across: float) -> float:
@@ -187,8 +212,7 @@ def _bar(figure: Figure, top: float, scale: str, hatched: bool) -> None:
     ramp = torch.linspace(0, 1, 256).expand(16, -1)
     axes = figure.add_axes(frame_on(figure, (8.0, top, wide, thick)), label="scale")
     axes.imshow(overlay(Image.new("RGB", (256, 16), "#8c8c8c"), ramp, 1.0), aspect="auto", interpolation="none")
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.axis("off")
     write(figure, 6.0, top + thick - 0.8, "0", align="right")
     write(figure, 8.0 + wide + 3.0, top + thick - 0.8, scale + ("; hatched: not seen by the model" if hatched else ""))
 

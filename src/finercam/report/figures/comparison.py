@@ -10,9 +10,9 @@ from finercam.contrast.contrast import Contrast, exactly
 from finercam.methods.method import find_method
 from finercam.models import Classifier
 from finercam.report.album import Album, Shot, answers
-from finercam.report.explained import named
+from finercam.report.explained import model_name, named
 from finercam.report.figure import figure
-from finercam.report.grid import Cell, draw_grid, map_cell, photo_cell
+from finercam.report.grid import draw_grid, first_cells, map_cell
 from finercam.report.printing import TWO_COLUMNS, finished
 
 
@@ -39,29 +39,19 @@ def comparison(
     """
     contrast = Contrast(gamma=gamma, references=references)
     found = [answers(classifier, shot, [(contrast, method) for method in methods]) for shot in shots]
-    rows, said = [], []
-    for shot, own in zip(shots, found, strict=True):
-        first = own[0]
-        row = [photo_cell(first, "Photo" if not rows else "", [named(first, first.target)])]
-        if album is not None:
-            row.append(
-                Cell(
-                    album.example(first.references[0]),
-                    "Similar class" if not rows else "",
-                    [named(first, first.references[0])],
-                )
-            )
+    rows, said = first_cells([own[0] for own in found], album), []
+    for shot, row, own in zip(shots, rows, found, strict=True):
+        first, over = own[0], ("plain", "finer") if row is rows[0] else ("", "")
         for one in own:
-            row.append(map_cell(one, "plain" if not rows else "", saliency=one.plain))
-            row.append(map_cell(one, "finer" if not rows else ""))
-        rows.append(row)
+            row += [map_cell(one, over[0], saliency=one.plain), map_cell(one, over[1])]
         against = ", ".join(named(first, index) for index in first.references)
-        said.append(f"{shot.name}: {named(first, first.target)} against {against}")
+        said.append(f"{shot.title}: {named(first, first.target)} against {against}")
     titles = [find_method(method).full_title for method in methods]
     drawn = draw_grid(rows, width, groups=[("", len(rows[0]) - 2 * len(titles)), *((title, 2) for title in titles)])
     return finished(
         drawn,
         f"Maps of {', '.join(titles)} for the target alone (plain) and against its {references} most similar classes "
-        f"(finer, gamma {exactly(gamma)}) of {classifier.name}; under the photo the target, under the example the most "
-        f"similar class, with their probabilities. Each map is shown up to its own peak. {'; '.join(said)}.",
+        f"(finer, gamma {exactly(gamma)}) of {model_name(classifier.name)}; below the photos the target "
+        f"and the most similar class, with their probabilities. Each map is shown up to its own peak. "
+        f"{'; '.join(said)}.",
     )

@@ -17,7 +17,7 @@ from finercam.methods.method import find_method
 from finercam.metrics.masking import top_count
 from finercam.models.text import BARE, text
 from finercam.report.album import Shot
-from finercam.report.explained import strength_of
+from finercam.report.explained import model_name, strength_of
 from finercam.report.figure import figure
 from finercam.report.grid import EMPTY, Cell, draw_grid, map_cell, photo_cell
 from finercam.report.printing import TWO_COLUMNS, finished, one_line
@@ -85,10 +85,10 @@ def concept(
                 Cell(picture, over[3], [f"{name} {before} → {after}"], EMPTY if found.empty else ""),
             ]
         )
-        said.append(f"{shot.name}: {name}, similarity {before}, {after} with it masked out")
+        said.append(f"{shot.title}: {name}, similarity {before}, {after} with it masked out")
     return finished(
         draw_grid(rows, width),
-        f"{find_method(method).full_title} of {clip} for a concept alone, and for it minus {exactly(gamma)} times "
-        f"“{one_line(base)}”; on the right at most {100 * fraction:.3g} % of the pixels, where the latter is largest, "
+        f"{find_method(method).full_title} of {model_name(clip)} for a concept alone, and for it minus {exactly(gamma)} "
+        f"times “{one_line(base)}”; on the right at most {100 * fraction:.3g} % of the pixels, where the latter is largest, "
         f"are masked out in what the model sees. {'; '.join(said)}.",
     )

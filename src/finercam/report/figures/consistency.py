@@ -10,7 +10,7 @@ from finercam.errors import FinercamError, check_between
 from finercam.methods.method import find_method
 from finercam.models import Classifier
 from finercam.report.album import Album, answers
-from finercam.report.explained import strength_of
+from finercam.report.explained import model_name, strength_of
 from finercam.report.figure import figure
 from finercam.report.grid import draw_grid, map_cell, photo_cell
 from finercam.report.printing import TWO_COLUMNS, finished
@@ -63,9 +63,9 @@ def consistency(
     others = dict.fromkeys(full_name(one.facts.class_name(index)) for one in found for index in one.references)
     return finished(
         draw_grid(rows, width, sides=("Photo", "plain", "finer")),
-        f"{len(found)} photos of {name}, with the probability of that class by {classifier.name}; {title} of the class "
-        f"alone (plain) and against the {references} most similar classes of each photo (finer, gamma "
-        f"{exactly(gamma)}), which are {', '.join(others)}. Photos: {', '.join(shot.name for shot in shots)}.",
+        f"{len(found)} photos of {name}, with the probability of that class by {model_name(classifier.name)}; {title} of "
+        f"the class alone (plain) and against the {references} most similar classes of each photo (finer, gamma "
+        f"{exactly(gamma)}), which are {', '.join(others)}. Photos: {', '.join(shot.title for shot in shots)}.",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from matplotlib.figure import Figure
 
@@ -10,9 +11,9 @@ from finercam.contrast.contrast import PLAIN, Contrast, exactly
 from finercam.methods.method import find_method
 from finercam.models import Classifier
 from finercam.report.album import Album, Shot, answers
-from finercam.report.explained import named
+from finercam.report.explained import briefly, model_name, named
 from finercam.report.figure import figure
-from finercam.report.grid import Cell, draw_grid, map_cell, photo_cell
+from finercam.report.grid import Cell, draw_grid, map_cell, missing, photo_cell
 from finercam.report.printing import TWO_COLUMNS, finished
 
 
@@ -46,25 +47,30 @@ def each_reference(
     said = []
     for shot in shots:
         plain, *alone, together = answers(classifier, shot, [(contrast, method) for contrast in asked])
-        row = [map_cell(plain, "None", [named(plain, plain.target)])]
-        row += [map_cell(one, "Against", [named(one, one.references[0])]) for one in alone]
-        row.append(map_cell(together, f"Against all {len(alone)}"))
-        if album is not None:
-            examples = [album.example(one.references[0]) for one in alone]
-            rows.append([photo_cell(plain, "Photo"), *map(Cell, examples)])
-            row = [row[0], *(_bare(cell) for cell in row[1:-1]), row[-1]]
+        photo = photo_cell(plain, "Photo", [briefly(plain, plain.target)])
+        maps = [
+            map_cell(plain, "None"),
+            *(map_cell(one) for one in alone),
+            map_cell(together, f"Against all {len(alone)}"),
+        ]
+        names = [briefly(one, one.references[0]) for one in alone]
+        examples = [None if album is None else album.example(one.references[0]) for one in alone]
+        if any(example is not None for example in examples):
+            above = [
+                missing(photo.picture, "Against", [name]) if example is None else Cell(example, "Against", [name])
+                for example, name in zip(examples, names, strict=True)
+            ]
+            rows += [[photo, *above], maps]
         else:
-            row = [photo_cell(plain, "Photo"), *row]
-        rows.append(row)
+            maps[1:-1] = [
+                replace(cell, heading="Against", lines=[name]) for cell, name in zip(maps[1:-1], names, strict=True)
+            ]
+            rows.append([photo, *maps])
         against = ", ".join(named(one, one.references[0]) for one in alone)
-        said.append(f"{shot.name}: {named(plain, plain.target)}; similar classes: {against}")
+        said.append(f"{shot.title}: {named(plain, plain.target)}; similar classes: {against}")
     return finished(
         draw_grid(rows, width),
         f"{find_method(method).full_title} of the target alone (none), against each of its {len(ranks)} most similar "
-        f"classes and against all of them together, gamma {exactly(gamma)}, {classifier.name}. {'; '.join(said)}.",
+        f"classes and against all of them together, gamma {exactly(gamma)}, {model_name(classifier.name)}. "
+        f"{'; '.join(said)}.",
     )
-
-
-def _bare(cell: Cell) -> Cell:
-    """Return the cell under an example, which stands for its heading."""
-    return Cell(cell.picture, "", cell.lines, cell.mark, cell.peak, cell.hatched)

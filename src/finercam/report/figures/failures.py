@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow.compute as pc
 from matplotlib.figure import Figure
@@ -11,10 +12,10 @@ from finercam.contrast.contrast import Contrast, exactly
 from finercam.contrast.labels import full_name
 from finercam.errors import FinercamError, check_between
 from finercam.models import Classifier
-from finercam.report.album import Album, answers
-from finercam.report.explained import named
+from finercam.report.album import Album, answers, last_part
+from finercam.report.explained import briefly, model_name, named
 from finercam.report.figure import figure
-from finercam.report.grid import Cell, draw_grid, map_cell, photo_cell
+from finercam.report.grid import draw_grid, first_cells, map_cell
 from finercam.report.printing import TWO_COLUMNS, finished
 from finercam.report.runs import columns_in, method_in, only_block
 from finercam.runs.rows import Rows
@@ -64,31 +65,24 @@ def failures(
         raise FinercamError(f"by {metric} the comparison loses on none of {len(changes)} photos; there is no failure")
     strength = swept(finer)
     assert strength is not None
+    explained = Rows(runs[0]).described["plan"]["target"]
     contrast = Contrast(gamma=strength[0], references=strength[1])
-    rows, said = [], []
-    for shot in album.keyed(worst):
-        (one,) = answers(classifier, shot, [(contrast, how)])
+    found = [answers(classifier, shot, [(contrast, how)])[0] for shot in album.keyed(worst, explained == "label")]
+    rows, said = first_cells(found, album), []
+    for key, row, one in zip(worst, rows, found, strict=True):
         top = int(one.logits.argmax())
-        right = "correct" if top == one.target else f"says {named(one, top)}"
-        numbers = before[shot.name], after[shot.name]
-        over = ("Photo", "Similar class", "plain", "finer") if not rows else ("",) * 4
-        rows.append(
-            [
-                photo_cell(one, over[0], [named(one, one.target), right]),
-                Cell(album.example(one.references[0]), over[1], [named(one, one.references[0])]),
-                map_cell(one, over[2], [f"{column.title} {numbers[0]:+.3f}"], saliency=one.plain),
-                map_cell(one, over[3], [f"{column.title} {numbers[1]:+.3f}"]),
-            ]
-        )
-        said.append(
-            f"{shot.name}: {full_name(one.target_name)}, {right}, {column.title} {numbers[0]:+.3f} to {numbers[1]:+.3f}"
-        )
+        right = "correctly classified" if top == one.target else f"says {named(one, top)}"
+        row[0] = replace(row[0], lines=[*row[0].lines, "correct" if top == one.target else f"says {briefly(one, top)}"])
+        over = ("plain", "finer") if row is rows[0] else ("", "")
+        numbers = [f"{column.title} {value:+.3f}" for value in (before[key], after[key])]
+        row += [map_cell(one, over[0], [numbers[0]], saliency=one.plain), map_cell(one, over[1], [numbers[1]])]
+        said.append(f"{last_part(key)}: {full_name(one.target_name)}, {right}, {numbers[0]} to {after[key]:+.3f}")
     lost = sum(change < 0 for change in changes.values())
     return finished(
         draw_grid(rows, width),
         f"The {len(worst)} photos of {len(changes)} on which the comparison (gamma {exactly(contrast.strength)}, "
         f"{contrast.references} references) loses most {column.title} against the plain map of {method_title(how)}; it "
-        f"loses on {lost}. {classifier.name}. {'; '.join(said)}.",
+        f"loses on {lost}. {model_name(classifier.name)}. {'; '.join(said)}.",
     )
 
 

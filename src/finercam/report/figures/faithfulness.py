@@ -11,7 +11,8 @@ from finercam.contrast.labels import Labels
 from finercam.errors import FinercamError, check_between
 from finercam.models import Classifier
 from finercam.models.run import Run
-from finercam.report.album import Album
+from finercam.report.album import Album, last_part
+from finercam.report.explained import model_name
 from finercam.report.faithfulness import Example, examples_of, panels_of
 from finercam.report.figure import figure
 from finercam.report.grid import EMPTY, Cell, draw_grid
@@ -82,13 +83,13 @@ def faithfulness(
     cells = [_cells(one, preprocessing.mean, preprocessing.std, study.count) for one in examples]
     drawn = draw_grid(cells, width)
     said = [_said(one, bool(clip)) for one in examples]
-    asked = f"the maps of {clip} for each attribute minus {exactly(gamma)} times “{base}”" if clip else (
+    asked = f"the maps of {model_name(clip)} for each attribute minus {exactly(gamma)} times “{base}”" if clip else (
         "the places where each attribute is seen, outlined on the classifier's map"
     )  # fmt: skip
     return finished(
         drawn,
-        f"The map of {classifier.name} for the class and not the similar one (gamma {exactly(gamma)}), and {asked}; "
-        f"attributes are those in which the class leads the similar one most. {'; '.join(said)}.",
+        f"The map of {model_name(classifier.name)} for the class and not the similar one (gamma {exactly(gamma)}), and "
+        f"{asked}; attributes are those in which the class leads the similar one most. {'; '.join(said)}.",
     )
 
 
@@ -111,4 +112,4 @@ def _said(example: Example, in_words: bool) -> str:
     found = ", ".join(
         f"{row.words} ({unit} {row.alignment:.2f}, chance {row.chance:.2f}: {row.verdict})" for row in rows
     )
-    return f"{one.key}: {example.target}, not {example.other}: {found or 'no attribute in sight'}"
+    return f"{last_part(one.key)}: {example.target}, not {example.other}: {found or 'no attribute in sight'}"

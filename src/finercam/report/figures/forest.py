@@ -148,6 +148,6 @@ def _caption(blocks: Sequence[Block], columns: Sequence[Column], shown: Sequence
         said.append(f"{line.called} {line.title}: {numbers}")
     return (
         "Mean paired differences of finer maps to the same method's plain maps, with 95 % intervals over photos "
-        f"({of}). Filled: better by the whole interval and beyond all of the method's own controls; half-filled: better, "
-        f"but not beyond them; cross: worse; open: neither, or too few photos. {'; '.join(said)}."
+        f"({of}). Filled: better by the whole interval and beyond all of the method's own controls; half-filled: "
+        f"better, but not beyond them; cross: worse; open: neither, or too few photos. {'; '.join(said)}."
     )

@@ -90,8 +90,8 @@ def strength(
     return finished(
         drawn,
         f"{' and '.join(column.title for column in columns)} of {method_title(how)} against the strength of the "
-        f"comparison and the number of similar classes, means over {block.measured} photos of {data_of(block)} with 95 % "
-        f"intervals, {model_name(block.model)}; γ = 0 is the plain map. The largest {columns[-1].title} is "
+        f"comparison and the number of similar classes, means over {block.measured} photos of {data_of(block)} with "
+        f"95 % intervals, {model_name(block.model)}; γ = 0 is the plain map. The largest {columns[-1].title} is "
         f"{best[0]:.3f}, at γ = {exactly(best[1])} with {best[2]} reference{'' if best[2] == 1 else 's'}.",
     )
 

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from finercam.contrast.contrast import Contrast, exactly
 from finercam.models import Classifier
 from finercam.report.album import Album, Shot, answers
-from finercam.report.explained import named
+from finercam.report.explained import model_name, named
 from finercam.report.figure import figure
-from finercam.report.grid import Cell, draw_grid, map_cell, photo_cell
+from finercam.report.grid import draw_grid, first_cells, map_cell
 from finercam.report.printing import TWO_COLUMNS, finished
 
 
@@ -41,26 +41,22 @@ def subtraction(
         (Contrast(gamma=0.0, references=references, reverse=True), "gradcam"),
         (contrast, "subtraction"),
     ]
-    headings = ("Photo", "Similar class", "Target", "Similar", "Subtracted", "Finer-CAM")
-    rows, said = [], []
-    for shot in shots:
-        finer, other, subtracted = answers(classifier, shot, asked)
-        over = headings if not rows else ("",) * len(headings)
-        row = [photo_cell(finer, over[0], [named(finer, finer.target)])]
-        if album is not None:
-            row.append(Cell(album.example(finer.references[0]), over[1], [named(finer, finer.references[0])]))
+    headings = ("Target", "Similar", "Subtracted", "Finer-CAM")
+    found = [answers(classifier, shot, asked) for shot in shots]
+    rows, said = first_cells([own[0] for own in found], album), []
+    for shot, row, (finer, other, subtracted) in zip(shots, rows, found, strict=True):
+        over = headings if row is rows[0] else ("",) * len(headings)
         row += [
-            map_cell(finer, over[2], saliency=finer.plain),
-            map_cell(other, over[3]),
-            map_cell(subtracted, over[4]),
-            map_cell(finer, over[5]),
+            map_cell(finer, over[0], saliency=finer.plain),
+            map_cell(other, over[1]),
+            map_cell(subtracted, over[2]),
+            map_cell(finer, over[3]),
         ]
-        rows.append(row)
         against = ", ".join(named(finer, index) for index in finer.references)
-        said.append(f"{shot.name}: {named(finer, finer.target)} against {against}")
+        said.append(f"{shot.title}: {named(finer, finer.target)} against {against}")
     return finished(
         draw_grid(rows, width),
         "Grad-CAM of the target and of the most similar class; the one map minus gamma times the other, each rectified "
         f"and scaled first (subtracted); and the map of the difference of the logits (Finer-CAM), gamma "
-        f"{exactly(gamma)}, {classifier.name}. {'; '.join(said)}.",
+        f"{exactly(gamma)}, {model_name(classifier.name)}. {'; '.join(said)}.",
     )

@@ -10,9 +10,9 @@ from finercam.contrast.contrast import Contrast, exactly
 from finercam.methods.method import find_method
 from finercam.models import Classifier
 from finercam.report.album import Album, Shot, answers
-from finercam.report.explained import named
+from finercam.report.explained import model_name, named
 from finercam.report.figure import figure
-from finercam.report.grid import Cell, draw_grid, map_cell, photo_cell
+from finercam.report.grid import draw_grid, first_cells, map_cell
 from finercam.report.printing import TWO_COLUMNS, finished
 
 #: The paper's (Fig. 8), its extrapolation (Fig. 13) and the plain map.
@@ -44,27 +44,19 @@ def sweep(
     asked = [Contrast(gamma=gamma, references=references) for gamma in gammas]
     asked.append(Contrast(gamma=1.0, references=references, reverse=True))
     headings = [f"γ = {exactly(gamma)}" for gamma in gammas] + ["reversed"]
-    rows, said = [], []
-    for shot in shots:
-        found = answers(classifier, shot, [(contrast, method) for contrast in asked])
-        last = found[-1]
-        row = [photo_cell(last, "Photo" if not rows else "", [named(last, last.target)])]
-        if album is not None:
-            row.append(
-                Cell(
-                    album.example(last.references[0]),
-                    "Similar class" if not rows else "",
-                    [named(last, last.references[0])],
-                )
-            )
-        row += [map_cell(one, "" if rows else heading) for one, heading in zip(found, headings, strict=True)]
-        rows.append(row)
+    found = [answers(classifier, shot, [(contrast, method) for contrast in asked]) for shot in shots]
+    # All compare with the same classes; the plain map, with none.
+    rows, said = first_cells([own[-1] for own in found], album), []
+    for shot, row, own in zip(shots, rows, found, strict=True):
+        last = own[-1]
+        over = headings if row is rows[0] else [""] * len(own)
+        row += [map_cell(one, heading) for one, heading in zip(own, over, strict=True)]
         against = ", ".join(named(last, index) for index in last.references)
-        said.append(f"{shot.name}: {named(last, last.target)} against {against}")
+        said.append(f"{shot.title}: {named(last, last.target)} against {against}")
     return finished(
         draw_grid(rows, width),
         f"{find_method(method).full_title} of the target minus γ times the most similar class"
         f"{'' if references == 1 else 'es'}, for γ = {', '.join(map(exactly, gammas))}, and reversed: what speaks for "
         f"the similar class and not for the target (γ = 1). γ = 0 is the plain map, γ above 1 extrapolates. "
-        f"{classifier.name}. {'; '.join(said)}.",
+        f"{model_name(classifier.name)}. {'; '.join(said)}.",
     )
