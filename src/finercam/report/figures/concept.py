@@ -20,7 +20,7 @@ from finercam.report.album import Shot
 from finercam.report.explained import model_name, strength_of
 from finercam.report.figure import figure
 from finercam.report.grid import EMPTY, Cell, draw_grid, map_cell, photo_cell
-from finercam.report.printing import TWO_COLUMNS, finished, one_line
+from finercam.report.printing import ONE_COLUMN, finished, one_line
 from finercam.report.render import as_seen
 
 
@@ -35,7 +35,7 @@ def concept(
     fraction: float = FRACTION,
     method: str = "gradcam",
     device: str = "auto",
-    width: float = TWO_COLUMNS,
+    width: float = ONE_COLUMN,
 ) -> Figure:
     """Draw the map of a concept alone, against its base, and the photo with what the latter points at masked out.
 
@@ -86,9 +86,10 @@ def concept(
             ]
         )
         said.append(f"{shot.title}: {name}, similarity {before}, {after} with it masked out")
+    title, share = find_method(method).full_title, f"{100 * fraction:.3g} %"
     return finished(
         draw_grid(rows, width),
-        f"{find_method(method).full_title} of {model_name(clip)} for a concept alone, and for it minus {exactly(gamma)} "
-        f"times “{one_line(base)}”; on the right at most {100 * fraction:.3g} % of the pixels, where the latter is largest, "
-        f"are masked out in what the model sees. {'; '.join(said)}.",
+        f"{title} of {model_name(clip)} for a concept alone, and for it minus {exactly(gamma)} times "
+        f"“{one_line(base)}”; on the right at most {share} of the pixels, where the latter is largest, are masked out "
+        f"in what the model sees. {'; '.join(said)}.",
     )

@@ -63,8 +63,8 @@ def consistency(
     others = dict.fromkeys(full_name(one.facts.class_name(index)) for one in found for index in one.references)
     return finished(
         draw_grid(rows, width, sides=("Photo", "plain", "finer")),
-        f"{len(found)} photos of {name}, with the probability of that class by {model_name(classifier.name)}; {title} of "
-        f"the class alone (plain) and against the {references} most similar classes of each photo (finer, gamma "
+        f"{len(found)} photos of {name}, with the probability of that class by {model_name(classifier.name)}; {title} "
+        f"of the class alone (plain) and against the {references} most similar classes of each photo (finer, gamma "
         f"{exactly(gamma)}), which are {', '.join(others)}. Photos: {', '.join(shot.title for shot in shots)}.",
     )
 

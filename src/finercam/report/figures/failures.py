@@ -16,7 +16,7 @@ from finercam.report.album import Album, answers, last_part
 from finercam.report.explained import briefly, model_name, named
 from finercam.report.figure import figure
 from finercam.report.grid import draw_grid, first_cells, map_cell
-from finercam.report.printing import TWO_COLUMNS, finished
+from finercam.report.printing import ONE_COLUMN, finished
 from finercam.report.runs import columns_in, method_in, only_block
 from finercam.runs.rows import Rows
 from finercam.studies.evaluate.contrasts import PLAIN_NAME, swept
@@ -34,7 +34,7 @@ def failures(
     method: str = "",
     metric: str = METRIC,
     count: int = 4,
-    width: float = TWO_COLUMNS,
+    width: float = ONE_COLUMN,
 ) -> Figure:
     """Draw the photos on which the finer map is worse than the plain one by most, with both numbers.
 

@@ -10,6 +10,7 @@ from finercam.errors import FinercamError
 from finercam.metrics.metric import Column
 from finercam.report.explained import model_name
 from finercam.report.figure import figure
+from finercam.report.fonts import length
 from finercam.report.printing import (
     COLOURS,
     FAINT,
@@ -69,8 +70,10 @@ def forest(runs: Sequence[str], *, metrics: Sequence[str] = (), method: str = ""
             f"{name}, {data_of(block)}, {model_name(block.model)}"
             for name, (block, _) in zip(names, shown, strict=True)
         ]
-    across, wide = points(width), 0.27 * points(width)
-    lines = [fitted_lines([name], wide) for name in names]
+    across = points(width)
+    lines = [fitted_lines([name], 0.27 * across) for name in names]
+    # Measured as they were fitted.
+    wide = max(length(text, round(10 * SMALL)) / 10 for own in lines for text in own)
     places, at = [], _HEAD
     for own in lines:
         high = max(_PITCH, 7.4 * len(own) + 3.0)
@@ -125,7 +128,7 @@ def _panel(axes: object, column: Column, lines: Sequence[Line], places: Sequence
     axes.set_ylim(height, 0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.locator_params(axis="x", nbins=4)
+    axes.locator_params(axis="x", nbins=3, min_n_ticks=2)
     axes.margins(x=0.08)
     axes.tick_params(axis="x", labelcolor=INK)
 
