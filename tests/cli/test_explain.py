@@ -283,3 +283,28 @@ def test_with_reverse_the_probability_stands_with_its_class(explain, photos):
     _, reverse, _ = explain(photos / "one.png", *options, "--reverse")
     assert re.search(r": [\d.]+ % Grandala, against Blue Grosbeak, gamma 0.6\b", forward.strip())
     assert re.search(r": Grandala [\d.]+ %; Blue Grosbeak, against Grandala, reversed, gamma 0.6\b", reverse.strip())
+
+
+def test_a_page_has_every_photo_that_was_explained_and_the_maps_stay_small(explain, photos, tmp_path):
+    (photos / "broken.jpg").write_bytes(b"no picture")
+    code, _, err = explain(photos, "--page", tmp_path / "sub" / "why.html", "--method", "gradcam,layercam")
+    assert code == 1
+    assert "the page is" in err
+    page = (tmp_path / "sub" / "why.html").read_text()
+    blocks = dict(re.findall(r'<script type="application/json" id="([^"]+)">(.*?)</script>', page))
+    data = json.loads(blocks["data"])
+    assert len(data["photos"]) == len(blocks) - 1 > 1
+    answers = json.loads(blocks["kept-1"])["answers"]
+    assert [one["method"] for one in answers] == ["gradcam", "layercam"]
+    # Evidence goes into the maps with --keep only.
+    for file in (tmp_path / "out").rglob("*.safetensors"):
+        with safe_open(file, "pt") as kept:
+            assert not any(name.startswith("evidence") for name in kept.keys())  # noqa: SIM118
+
+
+@pytest.mark.parametrize("page", ["why.txt", "why"])
+def test_a_page_is_html(explain, photos, tmp_path, page):
+    code, out, err = explain(photos, "--page", tmp_path / page)
+    assert (code, out) == (2, "")
+    assert ".html" in err
+    assert not (tmp_path / "out").exists()

@@ -222,6 +222,7 @@ def test_a_model_folder_is_shown_by_its_last_part(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert model_name(str(tmp_path / "deep" / "birds")) == model_name("deep/birds") == "birds"
     assert model_name("/gone/deep/birds/") == model_name("./birds") == "birds"
+    assert model_name("timm/local-dir:/gone/deep/birds") == model_name("open_clip/local-dir:birds") == "birds"
     assert model_name("timm/resnet50.a1_in1k") == "timm/resnet50.a1_in1k"
     assert model_name("") == ""
 

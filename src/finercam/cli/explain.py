@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,7 @@ import typer
 
 from finercam.cli import options as o
 from finercam.cli.console import progress, say
+from finercam.errors import FinercamError
 from finercam.texts import json_line
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ def explain(
     dpi: o.Dpi = 150,
     scale: o.Scale = "common",
     out: Annotated[Path, typer.Option(help="Folder for pictures, maps and explanations.jsonl.")] = Path("finercam-out"),
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Write one HTML page too, in which other questions can be asked of all the photos (.html)."),
+    ] = None,
     as_json: o.Json = False,
 ) -> None:
     """Explain photos: why this class, and not its look-alikes?
@@ -63,9 +68,12 @@ def explain(
     from finercam.explanations.files import explain_files
     from finercam.methods.method import find_method
     from finercam.models import load
+    from finercam.report.view.data import LIKELIEST
 
     # All that can be known to be wrong is found before the model is loaded and before anything is written.
     run, out = o.run_from(precision, batch_size, copies), o.folder(out)
+    if page is not None and page.suffix.lower() not in (".html", ".htm"):
+        raise FinercamError(f"{page} is to be a page; give a name that ends in .html")
     put = o.saving(formats, size, dpi, scale)
     methods = [find_method(name) for name in o.listed(method)]
     chosen = _against(against)
@@ -94,9 +102,35 @@ def explain(
         for contrast in contrasts
     }
     done = explain_files(
-        classifier, found, out, list(asked.values()) if len(asked) == 1 else asked, run=run, keep=keep, save=put
+        classifier,
+        found,
+        out,
+        list(asked.values()) if len(asked) == 1 else asked,
+        run=run,
+        keep=keep,
+        collect=None if page is None else LIKELIEST,
+        save=put,
     )
-    raise typer.Exit(1 if report(done, found, "explained", out, as_json) else 0)
+    raise typer.Exit(1 if report(_paged(done, page, len(found)), found, "explained", out, as_json) else 0)
+
+
+def _paged(done: Iterable[Saved], path: Path | None, photos: int) -> Iterator[Saved]:
+    """Put what was explained on a page too, which is written at the end, also where the run was stopped."""
+    if path is None:
+        yield from done
+        return
+    from finercam.report.view.page import Page
+
+    with Page(photos) as page:
+        try:
+            for saved in done:
+                if saved.explanations:
+                    page.add(saved.explanations)
+                yield saved
+        finally:
+            if len(page):
+                page.save(path)
+                say(f"the page is {path}")
 
 
 def report(done: Iterable[Saved], found: Found, what: str, out: Path, as_json: bool) -> int:

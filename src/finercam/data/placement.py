@@ -75,6 +75,15 @@ class Placement:
         at = torch.from_numpy(np.ascontiguousarray(mask))[rows.clamp(0, self.y.photo - 1)]
         return at[:, columns.clamp(0, self.x.photo - 1)] & inside
 
+    def polygon(self, corners: Float[Tensor, "n 2"]) -> Bool[Tensor, "H W"]:
+        """Return the input's pixels whose middles are in a polygon of the photo and on it (the even-odd rule)."""
+        x, y = self.x.cells(), self.y.cells()[:, None]
+        inside = torch.zeros(self.y.input, self.x.input, dtype=torch.bool)
+        for (x0, y0), (x1, y1) in zip(corners.tolist(), corners.roll(-1, 0).tolist(), strict=True):
+            if y0 != y1:
+                inside ^= ((y0 > y) != (y1 > y)) & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
+        return inside & self.box((0.0, 0.0, float(self.x.photo), float(self.y.photo)))
+
     def points(self, points: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
         """Return where points x, y of the photo lie in the input; outside it if they were cropped away."""
         return torch.stack([self.x.to_input(points[:, 0]), self.y.to_input(points[:, 1])], 1)

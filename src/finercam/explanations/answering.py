@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -24,6 +25,9 @@ from finercam.models.facts import Facts
 from finercam.models.look import Look
 from finercam.models.run import Run
 from finercam.models.undisturbed import exact
+
+#: Classes that are gathered besides those in the questions, or how many of the likeliest.
+Collect: TypeAlias = "Sequence[ClassName] | int"
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def gather(
     targets: Targets = None,
     *,
     method: str | Method = "gradcam",
-    collect: Sequence[ClassName] | None = None,
+    collect: Collect | None = None,
     run: Run | None = None,
 ) -> tuple[Evidence, list[Question]]:
     """Look at the model once and put several contrasts to the same images.
@@ -91,8 +95,9 @@ def gather(
         method: what gathers the evidence.
         collect: ``None`` keeps gradients for these contrasts only. A sequence (it may be empty) keeps them class by
             class, for the contrasts' targets and references and the classes it names, so that other contrasts can
-            be answered later. Score methods and the closed form always keep all classes; a method whose evidence
-            answers no mixtures keeps the contrasts' own rows.
+            be answered later; a number, for that many classes with the highest logits of each image instead. Score
+            methods and the closed form always keep all classes; a method whose evidence answers no mixtures keeps
+            the contrasts' own rows.
         run: how the model is run.
     """
     how = find_method(method)
@@ -106,7 +111,7 @@ def gather_each(
     look: Look,
     methods: Sequence[Method],
     questions: Sequence[Question],
-    collect: Sequence[ClassName] | None = None,
+    collect: Collect | None = None,
 ) -> list[Evidence]:
     """Return each method's evidence for the same questions; methods that read one kind share what the first gathered.
 
@@ -132,9 +137,7 @@ def taps_of(methods: Sequence[Method], classifier: Classifier) -> tuple[str, ...
     return tuple(dict.fromkeys(layer for how in methods for layer in how.taps(classifier)))
 
 
-def _rows_for(
-    look: Look, questions: Sequence[Question], collect: Sequence[ClassName] | None = None
-) -> Float[Tensor, "b m C"]:
+def _rows_for(look: Look, questions: Sequence[Question], collect: Collect | None = None) -> Float[Tensor, "b m C"]:
     """Return the rows whose evidence is to be gathered for questions.
 
     Args:
@@ -145,8 +148,11 @@ def _rows_for(
     if collect is None:
         return _without_repeats([question.rows for question in questions])
     classifier = look.classifier
-    wanted = [find_class(name, classifier.classes, classifier.labels) for name in collect]
-    named = torch.tensor(wanted, dtype=torch.long, device=look.logits.device).expand(len(look.logits), -1)
+    if isinstance(collect, int):
+        named = look.logits.topk(min(collect, classifier.classes)).indices
+    else:
+        wanted = [find_class(name, classifier.classes, classifier.labels) for name in collect]
+        named = torch.tensor(wanted, dtype=torch.long, device=look.logits.device).expand(len(look.logits), -1)
     about = [torch.cat([question.targets[:, None], question.references], 1) for question in questions]
     single = one_hot_rows(_unique_classes(torch.cat([*about, named], 1)), classifier.classes, look.logits)
     return torch.cat([single, *(question.rows for question in questions if not question.by_class)], 1)

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.contrast.objective import Objective
 from finercam.contrast.options import Aggregate, Weighting, contrast_from, refuse_unknown
-from finercam.contrast.references import ClassName, Named, Targets
+from finercam.contrast.references import Named, Targets
 from finercam.data.original import Original
 from finercam.data.photos import Photo, open_photo
 from finercam.data.placement import Placer
 from finercam.errors import FinercamError
-from finercam.explanations.answering import answer, ask, gather, gather_each, taps_of
+from finercam.explanations.answering import Collect, answer, ask, gather, gather_each, taps_of
 from finercam.explanations.explanation import Explanation, explanations_from
 from finercam.methods.method import Method, find_method
 from finercam.models.classifier import Classifier
@@ -43,7 +43,7 @@ def explain(  # type: ignore[overload-overlap] # a path is a sequence too, of no
     contrast: Contrast | Objective | None = None,
     method: str | Method = "gradcam",
     keep: bool = False,
-    collect: Sequence[ClassName] = (),
+    collect: Collect = (),
     run: Run | None = None,
 ) -> Explanation: ...
 @overload
@@ -61,7 +61,7 @@ def explain(
     contrast: Contrast | Objective | None = None,
     method: str | Method = "gradcam",
     keep: bool = False,
-    collect: Sequence[ClassName] = (),
+    collect: Collect = (),
     run: Run | None = None,
 ) -> list[Explanation]: ...
 def explain(
@@ -78,7 +78,7 @@ def explain(
     contrast: Contrast | Objective | None = None,
     method: str | Method = "gradcam",
     keep: bool = False,
-    collect: Sequence[ClassName] = (),
+    collect: Collect = (),
     run: Run | None = None,
     **unknown: object,
 ) -> Explanation | list[Explanation]:
@@ -94,7 +94,8 @@ def explain(
         method: how it is answered: a name in ``finercam.METHODS``, with parameters if need be
             (``rise@masks=2000``).
         keep: keep the evidence, so that ``explanation.again(gamma=1)`` needs no model.
-        collect: further classes to keep, by name or index, besides the target and its references.
+        collect: further classes to keep, by name or index, besides the target and its references; or how many of
+            those with the highest logits.
         run: how the model is run: precision, photos and altered copies per pass.
         unknown: refused, with the name of the option that is meant.
 
@@ -128,7 +129,7 @@ def explain(
         asked = Asked(what.part(batch), target if each is None else each[batch], how)
         sources = [_source(photo) for photo in given[batch]]
         originals = [None if isinstance(photo, Tensor) else Original(photo, placer) for photo in given[batch]]
-        kept = list(collect) if keep else None
+        kept = (collect if isinstance(collect, int) else list(collect)) if keep else None
         for (explanation,) in explain_batch(
             model, images, [asked], sources=sources, originals=originals, collect=kept, run=run
         ):
@@ -200,7 +201,7 @@ def explain_batch(
     *,
     sources: Sequence[str | None],
     originals: Sequence[Original | None] | None = None,
-    collect: Sequence[ClassName] | None = None,
+    collect: Collect | None = None,
     run: Run | None = None,
 ) -> list[list[Explanation]]:
     """Explain one batch: for each image an answer to everything asked, all from one look at the model.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from finercam.contrast.contrast import PLAIN, Contrast
@@ -24,20 +21,19 @@ from finercam.errors import FinercamError
 from finercam.explanations import stored
 from finercam.explanations.answering import answer, ask, gather
 from finercam.explanations.fields import record
-from finercam.explanations.writers import writer_of
-from finercam.files import whole
+from finercam.explanations.pictured import Pictured
+from finercam.explanations.speaking import Region, Spoken, speak
 from finercam.methods.evidence import Evidence, NotGathered
 from finercam.methods.method import Method, find_method
 from finercam.models.facts import Facts
 from finercam.models.run import Run
 
 if TYPE_CHECKING:
-    from finercam.data.placement import Placement
     from finercam.models.classifier import Classifier
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Explanation(Pictured):
     """Why this class and not its look-alikes, for one photo.
 
     Attributes:
@@ -172,83 +168,22 @@ class Explanation:
             )
         return self.contrast
 
-    def on_photo(self, values: Float[Tensor, "H W"] | None = None) -> Float[Tensor, "h w"]:
-        """Return a map in the coordinates of the photo: a value for each of its pixels, on the same scale.
+    def speaks(self, region: Region) -> Spoken:
+        """Return which classes a region of the photo speaks for, and against: its share of each logit.
 
-        NaN where the model did not see the photo, because its preprocessing cropped that away: nothing is known
-        there, and zero would say otherwise. ``torch.nan_to_num`` makes zeros of it.
+        Exact where the network ends in global average pooling and one linear layer and is looked at on the map that
+        is pooled; elsewhere gradient times activation at the target layer, an attribution to the first order. The
+        answer says which.
 
         Args:
-            values: over the model's input, as ``saliency`` (taken if left out) and ``plain`` are.
+            region: in pixels of the photo (of the input, where a tensor was explained): a box x0, y0, x1, y1; a
+                polygon of points x, y; or a mask (bool) of the photo's height and width.
 
         Raises:
-            FinercamError: a tensor was explained; the photo can no longer be read; or the preprocessing does more
-                than resize, crop and pad.
+            NotGathered: the kept evidence has no gradients (explain with a gradient method and ``keep=True``).
+            FinercamError: it is not a region, or the preprocessing does more than resize, crop and pad.
         """
-        if self.original is None:
-            raise FinercamError("a tensor was explained, not a photo: its maps are in its own coordinates already")
-        return self.original.placement.to_photo(self.saliency if values is None else values)
-
-    @property
-    def placement(self) -> Placement | None:
-        """How the photo lies in the model's input; ``None`` where ``on_photo`` would raise."""
-        try:
-            return None if self.original is None else self.original.placement
-        except FinercamError:
-            return None
-
-    def photo(self) -> Image.Image:
-        """Return the upright photo as it was given; for a tensor, what the model saw."""
-        return self.seen() if self.original is None else self.original.open()
-
-    def seen(self) -> Image.Image:
-        """Return the photo as the model saw it."""
-        from finercam.report.render import as_seen
-
-        return as_seen(self.image, self.facts.mean, self.facts.std)
-
-    def overlay(self) -> Image.Image:
-        """Return the photo under the saliency. An empty map leaves it bare; what the model did not see is hatched."""
-        from finercam.report.render import overlay
-
-        if self.placement is None:
-            return overlay(self.seen(), self.saliency)
-        return overlay(self.photo(), self.on_photo())
-
-    def figure(self, *, size: int | None = None, scale: str = "common") -> Image.Image:
-        """Return photo | plain map | finer map, with names, probabilities (or similarities), gamma and the scale.
-
-        Args:
-            size: longer side of the photo in pixels; what suits its shape if left out.
-            scale: ``common`` shows both maps' values in the same colours, ``own`` scales each to its peak.
-        """
-        # A picture belongs to the report, which knows explanations: the one arrow that runs back up.
-        from finercam.report.explained import lay_out_explanation
-
-        return lay_out_explanation(self, size, scale).image()
-
-    def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
-        """Write the figure or the maps, whole or not at all.
-
-        The figure: ``.png``, ``.jpg``, ``.webp``, ``.pdf`` or ``.svg``, with model, question and version in the
-        file's metadata. The maps: ``.safetensors`` with ``saliency``, ``map``, ``plain`` and ``logits`` in float32,
-        the record as metadata, and kept evidence: ``Explanation.load`` then gives an explanation that can be asked
-        again.
-
-        Args:
-            path: its suffix says the format.
-            options: of the figure: ``size`` and ``scale`` as for ``figure``, and ``dpi``, for print.
-
-        Raises:
-            FinercamError: there is no format of that suffix, it has no such option, or the file cannot be written.
-        """
-        path = Path(path)
-        write = writer_of(path)
-        known = [name for name, one in inspect.signature(write).parameters.items() if one.kind is one.KEYWORD_ONLY]
-        refuse_unknown(self.save, set(options) - set(known), known)
-        with whole(path) as aside:
-            write(self, aside, **options)
-        return path
+        return speak(self, region)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], classifier: Classifier | None = None) -> Explanation:
@@ -266,11 +201,6 @@ class Explanation:
     def record(self) -> dict[str, Any]:
         """Return everything but the maps as plain data, for a line of JSON; docs/fields.md has every field."""
         return record(self)
-
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.figure().save(buffer, "png")
-        return buffer.getvalue()
 
 
 def explanations_from(

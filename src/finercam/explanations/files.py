@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from finercam.data.finding import Found, find_photos
 from finercam.data.original import Original
 from finercam.data.placement import Placer
 from finercam.errors import FinercamError, nearest
+from finercam.explanations.answering import Collect
 from finercam.explanations.explaining import Asked, explain_batch, preprocess
 from finercam.explanations.explanation import Explanation
 from finercam.explanations.fields import failure
@@ -67,6 +69,7 @@ def explain_files(
     *,
     run: Run | None = None,
     keep: bool = False,
+    collect: Collect | None = None,
     records: str = "explanations.jsonl",
     save: Save | None = None,
     extra: Mapping[str, Any] | None = None,
@@ -86,6 +89,8 @@ def explain_files(
             photo, by these names.
         run: as for ``explain``.
         keep: keep the evidence in the maps, so that they can be asked again.
+        collect: give the explanations that are yielded their evidence, with these classes besides those in question;
+            it is in the maps only with ``keep``.
         records: name of the file of records.
         save: how an explanation is written; its figure and its maps if left out.
         extra: what else every record says.
@@ -98,10 +103,12 @@ def explain_files(
     names = list(asked) if isinstance(asked, dict) else [""] * len(asked)
     what = list(asked.values()) if isinstance(asked, dict) else list(asked)
     put, kept = save or save_whole, Records(out / records)
+    gathered = collect if collect is not None else [] if keep else None
+    written = put if keep or collect is None else _without_evidence(put)
     try:
         for batch in _batches(_open(classifier, found, kept, names), run.images):
-            for job, outcome in _explained(classifier, batch, what, run, keep):
-                saved = outcome if isinstance(outcome, str) else _saved(job, outcome, names, put, out, extra or {})
+            for job, outcome in _explained(classifier, batch, what, run, gathered):
+                saved = outcome if isinstance(outcome, str) else _saved(job, outcome, names, written, out, extra or {})
                 if isinstance(saved, str):
                     saved = Saved(job.file, (failure(str(job.file), saved),), error=saved)
                 kept.add(saved.records)
@@ -136,12 +143,18 @@ def picture_formats(given: Sequence[str]) -> tuple[str, ...]:
     Raises:
         FinercamError: there is no such format.
     """
-    known = sorted(suffix.removeprefix(".") for suffix in WRITERS if suffix != ".safetensors")
+    # What has a size is a picture; maps and pages have none.
+    pictures = [suffix for suffix in WRITERS if "size" in inspect.signature(WRITERS[suffix]).parameters]
+    known = sorted(suffix.removeprefix(".") for suffix in pictures)
     found = tuple(dict.fromkeys(one.lower().removeprefix(".") for one in given))
     for one in found:
         if one not in known:
             raise FinercamError(f"there is no picture format {one!r}; {nearest(one, known)}")
     return found or ("png",)
+
+
+def _without_evidence(put: Save) -> Save:
+    return lambda explanation, result: put(replace(explanation, evidence=None), result)
 
 
 def _relative(record: dict[str, Any], out: Path) -> dict[str, Any]:
@@ -201,7 +214,7 @@ def _batches(jobs: Iterator[_Job], size: int) -> Iterator[list[_Job]]:
 
 
 def _explained(
-    classifier: Classifier, batch: Sequence[_Job], asked: Sequence[Asked], run: Run, keep: bool
+    classifier: Classifier, batch: Sequence[_Job], asked: Sequence[Asked], run: Run, collect: Collect | None
 ) -> Iterator[tuple[_Job, list[Explanation] | str]]:
     """Yield each job's explanations, or what stands in the way of that one."""
     images = [job.image for job in batch if isinstance(job.image, Tensor)]
@@ -215,7 +228,7 @@ def _explained(
             asked,
             sources=[str(job.file) for job in batch],
             originals=[job.original for job in batch],
-            collect=[] if keep else None,
+            collect=collect,
             run=run,
         )
     except Exception as error:
@@ -223,6 +236,6 @@ def _explained(
             yield batch[0], _said(error)
         else:
             for job in batch:
-                yield from _explained(classifier, [job], asked, run, keep)
+                yield from _explained(classifier, [job], asked, run, collect)
     else:
         yield from zip(batch, explanations, strict=True)

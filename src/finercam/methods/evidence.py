@@ -71,6 +71,11 @@ class Evidence(ABC):
         """Return the classes that questions may reach; ``None`` where every class may be asked about."""
         return None
 
+    @property
+    def complete(self) -> bool:
+        """Whether gradient times activation, summed over all cells, is a logit but for a constant of its class."""
+        return False
+
     def by(self, how: Method) -> Evidence:
         """Return the same evidence, read by another method.
 

@@ -69,6 +69,11 @@ class GradientEvidence(Evidence):
         """Return the classes whose gradients were collected; ``None`` where the closed form has all."""
         return None if self.rows is None else self.rows.abs().amax((0, 1)).nonzero().flatten().tolist()
 
+    @property
+    def complete(self) -> bool:
+        """Whether gradient times activation adds up to the logits but for the bias: in the closed form."""
+        return self.head is not None
+
     def gradient(self, v: Float[Tensor, "b r C"]) -> tuple[Float[Tensor, "b r _K _h _w"], ...]:
         """Return the gradient of ``v . logits`` with respect to each layer's activations.
 

@@ -115,11 +115,11 @@ def draw_hidden(explanation: Explanation, by_plain: Hidden, by_contrast: Hidden)
 
 
 def model_name(name: str) -> str:
-    """Return a model's name as it is shown: of a folder only the last part."""
-    # Behind the colon of timm/local-dir:DIR, too.
-    place = name.rpartition(":")[2]
-    local = place.startswith((".", "~")) or os.path.isabs(place) or Path(place).exists()
-    return Path(place).name or name if local else name
+    """Return a model's name as it is shown: of a folder only the last part, whatever stands before the path."""
+    kind, colon, path = name.rpartition(":")
+    folder = path if colon and (kind.endswith("local-dir") or kind == "file") else name
+    local = folder != name or name.startswith((".", "~")) or os.path.isabs(name) or Path(name).exists()
+    return Path(folder).name or folder if local else name
 
 
 def shown(explanation: Explanation, size: int | None) -> tuple[Image.Image, Placement | None]:

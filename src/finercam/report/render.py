@@ -81,6 +81,11 @@ def colours(values: NDArray[Any]) -> NDArray[Any]:
     return _table()[(values * 255).astype(np.uint8)]
 
 
+def colour_table() -> bytes:
+    """Return the colours of 256 even steps from nothing to the peak, as RGB bytes."""
+    return _table().round().astype(np.uint8).tobytes()
+
+
 @cache
 def _table() -> NDArray[Any]:
     import matplotlib

@@ -46,7 +46,7 @@ def _block(title: str, rows: str) -> list[list[str]]:
     """Return rows of one data set: six lines of three or four numbers."""
     methods = ("Grad-CAM", "+ Finer", "Layer-CAM", "+ Finer", "Score-CAM", "+ Finer")
     lines = [line.split() for line in rows.strip().splitlines()]
-    return [[title, method, *(line + [""])[:4]] for method, line in zip(methods, lines, strict=True)]
+    return [[title, method, *[*line, ""][:4]] for method, line in zip(methods, lines, strict=True)]
 
 
 #: The paper's numbers.

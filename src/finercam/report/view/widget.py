@@ -1,0 +1,67 @@
+"""The live view as a widget, for notebooks in which Python wants to know what was asked and which region was marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool
+from numpy.typing import NDArray
+
+from finercam.errors import FinercamError
+from finercam.report.view.data import kept, light, page_data, photo_name
+from finercam.report.view.page import source
+
+if TYPE_CHECKING:
+    from finercam.explanations.explanation import Explanation
+
+
+def widget(explanation: Explanation | Sequence[Explanation], title: str | None = None) -> Any:
+    """Return the live view as an ``anywidget.AnyWidget``.
+
+    Its traits ``region`` and ``state`` follow what is done in it: ``widget.observe(f, "region")`` calls ``f`` with each
+    new region, and ``region_mask(explanation, widget.region)`` is what ``Explanation.speaks`` takes.
+
+    Args:
+        explanation: one, or several of one photo by different methods.
+        title: what stands above it; the photo's name if left out.
+
+    Raises:
+        FinercamError: anywidget is not installed.
+    """
+    try:
+        import anywidget
+        import traitlets
+    except ImportError:
+        raise FinercamError("the widget needs anywidget; pip install 'finercam[notebook]'") from None
+
+    class View(anywidget.AnyWidget):
+        _esm = source("view.js")
+        _css = source("view.css")
+        data = traitlets.Dict().tag(sync=True)
+        region = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
+        state = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
+
+    several = list(explanation) if isinstance(explanation, Sequence) else [explanation]
+    photo = {**light(several), "kept": kept(several)}
+    return View(data=page_data(several[0].facts, title or photo_name(several[0]), [photo]))
+
+
+def region_mask(explanation: Explanation, region: dict[str, Any]) -> Bool[NDArray[Any], "h w"]:
+    """Return the photo's pixels in a widget's region.
+
+    Args:
+        explanation: of the photo.
+        region: a box or discs, in fractions of the photo's width and height; of its width for a disc's radius.
+    """
+    width, height = explanation.photo().size if explanation.placement is not None else explanation.seen().size
+    x, y = (np.arange(width) + 0.5)[None], (np.arange(height) + 0.5)[:, None]
+    if "box" in region:
+        x0, y0, x1, y1 = region["box"]
+        inside: NDArray[Any] = (x >= x0 * width) & (x < x1 * width) & (y >= y0 * height) & (y < y1 * height)
+        return inside
+    inside = np.zeros((height, width), dtype=bool)
+    for u, v, radius in region["discs"]:
+        inside |= (x - u * width) ** 2 + (y - v * height) ** 2 <= (radius * width) ** 2
+    return inside
