@@ -91,7 +91,7 @@ def figure(
         options["device"] = device
     there = {"runs": run, "classifiers": model, "classifier": model, "shots": photos or data, "album": data}
     kind.check([source for source, given in there.items() if given], options)
-    read = _Reading(device, layer, revision, split, match, skip_unmatched)
+    read = _Reading(device, layer, revision, split, seed, match, skip_unmatched)
     sources: dict[str, Any] = {"runs": tuple(run or ())}
     if "classifiers" in kind.takes:
         sources["classifiers"] = read.classifiers(model or ())
@@ -127,6 +127,7 @@ class _Reading:
     layer: list[str] | None
     revision: str | None
     split: str
+    seed: int
     match: Path | None
     skip_unmatched: bool
 
@@ -145,7 +146,7 @@ class _Reading:
         from finercam.data.reading import read_dataset
         from finercam.report.album import Album
 
-        dataset = read_dataset(data, self.split)
+        dataset = read_dataset(data, self.split, None, self.seed)
         if classifier is None:
             # Words are looked for in photos of any class.
             return Album(dataset, range(len(dataset.class_names)))

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from finercam.cli import concept, evaluate, explain, faithfulness, figure, lists, probe, sanity, similarity
+from finercam.cli import concept, evaluate, explain, faithfulness, figure, lists, paper, probe, sanity, similarity
 from finercam.cli.console import say
 from finercam.cli.quiet import quieten
 from finercam.cli.stopping import Stopped, stopping_in_order
@@ -66,6 +66,7 @@ for _command in (
     sanity.sanity,
     figure.figure,
     figure.figures,
+    paper.paper,
     lists.methods,
     lists.metrics,
     lists.datasets,

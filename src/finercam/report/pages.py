@@ -25,6 +25,7 @@ p { max-width: 46rem; }
 figure { margin: 0; } figure img { width: 100%; display: block; border-radius: 4px; }
 figcaption { font-size: .85rem; line-height: 1.35; margin-top: .35rem; color: var(--faint); }
 figcaption b { color: var(--ink); display: block; }
+.wide { max-width: 62rem; } .wide img { width: auto; max-width: 100%; background: #fff; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
 """
@@ -37,12 +38,14 @@ class Section:
     Attributes:
         strips: (title, panels) each.
         table: rows of cells; the first is the heading.
+        wide: pictures that are shown as wide as the page allows.
     """
 
     heading: str
     text: str = ""
     strips: Sequence[tuple[str, Sequence[Panel]]] = ()
     table: Sequence[Sequence[str]] = field(default=())
+    wide: Sequence[Panel] = ()
 
 
 def write_report(path: Path, title: str, lead: str, sections: Sequence[Section]) -> Path:
@@ -55,6 +58,7 @@ def write_report(path: Path, title: str, lead: str, sections: Sequence[Section])
         for heading, panels in section.strips:
             body.append(f"<h3>{html.escape(heading)}</h3>")
             body.append('<div class="strip">' + "".join(_figure(panel) for panel in panels) + "</div>")
+        body += [f'<div class="wide">{_figure(panel)}</div>' for panel in section.wide]
         if section.table:
             body.append(_table(section.table))
     page = (
