@@ -51,7 +51,8 @@ def paper(
     """
     from finercam.data.reading import read_dataset
     from finercam.report.album import Album
-    from finercam.report.paper.steps import MOST_STEPS, Paper, blocks, make
+    from finercam.report.paper.making import make
+    from finercam.report.paper.steps import MOST_STEPS, Paper, blocks
 
     run, out = o.run_from(precision, batch_size, copies), o.folder(out)
     check_between("--steps", steps, 1, MOST_STEPS)

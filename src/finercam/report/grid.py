@@ -30,7 +30,9 @@ from finercam.report.printing import (
 )
 from finercam.report.render import overlay
 
-EMPTY = "empty map"
+EMPTY, HARDLY = "empty map", "nearly empty"
+#: A map whose peak is a smaller part of the plain map's is nearly empty.
+_LEAST = 0.01
 #: Pixels of the longer side of a picture in a figure of a few columns.
 _PIXELS = 480
 _GAP, _ROW_GAP, _LEAD = 3.0, 6.0, 7.4
@@ -77,14 +79,18 @@ def map_cell(
         explanation: of the photo.
         heading, lines: over and under it; its peak is added below.
         saliency: another map over the same input: ``explanation.plain``.
-        top: what is shown at full strength; the map's own peak if left out.
+        top: what is shown at full strength; the map's own peak if left out, or the plain map's where next to nothing
+            is left of that.
     """
     heat = explanation.saliency if saliency is None else saliency
     peak = float(heat.max())
     photo, placed = shown(explanation, _PIXELS)
     laid = heat if placed is None else placed.to_photo(heat)
     unseen = bool(torch.isnan(laid).any())
-    said = EMPTY if peak <= 0 else ""
+    alone = float(explanation.plain.max())
+    said = EMPTY if peak <= 0 else HARDLY if peak < _LEAST * alone else ""
+    # Stretched to its own peak, what is left of rounding would look like a finding.
+    top = alone if said == HARDLY else top
     return Cell(overlay(photo, laid, top), heading, lines, said, peak, unseen)
 
 

@@ -37,9 +37,9 @@ def write_page(paper: Paper, left_out: Mapping[str, str]) -> Path:
     measured = "" if main is None else f"{main.measured} photos were measured"
     failed = "" if main is None or not main.failed else f", {len(main.failed)} failed"
     lead = (
-        f"The figures and tables of arXiv 2501.11309 for {paper.dataset.name} and {model_name(paper.spec)}, each beside "
-        f"what the paper says. {measured}{failed}. Intervals are 95 % intervals over photos; each figure is in figures/ "
-        "as PDF with its caption, each table in tables/ as Markdown, CSV and LaTeX."
+        f"The figures and tables of arXiv 2501.11309 for {paper.dataset.name} and {model_name(paper.spec)}, each "
+        f"beside what the paper says. {measured}{failed}. Intervals are 95 % intervals over photos; each figure is in "
+        "figures/ as PDF with its caption, each table in tables/ as Markdown, CSV and LaTeX."
     )
     return write_report(paper.out / "index.html", "The paper's figures and tables", lead, sections)
 
@@ -67,10 +67,9 @@ def _table(block: Block | None) -> Sequence[Sequence[str]]:
     """Return a run's means with their intervals, controls that know nothing at the end."""
     if block is None:
         return ()
-    rows = [["map", "n", *(column.heading for column in block.columns)]]
-    for line in block.lines:
-        rows.append([line.title, str(line.images), *(line.means[column.spec].text() for column in block.columns)])
-    return rows
+    heading = ["map", "n", *(column.heading for column in block.columns)]
+    rows = [[str(line.images), *(line.means[column.spec].text() for column in block.columns)] for line in block.lines]
+    return [heading, *([line.title, *row] for line, row in zip(block.lines, rows, strict=True))]
 
 
 def _accuracy(there: Mapping[str, Block]) -> Sequence[Sequence[str]]:

@@ -1,4 +1,4 @@
-"""The steps of the paper on data and a model of one's own: runs, figures and tables, each of which is skipped once done.
+"""The steps of the paper on data and a model of one's own: runs, tables and figures, each skipped once done.
 
 OUT/run.json                    what decides the numbers; a folder made of anything else is refused
 OUT/runs/NAME/                  runs, which resume by themselves
@@ -10,7 +10,6 @@ OUT/index.html                  each beside what the paper says
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -148,42 +147,6 @@ class Step:
 def steps_of(paper: Paper) -> list[Step]:
     """Return the steps, in an order in which each finds what it needs."""
     return [*_runs(paper), *_tables(paper), *_figures(paper)]
-
-
-def make(paper: Paper, watch: Callable[[Step], AbstractContextManager[Advance]] | None = None) -> dict[str, str]:
-    """Do all steps that are not done yet, and write the page.
-
-    The same call goes on where an earlier one was stopped.
-
-    Args:
-        paper: what of.
-        watch: entered around each step that is to be done; gives what is called as a run goes on.
-
-    Returns:
-        Why steps could not be done, by name: what the data or the model does not have.
-
-    Raises:
-        FinercamError: an option is unknown, the folder was made of something else, or cannot be written to.
-    """
-    from finercam.report.paper.page import write_page
-
-    steps = steps_of(paper)
-    paper.claim()
-    left_out: dict[str, str] = {}
-    for step in steps:
-        if step.done():
-            continue
-        with nullcontext(_quiet) if watch is None else watch(step) as advance:
-            try:
-                step.do(advance)
-            except LeftOut as error:
-                left_out[step.name] = str(error)
-    write_page(paper, left_out)
-    return left_out
-
-
-def _quiet(progress: Progress) -> None:
-    """Say nothing."""
 
 
 def blocks(paper: Paper) -> dict[str, Block]:
