@@ -50,9 +50,10 @@ def paper(
     --method gradcam,layercam.
     """
     from finercam.data.reading import read_dataset
+    from finercam.metrics.masking import MOST_STEPS
     from finercam.report.album import Album
     from finercam.report.paper.making import make
-    from finercam.report.paper.steps import MOST_STEPS, Paper, blocks
+    from finercam.report.paper.steps import Paper, blocks
 
     run, out = o.run_from(precision, batch_size, copies), o.folder(out)
     check_between("--steps", steps, 1, MOST_STEPS)

@@ -73,7 +73,7 @@ def concept(
         )
         hidden = hide(found, found.saliency, fraction)
         before, after = (strength_of(found, logits, found.target) for logits in (found.logits, hidden.logits))
-        over = ("Photo", "Concept alone", f"Minus {exactly(gamma)} x {base}", "Masked out")
+        over = ("Photo", "Concept alone", f"− {exactly(gamma)} × {base}", "Masked out")
         over = over if not rows else ("",) * 4
         name = f"“{one_line(one)}”"
         picture = as_seen(hidden.image, found.facts.mean, found.facts.std)
@@ -82,7 +82,7 @@ def concept(
                 photo_cell(found, over[0], [f"{name} {before}"]),
                 map_cell(found, over[1], saliency=found.plain),
                 map_cell(found, over[2]),
-                Cell(picture, over[3], [f"{name} {before} → {after}"], EMPTY if found.empty else ""),
+                Cell(picture, over[3], [f"{before}\xa0→\xa0{after}"], EMPTY if found.empty else ""),
             ]
         )
         said.append(f"{shot.title}: {name}, similarity {before}, {after} with it masked out")
