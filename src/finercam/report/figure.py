@@ -28,11 +28,9 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec
 
-from matplotlib.figure import Figure
-
 from finercam.errors import FinercamError, nearest
 from finercam.registry import Registry, parameters_of, read_parameters
-from finercam.report.printing import the_look
+from finercam.report.printing import Figure, the_look
 
 P = ParamSpec("P")
 
@@ -130,8 +128,7 @@ def figure(name: str, title: str, paper: str = "") -> Callable[[Callable[P, Figu
         title: what it shows, for lists.
         paper: which of the paper's figures it is: ``5``, ``8, 13``.
 
-    The function returns a ``matplotlib.figure.Figure`` that ``finercam.report.printing.finished`` has given its
-    caption.
+    The function returns a figure of ``finercam.report.printing.page`` that ``finished`` there has given its caption.
 
     Raises:
         FinercamError: the name is taken.

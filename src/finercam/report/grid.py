@@ -8,7 +8,6 @@ from statistics import median_high
 
 import torch
 from jaxtyping import Float
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from finercam.report.printing import (
     HEADING,
     INK,
     SMALL,
+    Figure,
     Frame,
     fitted_lines,
     frame_on,

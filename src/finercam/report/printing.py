@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+from matplotlib import figure as drawing
 from matplotlib import font_manager, rc_context
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from finercam.errors import FinercamError, nearest
@@ -71,6 +71,14 @@ _LOOK = {
 
 #: A rectangle: left, top, width and height, from the upper left corner of the page.
 Frame: TypeAlias = tuple[float, float, float, float]
+
+
+class Figure(drawing.Figure):
+    """A figure of matplotlib's with its caption: names, probabilities and strengths of what is shown."""
+
+    caption: str = ""
+    #: Files of the fonts in it.
+    font_files: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -142,11 +150,10 @@ def one_line(text: str) -> str:
 
 
 def finished(figure: Figure, caption: str) -> Figure:
-    """Return the figure with its caption, and every text in it in fonts that have its characters.
-
-    ``figure.caption`` says what is shown: names, probabilities and strengths.
-    """
+    """Return the figure with its caption, and every text in it in fonts that have its characters."""
+    used: set[str] = set()
     for text in figure.findobj(Text):
+        assert isinstance(text, Text)
         shown, files = [], []
         for line in text.get_text().split("\n"):
             parts = in_fonts(line)
@@ -154,9 +161,10 @@ def finished(figure: Figure, caption: str) -> Figure:
             files += [file for _, file in parts]
         text.set_text("\n".join(shown))
         text.set_parse_math(False)
+        used.update(files)
         text.set_fontfamily(list(dict.fromkeys([_FAMILY, *map(_family, files)])))
     figure.caption = one_line(caption)
-    figure.font_files = sorted({file for text in figure.findobj(Text) for _, file in in_fonts(text.get_text())})
+    figure.font_files = tuple(sorted(used))
     return figure
 
 
@@ -189,7 +197,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = DPI) ->
     from finercam import __version__
 
     path, form = Path(path), form_of(path)
-    caption, software = str(figure.caption), f"finercam {__version__}"
+    caption, software = figure.caption, f"finercam {__version__}"
     metadata = {
         "pdf": {"Title": path.stem, "Subject": caption, "Creator": software, "CreationDate": None},
         "svg": {"Title": path.stem, "Description": caption, "Creator": software, "Date": None},

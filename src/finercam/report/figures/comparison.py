@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure
-
 from finercam.contrast.contrast import Contrast, exactly
 from finercam.methods.method import find_method
 from finercam.models import Classifier
@@ -13,7 +11,7 @@ from finercam.report.album import Album, Shot, answers
 from finercam.report.explained import model_name, named
 from finercam.report.figure import figure
 from finercam.report.grid import draw_grid, first_cells, map_cell
-from finercam.report.printing import TWO_COLUMNS, finished
+from finercam.report.printing import TWO_COLUMNS, Figure, finished
 
 
 @figure("comparison", "Photos x methods, plain and finer, with the most similar class", paper="4, 12")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from matplotlib.figure import Figure
-
 from finercam.contrast.contrast import exactly
 from finercam.data.original import Original
 from finercam.data.placement import Placer
@@ -20,7 +18,7 @@ from finercam.report.album import Shot
 from finercam.report.explained import model_name, strength_of
 from finercam.report.figure import figure
 from finercam.report.grid import EMPTY, Cell, draw_grid, map_cell, photo_cell
-from finercam.report.printing import ONE_COLUMN, finished, one_line
+from finercam.report.printing import ONE_COLUMN, Figure, finished, one_line
 from finercam.report.render import as_seen
 
 
@@ -62,7 +60,8 @@ def concept(
     prompts = list(dict.fromkeys([*(one for _, one in wanted), base]))
     classifier = replace(text(clip, prompts, templates=BARE, device=device), prompts=True)
     placer = Placer(classifier.preprocessing)
-    rows, said = [], []
+    rows: list[list[Cell]] = []
+    said = []
     for shot, one in wanted:
         ((found,),) = explain_batch(
             classifier,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
-
 from finercam.contrast.contrast import Contrast, exactly
 from finercam.contrast.labels import Labels, full_name
 from finercam.errors import FinercamError, check_between
@@ -13,7 +11,7 @@ from finercam.report.album import Album, answers
 from finercam.report.explained import model_name, strength_of
 from finercam.report.figure import figure
 from finercam.report.grid import draw_grid, map_cell, photo_cell
-from finercam.report.printing import TWO_COLUMNS, finished
+from finercam.report.printing import TWO_COLUMNS, Figure, finished
 
 
 @figure("consistency", "Photos of one class, with their maps", paper="6a")

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow.compute as pc
 import torch
-from matplotlib.figure import Figure
 
 from finercam.errors import FinercamError
 from finercam.metrics.intervals import Mean, mean_of
 from finercam.metrics.masking import CURVE, CURVE_OF_OTHER, check_fraction
 from finercam.report.explained import model_name
 from finercam.report.figure import figure
-from finercam.report.printing import COLOURS, ONE_COLUMN, finished, one_line, page
+from finercam.report.printing import COLOURS, ONE_COLUMN, Figure, finished, one_line, page
 from finercam.report.runs import data_of, method_in, only_block
 from finercam.runs.rows import Rows
 from finercam.studies.evaluate.contrasts import PLAIN_NAME
@@ -51,7 +50,8 @@ def deletion_curves(
         raise FinercamError("the run has no metric 'deletion', whose curves are shown; evaluate with --metric deletion")
     lines = [line for line in block.lines if line.method == how and not line.control]
     drawn = page(width, 30.0 + 105.0 * -(-len(lines) // 2))
-    panels = drawn.subplots(-(-len(lines) // 2), min(2, len(lines)), sharex=True, sharey=True, squeeze=False).flat
+    rows, across = -(-len(lines) // 2), min(2, len(lines))
+    panels = list(drawn.subplots(rows, across, sharex=True, sharey=True, squeeze=False).flat)
     gaps = []
     for axes, line in zip(panels, lines, strict=False):
         curves = _curves(runs[0], line, spec, key)
@@ -68,7 +68,7 @@ def deletion_curves(
         axes.text(0.97, 0.95, f"gap {gap.mean:.3f}", transform=axes.transAxes, ha="right", va="top")
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
-    for axes in list(panels)[len(lines) :]:
+    for axes in panels[len(lines) :]:
         axes.remove()
     drawn.supxlabel("share of pixels removed, most salient first", fontsize=6)
     drawn.supylabel("probability", fontsize=6)

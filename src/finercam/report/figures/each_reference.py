@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from matplotlib.figure import Figure
-
 from finercam.contrast.contrast import PLAIN, Contrast, exactly
 from finercam.methods.method import find_method
 from finercam.models import Classifier
@@ -14,7 +12,7 @@ from finercam.report.album import Album, Shot, answers
 from finercam.report.explained import briefly, model_name, named
 from finercam.report.figure import figure
 from finercam.report.grid import Cell, draw_grid, map_cell, missing, photo_cell
-from finercam.report.printing import TWO_COLUMNS, finished
+from finercam.report.printing import TWO_COLUMNS, Figure, finished
 
 
 @figure("each-reference", "One photo against each similar class", paper="7")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pyarrow.compute as pc
-from matplotlib.figure import Figure
 
 from finercam.contrast.contrast import Contrast, exactly
 from finercam.contrast.labels import full_name
@@ -16,7 +15,7 @@ from finercam.report.album import Album, answers, last_part
 from finercam.report.explained import briefly, model_name, named
 from finercam.report.figure import figure
 from finercam.report.grid import draw_grid, first_cells, map_cell
-from finercam.report.printing import ONE_COLUMN, finished
+from finercam.report.printing import ONE_COLUMN, Figure, finished
 from finercam.report.runs import columns_in, method_in, only_block
 from finercam.runs.rows import Rows
 from finercam.studies.evaluate.contrasts import PLAIN_NAME, swept

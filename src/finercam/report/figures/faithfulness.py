@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure
-
 from finercam.contrast.contrast import exactly
 from finercam.contrast.labels import Labels
 from finercam.errors import FinercamError, check_between
@@ -16,7 +14,7 @@ from finercam.report.explained import model_name
 from finercam.report.faithfulness import Example, examples_of, panels_of
 from finercam.report.figure import figure
 from finercam.report.grid import EMPTY, Cell, draw_grid
-from finercam.report.printing import TWO_COLUMNS, finished
+from finercam.report.printing import TWO_COLUMNS, Figure, finished
 from finercam.runs.loaded import loaded_classifier
 from finercam.runs.rows import Rows
 from finercam.studies.faithfulness.examined import read_examined

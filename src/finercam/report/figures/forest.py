@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure
-
 from finercam.errors import FinercamError
 from finercam.metrics.metric import Column
 from finercam.report.explained import model_name
@@ -18,6 +16,7 @@ from finercam.report.printing import (
     INK,
     SMALL,
     TWO_COLUMNS,
+    Figure,
     finished,
     fitted_lines,
     page,
@@ -111,7 +110,6 @@ def _panel(axes: object, column: Column, lines: Sequence[Line], places: Sequence
         colour = {"beyond": COLOURS[0], "better": COLOURS[0], "worse": COLOURS[1], "open": FAINT}[state]
         if found.low == found.low:
             axes.plot([found.low, found.high], [y, y], color=colour, linewidth=0.9, solid_capstyle="butt")
-        style = {"fillstyle": "left"} if state == "better" else {}
         axes.plot(
             [found.mean],
             [y],
@@ -123,7 +121,7 @@ def _panel(axes: object, column: Column, lines: Sequence[Line], places: Sequence
             markeredgewidth=0.8,
             linestyle="none",
             gid=state,
-            **style,
+            fillstyle="left" if state == "better" else "full",
         )
     axes.set_ylim(height, 0)
     axes.set_yticks([])

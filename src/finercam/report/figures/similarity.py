@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from finercam.models import Classifier
 from finercam.report.figure import figure
-from finercam.report.printing import COLOURS, DASHES, ONE_COLUMN, finished, one_line, page
+from finercam.report.printing import COLOURS, DASHES, ONE_COLUMN, Figure, finished, one_line, page
 from finercam.studies.similarity import Curve, curve, rows_of
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure
-
 from finercam.contrast.contrast import exactly
 from finercam.errors import FinercamError
 from finercam.metrics.intervals import Mean
 from finercam.report.explained import model_name
 from finercam.report.figure import figure
-from finercam.report.printing import COLOURS, DASHES, MARKERS, ONE_COLUMN, finished, page
+from finercam.report.printing import COLOURS, DASHES, MARKERS, ONE_COLUMN, Figure, finished, page
 from finercam.report.runs import columns_in, data_of, method_in, only_block
 from finercam.studies.evaluate.contrasts import PLAIN_NAME, swept
 from finercam.studies.evaluate.tables import Line, method_title

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure
-
 from finercam.contrast.contrast import Contrast, exactly
 from finercam.models import Classifier
 from finercam.report.album import Album, Shot, answers
 from finercam.report.explained import model_name, named
 from finercam.report.figure import figure
 from finercam.report.grid import draw_grid, first_cells, map_cell
-from finercam.report.printing import TWO_COLUMNS, finished
+from finercam.report.printing import TWO_COLUMNS, Figure, finished
 
 
 @figure("subtraction", "Subtracting finished maps against Finer-CAM", paper="9b")
