@@ -220,7 +220,7 @@ def test_empty_maps_are_marked_and_next_to_nothing_is_not_stretched(classifier, 
     assert [text.get_text() for axes in drawn.axes for text in axes.texts] == ["empty map", "nearly empty"]
     # Both leave the photo bare.
     bare, faint, full = pictures(drawn)
-    assert np.abs(bare.astype(int) - faint.astype(int)).max() <= 2
+    assert np.abs(bare.astype(int) - faint.astype(int)).max() <= 5
     assert np.abs(bare.astype(int) - full.astype(int)).max() > 50
     assert any(axes.get_label() == "scale" for axes in drawn.axes)
 
@@ -259,7 +259,7 @@ def test_files_are_whole_and_have_the_size_of_the_page(tmp_path):
     assert "</svg>" in svg
     assert "<text" not in svg
     with Image.open(tmp_path / "a.png") as picture:
-        assert picture.size == (round(85 / 25.4 * 200), round(100 / 72 * 200))
+        assert picture.size == pytest.approx((85 / 25.4 * 200, 100 / 72 * 200), abs=1)
     assert not list(tmp_path.glob(".part-*"))
     with pytest.raises(FinercamError, match=r"cannot be saved as '\.gif'"):
         save_figure(drawn, tmp_path / "a.gif")
