@@ -108,6 +108,18 @@ def write_text(explanation, path):
     path.write_text(f"{explanation}\n")
 
 
+# --- a figure: drawn from positional arguments of known names ---
+@finercam.figure("dots", "How many photos were measured")
+def dots(runs, *, width: float = 85.0):
+    from finercam.report.printing import finished, page, write
+    from finercam.runs.rows import Rows
+
+    drawn = page(width, 60.0)
+    said = f"{Rows(runs[0]).photos} photos"
+    write(drawn, 10.0, 30.0, said)
+    return finished(drawn, said)
+
+
 # --- a study: what is measured of each item ---
 @dataclass(frozen=True)
 class Brightness(Study[finercam.Classifier, Prepared]):

@@ -86,7 +86,8 @@ def forest(runs: Sequence[str], *, metrics: Sequence[str] = (), method: str = ""
     for number, column in enumerate(columns):
         left = wide + 8.0 + number * each
         axes = drawn.add_axes(
-            (left / across, _FOOT / (at + _FOOT), (each - 8.0) / across, (at - _HEAD) / (at + _FOOT)), label=column.spec
+            (left / across, _FOOT / (at + _FOOT), (each - 16.0) / across, (at - _HEAD) / (at + _FOOT)),
+            label=column.spec,
         )
         _panel(axes, column, [line for _, line in shown], [y - _HEAD for y in places], at - _HEAD)
         axes.set_title(column.heading, fontweight="bold", fontsize=HEADING, pad=4.0)
