@@ -92,14 +92,13 @@ def faithfulness(
 
 
 def _cells(example: Example, mean: Sequence[float] | None, std: Sequence[float] | None, most: int) -> list[Cell]:
+    seen = example.seen
+    maps = {"Classifier": seen.saliency[0], **{words: own for words, (own, _) in seen.words.items()}}
     found = []
     for panel in panels_of(example, mean, std, most):
-        is_map = panel.heading == "Classifier"
-        seen = example.seen
-        peak = float(seen.saliency[0].max()) if is_map else None
-        found.append(
-            Cell(panel.picture, panel.heading, panel.lines, EMPTY if is_map and seen.examined.empty else "", peak)
-        )
+        peak = float(maps[panel.heading].max()) if panel.heading in maps else None
+        mark = EMPTY if peak is not None and peak <= 0 else ""
+        found.append(Cell(panel.picture, panel.heading, panel.lines, mark, peak))
     return found
 
 
