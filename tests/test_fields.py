@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import jsonschema
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -18,13 +19,17 @@ from finercam import Classifier, Objective, explain
 from finercam.explanations.explaining import Asked
 from finercam.explanations.fields import SCHEMA
 from finercam.explanations.files import explain_files
-from finercam.runs import measuring
+from finercam.runs import manifest, measuring
 from finercam.studies.evaluate import writing
 from finercam.studies.evaluate.evaluation import Evaluation
+from finercam.studies.faithfulness import examined
 from finercam.studies.faithfulness import writing as faithfulness
 from finercam.studies.probe.fitting import Epoch
 from finercam.studies.sanity import checking
+from finercam.studies.sanity.classes import ClassSensitivity
+from finercam.studies.sanity.randomisation import Randomisation
 from support.colour_birds import SPECIES, ColourNet, draw_bird, to_tensor
+from support.evaluations import classifier, evaluate, photos
 
 DOCS = Path(__file__).parents[1] / "docs"
 TEXT = (DOCS / "fields.md").read_text(encoding="utf-8")
@@ -101,6 +106,19 @@ def test_every_column_of_rows_and_tables_is_in_the_dictionary():
     known = documented("findings.csv")
     for head in (_head(faithfulness.findings_csv([], [])), _head(faithfulness.rows_csv([], []))):
         assert {re.sub(r" (low|high)$", "", name) for name in head} <= known
+
+
+def test_every_column_of_a_run_is_in_the_dictionary(tmp_path):
+    assert set(manifest.SCHEMA.names) <= documented("run.json and manifest.parquet")
+    evaluate(classifier(), photos(tmp_path / "photos", 3), Evaluation(metrics=("localization",)), tmp_path / "run")
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    known = documented("run.json and manifest.parquet")
+    assert set(run) | set(run["model"]) | set(run["data"]) <= known
+    assert set(pq.read_schema(tmp_path / "run" / manifest.NAME).names) <= known
+    engine = {"id", "key", "label", "target", "error"}
+    for study in (ClassSensitivity(), Randomisation()):
+        assert set(measuring.schema(study).names) - engine <= documented("`finercam sanity`")
+    assert set(examined.SCHEMA.names) <= documented("findings.csv")
 
 
 def _head(text: str) -> set[str]:

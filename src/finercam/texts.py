@@ -40,9 +40,14 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
+def storable(text: str) -> str:
+    """Return text as it can be stored in UTF-8: a byte of a file's name that is not becomes an escape."""
+    return encoded(text).decode("utf-8")
+
+
 def json_line(record: Any) -> str:
     """Return a record as one line of JSON in UTF-8, without the line's end."""
-    return encoded(json.dumps(record, ensure_ascii=False)).decode("utf-8")
+    return storable(json.dumps(record, ensure_ascii=False))
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:

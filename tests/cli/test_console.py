@@ -3,6 +3,9 @@
 import subprocess
 import sys
 
+import pytest
+
+from finercam.cli.main import main
 from finercam.models.families import families
 from support.running import run
 
@@ -43,3 +46,34 @@ def test_text_and_tables_are_whole_without_a_terminal():
     text, _, row = done.stdout.splitlines()
     assert text == LONG + "[bold]x[/bold]"
     assert row.count(LONG.strip()) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            "explain a.png --modle x",
+            "no such option: --modle (Possible options: --method, --model); see 'finercam explain",
+        ),
+        ("explain", "missing argument 'photos'; see 'finercam explain"),
+        ("aviary train", "missing option '--out'; see 'finercam aviary train"),
+        ("aviary measur", "no such command 'measur'. Did you mean 'measure'? See 'finercam aviary"),
+        ("aviary measure --images x", "invalid value for '--images': "),
+        ("--bad", "no such option: --bad; see 'finercam"),
+    ],
+)
+def test_a_command_that_cannot_be_understood_is_one_line(monkeypatch, capsys, given, said):
+    monkeypatch.setattr(sys, "argv", ["finercam", *given.split()])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out, err = capsys.readouterr()
+    assert (stop.value.code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"finercam: {said}")
+    assert err.endswith(" --help'\n")
+
+
+def test_a_group_without_a_command_shows_its_help(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["finercam", "aviary"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "measure-concepts" in "".join(capsys.readouterr())

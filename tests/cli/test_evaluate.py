@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from finercam.cli.main import main
+from finercam.data import photos as opening
 from finercam.data.reading import read_dataset
 from finercam.metrics.metric import default_metrics
 from support.evaluations import rows_of
@@ -102,6 +106,18 @@ def test_another_run_in_the_same_folder_is_refused_with_what_differs(run, birds,
     assert "plan fill (mean there, black now)" in line
     assert "weights" not in line
     assert rows_of(out) == rows
+
+
+def test_how_logits_become_probabilities_is_part_of_a_run(run, birds, tmp_path):
+    confidences = {}
+    for kind in ("softmax", "sigmoid"):
+        code, _, err = run(*command(birds, tmp_path / kind, "--probabilities", kind))
+        assert code == 0, err
+        confidences[kind] = [row["confidence"] for row in rows_of(tmp_path / kind)]
+    assert json.loads((tmp_path / "sigmoid/run.json").read_text())["model"]["probabilities"] == "sigmoid"
+    assert confidences["softmax"] != confidences["sigmoid"]
+    code, _, err = run(*command(birds, tmp_path / "sigmoid"))
+    assert (code, "probabilities (sigmoid there, softmax now)" in err) == (2, True)
 
 
 def test_failed_photos_are_named_and_tried_again(run, birds, tmp_path):
@@ -226,6 +242,7 @@ def test_a_sample_is_of_as_many_measured_photos_as_were_asked_for(run, birds, tm
         (("--batch-size", "0"), "--batch-size is 0"),
         (("--images", "0"), "images is 0"),
         (("--split", "tset"), "'test'"),
+        (("--probabilities", "softmin"), "probabilities is 'softmin'; did you mean 'softmax'"),
         (("--against", "lookalikes"), "against is 'lookalikes'"),
     ],
 )
@@ -248,3 +265,46 @@ def test_folders_that_are_no_runs(run, birds, tmp_path):
     code, _, err = run(*command(birds, tmp_path / "notes"))
     assert code == 2
     assert len(err.strip().splitlines()) == 1
+
+
+def test_names_that_are_not_utf8_do_not_stop_a_run(run, birds, tmp_path):
+    root = tmp_path / "birds"
+    shutil.copytree(birds, root)
+    species = sorted(os.listdir(os.fsencode(root)))[0]
+    inside = os.path.join(os.fsencode(root), species)
+    photo = os.path.join(inside, os.listdir(inside)[0])
+    shutil.copy(photo, os.path.join(inside, b"caf\xe9.png"))
+    with open(os.path.join(inside, b"d\xe9faut.png"), "wb") as damaged:
+        damaged.write(b"no picture")
+    strange = os.path.join(os.fsencode(root), b"gr\xe8be")
+    os.mkdir(strange)
+    shutil.copy(photo, strange)
+    for resumed in (False, True):
+        code, _, err = run(*command(root, tmp_path / "run", "--skip-unmatched"))
+        assert code == 1, err
+        assert (r"failed: " not in err, "Traceback" in err) == (True, False)
+        rows = rows_of(tmp_path / "run")
+        errors = {row["key"]: row["error"] for row in rows}
+        failed = {key for key, error in errors.items() if error}
+        assert failed == {os.fsdecode(species) + r"/d\udce9faut.png"}
+        measured = os.fsdecode(species) + r"/caf\udce9.png"
+        assert measured in errors.keys() - failed
+        assert len(errors) == 6
+        assert ("resuming" in err) == resumed
+
+
+def test_photos_that_nothing_here_reads_are_counted_once(run, birds, tmp_path, monkeypatch):
+    opening.has_heif.cache_clear()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    root = tmp_path / "birds"
+    shutil.copytree(birds, root)
+    for number, folder in enumerate(sorted(root.iterdir())):
+        (folder / f"{number}.HEIC").write_bytes(b"heic")
+    count = number + 1
+    with warnings.catch_warnings():
+        # As after anything that has Python forget what it has shown.
+        warnings.simplefilter("always")
+        code, _, err = run(*command(root, tmp_path / "run"))
+    assert code == 0, err
+    assert err.count(f"{count} files skipped (.heic); pip install pillow-heif\n") == 1
+    opening.has_heif.cache_clear()

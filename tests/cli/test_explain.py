@@ -308,3 +308,13 @@ def test_a_page_is_html(explain, photos, tmp_path, page):
     assert (code, out) == (2, "")
     assert ".html" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_several_classes_at_once(explain, photos, tmp_path):
+    code, _, err = explain(photos, "--probabilities", "sigmoid")
+    assert code == 0, err
+    for line in (tmp_path / "out" / "explanations.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        logit = load_file(tmp_path / "out" / record["files"]["maps"])["logits"][record["target"]["index"]]
+        assert record["probabilities"] == "sigmoid"
+        assert record["target"]["probability"] == pytest.approx(float(logit.sigmoid()), rel=1e-5)

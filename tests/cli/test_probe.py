@@ -68,6 +68,8 @@ def command(birds, model_folder, out, *more):
 def test_a_probe_is_trained_and_is_a_model_like_any_other(run, birds, probe, model_folder, tmp_path):
     record = json.loads((probe / "probe.json").read_text())
     assert record["labels"] == list(CLASSES)
+    known = (Path(__file__).parents[2] / "docs" / "fields.md").read_text().split("\n## probe.json")[1].split("\n## ")[0]
+    assert all(f"`{name}`" in known for name in record)
     assert record["accuracy"] == 1.0
     assert record["photos"] == {"train": 18, "test": 9}
     assert record["dataset"] == f"folder:{birds}"

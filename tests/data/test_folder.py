@@ -2,13 +2,14 @@
 
 import os
 import pickle
+import sys
 import zipfile
 
 import fsspec
 import numpy as np
 import pytest
 
-from finercam.data import storage
+from finercam.data import photos, storage
 from finercam.data.formats import folder
 from finercam.data.reading import read_dataset
 from finercam.errors import FinercamError
@@ -147,3 +148,23 @@ def test_a_split_that_is_not_there_is_refused(tmp_path):
     build(tmp_path, ("test/1.png",))
     with pytest.raises(FinercamError, match=r"1 photos are not in a class folder, such as .*/test/1.png"):
         read_dataset(f"folder:{tmp_path}")
+
+
+def test_files_that_would_be_photos_are_counted_at_the_end_of_a_pass(tmp_path, monkeypatch):
+    photos.has_heif.cache_clear()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for name in ("Wren/a.HEIC", "Wren/more/b.heic", "Crow/c.nef"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"no picture")
+    said = r"1 file skipped \(\.nef\); save them as JPEG or PNG"
+    with pytest.raises(FinercamError, match=rf"there is no photo in .*; 2 files skipped \(\.heic\).*; {said}"):
+        read_dataset(f"folder:{tmp_path}")
+    build(tmp_path, ("Wren/a.png",))
+    dataset = read_dataset(f"folder:{tmp_path}")
+    with pytest.warns(UserWarning, match="skipped") as told:
+        assert len(list(dataset.items())) == 1
+    assert [str(one.message) for one in told] == [
+        "2 files skipped (.heic); pip install pillow-heif",
+        "1 file skipped (.nef); save them as JPEG or PNG",
+    ]
+    photos.has_heif.cache_clear()

@@ -13,7 +13,8 @@ import finercam
 from finercam import Classifier, FinercamError, explain
 from finercam._torchvision import import_torchvision
 from finercam.contrast.labels import Labels
-from finercam.report.explained import lay_out_explanation, model_name
+from finercam.explanations.concepts import hide
+from finercam.report.explained import lay_out_explanation, lay_out_hidden, model_name
 from finercam.report.sheet import Line
 from support.colour_birds import SPECIES, ColourNet, draw_bird, to_tensor
 
@@ -85,6 +86,36 @@ def test_pictures_keep_the_aspect_of_the_photo():
         assert len(shown) == 3
         assert shown[0][0] / shown[0][1] == pytest.approx(0.6, rel=0.01)
         assert longer is None or shown[0][1] == longer
+
+
+@pytest.mark.parametrize("preprocess", [cropped, squashed])
+@pytest.mark.parametrize("size", [(180, 300), (900, 300)])
+def test_what_is_hidden_is_hidden_on_the_photo(preprocess, size):
+    photo = portrait(*size)
+    e = explain(classifier(preprocess), photo)
+    hidden = hide(e, e.plain, 0.2)
+    sheet = lay_out_hidden(e, hidden, hide(e, e.saliency, 0.2), max(size))
+    first, second, _ = (item.picture for item in sheet.items if not isinstance(item, Line))
+    assert first.size == second.size == size
+    # The mean colour of this classifier is black, which is nowhere in the photo.
+    gone = (np.asarray(second) == 0).all(2)
+    seen = e.placement.seen().numpy()
+    assert not gone[~seen].any()
+    assert gone[seen].mean() == pytest.approx(float(hidden.mask.float().mean()), abs=0.01)
+    assert e.on_photo(hidden.mask.float()).numpy()[gone].min() > 0
+    assert (np.asarray(second)[seen & ~gone] == np.asarray(photo)[seen & ~gone]).all()
+    said = [item.text for item in sheet.items if isinstance(item, Line)]
+    assert ("hatched: not seen" in " ".join(said)) == (not seen.all())
+
+
+def test_what_is_hidden_is_shown_on_the_input_where_the_photo_is_not_known():
+    e = explain(classifier(lambda photo: squashed(photo.transpose(Image.Transpose.ROTATE_90))), portrait())
+    hidden = hide(e, e.plain, 0.2)
+    sheet = lay_out_hidden(e, hidden, hidden, 64)
+    first, second, _ = (item.picture for item in sheet.items if not isinstance(item, Line))
+    assert first.size == second.size == (64, 64)
+    assert ((np.asarray(second) == 0).all(2) == hidden.mask.numpy()).all()
+    assert "as the model saw" in " ".join(item.text for item in sheet.items if isinstance(item, Line))
 
 
 def test_a_panorama_stands_in_a_column_and_fills_its_width():

@@ -55,7 +55,7 @@ def command(*arguments: object, codes: tuple[int, ...] = (0, 1, 2)) -> tuple[int
         raise Violation(f"{shown}: exit code {code}: {said[-500:]}")
     if "Traceback" in said:
         raise Violation(f"{shown}: traceback: {said[-500:]}")
-    if code == 2 and not said.startswith("Usage:"):
+    if code == 2:
         errors = [line for line in said.split("\n") if line.startswith("finercam: ")]
         if len(errors) != 1 or not said.endswith(f"{errors[0]}\n") or not errors[0].removeprefix("finercam: ").strip():
             raise Violation(f"{shown}: not one line: {said[-500:]}")

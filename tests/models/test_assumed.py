@@ -129,3 +129,28 @@ def test_transformers_says_when_several_classes_may_be_there_at_once(tmp_path: P
         assert json.loads((tmp_path / expected / "config.json").read_text()).get("problem_type") == problem
         assert finercam.load(str(tmp_path / expected)).probabilities == expected
     assert isinstance(finercam.load(str(tmp_path / "sigmoid")), Classifier)
+
+
+def test_a_loaded_model_is_told_how_its_logits_become_probabilities() -> None:
+    assert finercam.load("aviary").probabilities == "softmax"
+    assert finercam.load("aviary", probabilities="sigmoid").probabilities == "sigmoid"
+    worded = finercam.load("aviary-clip", classes=["red bird", "blue bird"], probabilities="sigmoid")
+    assert worded.probabilities == "sigmoid"
+    with pytest.raises(FinercamError, match="probabilities is 'sigmoids'; did you mean 'sigmoid'"):
+        finercam.load("no such model", probabilities="sigmoids")
+
+
+def test_the_normaliser_of_a_log_softmax_is_in_every_map_unless_gamma_is_1() -> None:
+    """Why log-softmax outputs are refused, and not taken for logits."""
+    image = images()[:1].requires_grad_()
+    logits = made(Net)(image)
+    logged = logits.log_softmax(1)
+
+    def gradient(of: Tensor, gamma: float) -> Tensor:
+        return torch.autograd.grad((of[:, 1] - gamma * of[:, 2]).sum(), image, retain_graph=True)[0]
+
+    (shared,) = torch.autograd.grad(logits.logsumexp(1).sum(), image, retain_graph=True)
+    for gamma in (0.0, 0.6, 1.0):
+        left = gradient(logits, gamma) - gradient(logged, gamma)
+        torch.testing.assert_close(left, (1 - gamma) * shared, rtol=1e-4, atol=1e-7)
+    assert float(shared.abs().max()) > 0.1 * float(gradient(logits, 0.6).abs().max())

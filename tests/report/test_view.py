@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import shutil
+import time
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -15,7 +16,8 @@ from torch import nn
 from finercam import Classifier, Contrast, explain
 from finercam.report.render import overlay
 from finercam.report.view.page import Page
-from support.colour_birds import draw_bird, to_tensor
+from support.colour_birds import to_tensor
+from support.pictures import pixels
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
@@ -48,6 +50,8 @@ QUESTIONS = [
     (None, Contrast(aggregate="max", gamma=1)),
     (7, Contrast(aggregate="mean-after-relu", weighting="softmax", reverse=True, gamma=0.4)),
 ]
+#: The photos of which a second method was kept.
+TABULATED = range(3, 7)
 #: A photo's picture in a page is at most this long, so that regions are in the photo's own pixels.
 SIZES = [(160, 120), (96, 150), (130, 130), (200, 90)]
 
@@ -78,14 +82,20 @@ def explanations(classifier, tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
     photos = []
     for number in range(20):
-        photos.append(folder / ("<b>bold</b> 'n\" \u202egpj.png" if number == 1 else f"bird {number}.png"))
-        draw_bird(number).resize(SIZES[number % len(SIZES)]).save(photos[-1])
-    found = [
-        [explain(classifier, photo, keep=True), explain(classifier, photo, keep=True, method="layercam")]
-        for photo in photos
-    ]
-    # Nothing speaks for the class that everything speaks against.
-    found[2][0] = found[2][0].again(target=int(found[2][0].logits.argmin()), against=[0], gamma=60)
+        photos.append(folder / ("<b>bold<i> 'n\" \u202egpj.png" if number == 1 else f"bird {number}.png"))
+        blotches = Image.fromarray(pixels(number, 8, 6))
+        blotches.resize(SIZES[number % len(SIZES)], Image.Resampling.BICUBIC).save(photos[-1])
+    found = [[explain(classifier, photo, keep=True)] for photo in photos]
+    for number in TABULATED:
+        found[number].append(explain(classifier, photos[number], keep=True, method="layercam"))
+    # One with an empty map: there is a class that another has more of everywhere.
+    some = found[2][0]
+    found[2][0] = next(
+        again
+        for target in range(len(NAMES))
+        for other in range(len(NAMES))
+        if other != target and (again := some.again(target=target, against=[other], gamma=3)).empty
+    )
     return found
 
 
@@ -116,6 +126,7 @@ def browser():
 def tab(browser):
     """A page that must neither ask the network for anything nor complain."""
     context = browser.new_context(viewport={"width": 1200, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(10_000)
     page, heard = context.new_page(), []
     page.on("console", lambda message: heard.append(message.text))
     page.on("pageerror", lambda error: heard.append(str(error)))
@@ -147,6 +158,14 @@ def evaluate(tab, code, argument=None):
         argument,
     )
     return found
+
+
+def until(tab, expression):
+    """Wait for something to be so: playwright's own way evaluates text in the page, which its policy forbids."""
+    ends = time.monotonic() + 10
+    while not tab.evaluate(expression):
+        assert time.monotonic() < ends, expression
+        tab.wait_for_timeout(20)
 
 
 def numbers(text):
@@ -188,7 +207,11 @@ def compare(tab, wanted):
 def test_the_view_answers_as_python_does(tab, page_file, explanations):
     opened(tab, page_file)
     wanted = [
-        (photo, 0, several[0].again(target=several[1].target if target is None else target, contrast=contrast))
+        (
+            photo,
+            0,
+            several[0].again(target=int(several[0].logits.argmax()) if target is None else target, contrast=contrast),
+        )
         for photo, several in enumerate(explanations)
         for target, contrast in QUESTIONS
     ]
@@ -198,8 +221,8 @@ def test_the_view_answers_as_python_does(tab, page_file, explanations):
     compare(
         tab,
         [
-            (photo, 1, several[1].again(gamma=gamma, reverse=reverse))
-            for photo, several in list(enumerate(explanations))[3:8]
+            (photo, 1, explanations[photo][1].again(gamma=gamma, reverse=reverse))
+            for photo in TABULATED
             for gamma, reverse in ((0.6, False), (-1.0, False), (2.5, False), (0.5, True), (0.0, False))
         ],
     )
@@ -275,7 +298,7 @@ def test_names_are_text_and_nothing_else(tab, page_file):
     for name in NAMES[2:7]:
         assert name.replace("\n", " ").split(",")[0] in said.replace("\\n", " ")
     assert "\u202e" not in said
-    assert "<b>bold</b>" in said
+    assert "<b>bold<i>" in said
     assert "Birds <i>of</i> “a page”" in said
     assert tab.locator("#view :is(img[onerror], b b, i i)").count() == 0
     tab.get_by_role("button", name="Show all").click()
@@ -308,12 +331,15 @@ def test_it_works_with_the_keyboard_alone(tab, single_file):
     tab.keyboard.press("ArrowRight")
     assert evaluate(tab, "return view.current.question.gamma") == pytest.approx(0.65)
     reach(".fc-chooser:nth-of-type(2) input")
-    tab.keyboard.type("little her")
+    question = evaluate(tab, "return view.current.question")
+    words = {0: "red winged", 1: "brewers", 5: "זמיר", 10: "great her", 11: "little her"}
+    other = next(c for c in words if c not in (question["target"], *question["references"]))
+    tab.keyboard.type(words[other])
     tab.wait_for_selector("[role=option][aria-selected=true]")
     tab.keyboard.press("Enter")
-    assert evaluate(tab, "return view.current.question.references").count(11) == 1
+    assert evaluate(tab, "return view.current.question.references") == [*question["references"], other]
     tab.keyboard.press("Backspace")
-    assert 11 not in evaluate(tab, "return view.current.question.references")
+    assert evaluate(tab, "return view.current.question.references") == question["references"]
     tab.keyboard.press("Escape")
     reach("input[type=radio][value=finer]")
     tab.keyboard.press("ArrowRight")
@@ -325,7 +351,7 @@ def test_it_works_with_the_keyboard_alone(tab, single_file):
             break
     tab.keyboard.press("ArrowRight")
     assert evaluate(tab, "return view.display.wipe") == pytest.approx(0.52)
-    tab.wait_for_function("document.querySelector('[aria-live]').textContent.includes('This region')")
+    until(tab, "document.querySelector('[aria-live]').textContent.includes('This region')")
 
 
 def test_a_link_keeps_the_state(tab, page_file):
@@ -333,10 +359,10 @@ def test_a_link_keeps_the_state(tab, page_file):
     tab.fill(".fc-gamma input[type=number]", "1.25")
     tab.keyboard.press("Tab")
     tab.get_by_label("Reverse").check()
-    tab.get_by_text("Compare", exact=True).click()
-    tab.get_by_text("10 %", exact=True).click()
+    tab.get_by_role("radio", name="Compare").check()
+    tab.get_by_role("radio", name="10 %").check()
     tab.locator(".fc-surface").click(position={"x": 200, "y": 150})
-    tab.wait_for_function("location.hash.includes('region=') && location.hash.includes('gamma=1.25')")
+    until(tab, "location.hash.includes('region=') && location.hash.includes('gamma=1.25')")
     state = "return { ...view.current.question, ...view.display, region: view.current.region, at: view.current.index }"
     before, said = evaluate(tab, state), tab.inner_text(".fc-ask")
     tab.reload()
@@ -357,7 +383,7 @@ def test_photos_are_filtered_and_sorted(tab, page_file, explanations):
     names = ".fc-tile .fc-tile-name:last-of-type, .fc-tile bdi:has(wbr)"
     assert tab.locator(".fc-tile").count() == 20
     tab.fill("input[type=search]", "BIRD 1")
-    assert tab.inner_text(".fc-count") == "11 of 20 photos"
+    assert tab.inner_text(".fc-count") == "10 of 20 photos"
     tab.fill("input[type=search]", "")
     order = "return view.order()"
     tab.select_option("select", "margin")
@@ -375,7 +401,7 @@ def test_photos_are_filtered_and_sorted(tab, page_file, explanations):
     box.fill("brewer")
     box.press("Enter")
     wanted = [
-        i for i, (one, _) in enumerate(explanations) if 1 in (one.target, int(one.logits.argmax()), *one.references)
+        i for i, (one, *_) in enumerate(explanations) if 1 in (one.target, int(one.logits.argmax()), *one.references)
     ]
     assert sorted(evaluate(tab, order)) == wanted
     tab.get_by_role("button", name="Any class").click()
@@ -385,7 +411,7 @@ def test_photos_are_filtered_and_sorted(tab, page_file, explanations):
     tab.wait_for_selector(".fc-stage")
     first = evaluate(tab, "return view.current.index")
     tab.get_by_role("button", name="Next photo").click()
-    tab.wait_for_function(f"document.getElementById('view').view.current.index !== {first}")
+    until(tab, f"document.getElementById('view').view.current.index !== {first}")
     tab.get_by_role("button", name="All photos").click()
     tab.wait_for_selector(".fc-tile")
     assert tab.locator(names).count() >= 20
@@ -396,8 +422,8 @@ def test_an_empty_map_is_said_and_not_stretched(tab, page_file):
     assert tab.inner_text(".fc-notice").startswith("Empty: nothing speaks for ")
     assert "Empty" in tab.get_attribute("canvas[role=img]", "aria-label")
     assert evaluate(tab, "return view.current.compute().finer.peak") == 0
-    tab.get_by_text("Own scale").click()
-    tab.wait_for_function("document.querySelector('.fc-bar').hidden")
+    tab.get_by_role("radio", name="Own scale").check()
+    until(tab, "document.querySelector('.fc-bar').hidden")
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])
@@ -441,7 +467,7 @@ def test_in_a_sandboxed_frame_there_is_no_link(tab, single_file, tmp_path):
     tab.goto(frame.as_uri())
     inside = tab.frame_locator("iframe")
     inside.locator(".fc-stage").wait_for()
-    inside.get_by_text("Compare", exact=True).click()
+    inside.get_by_role("radio", name="Compare").check()
     inside.locator(".fc-wipe").wait_for()
     assert inside.get_by_role("button", name="Copy link").count() == 0
     assert inside.get_by_role("button", name="Save PNG").count() == 1

@@ -68,11 +68,18 @@ def test_a_long_list_takes_no_more_memory_than_a_short_one(tmp_path):
     assert peak(6400) < 2 * peak(640)
 
 
-def test_a_name_that_is_not_utf8_is_one_line(tmp_path):
+def test_names_that_are_not_utf8_are_read_back_as_they_were(tmp_path):
     bad = b"caf\xe9.png".decode("utf-8", "surrogateescape")
-    with pytest.raises(FinercamError, match="not UTF-8"):
-        manifests.write(Folder(str(tmp_path)), [Item(bad, bad, 0)], [0], 16)
-    assert list(tmp_path.iterdir()) == []
+    names = [bad, r"caf\udce9.png", r"caf\u005cudce9.png", "caf\u00e9.png", r"a\b\u00e9.png"]
+    items = [Item(name, f"photos/{name}", 0, mask=f"masks/{name}") for name in names]
+    folder = Folder(str(tmp_path))
+    written = manifests.write(folder, items, [0], 16)
+    manifest = Manifest(folder)
+    assert [entry.item for entry in manifest.part(0)] == items
+    assert written == manifest.summary() == manifests.digest(items, [0], 16)
+    table = pq.read_table(tmp_path / manifests.NAME)
+    assert table["uri"].to_pylist()[0] == r"photos/caf\udce9.png"
+    assert len(set(table["key"].to_pylist())) == len(names)
 
 
 def test_a_damaged_or_missing_list_is_refused(tmp_path):

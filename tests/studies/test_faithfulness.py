@@ -131,7 +131,7 @@ def test_batches_do_not_matter(birds):
 
 def test_a_method_that_answers_only_what_it_was_asked_is_asked_all(birds):
     words = TextMaps("aviary-clip", birds.attributes, device="cpu", method="mask@cells=3@steps=1")
-    (seen,) = seen_by(birds, "left wing", method="mask@cells=3@steps=2", words=words)
+    ((seen, _),) = seen_by(birds, "left wing", method="mask@cells=3@steps=2", words=words)
     assert seen.words
     for saliency, _ in (seen.saliency, *seen.words.values()):
         assert float(saliency.max()) > 0
@@ -468,9 +468,9 @@ def test_with_words_a_wing_reader_agrees_with_red_wings(birds):
     away = judge(examined_by(birds, "background", words=words, count=1))
     assert verdicts(away)["wing"] == (LISTED, IGNORES)
     assert away.background == "yes"
-    (seen,) = seen_by(birds, "left wing", words=words, count=1)
-    picture = draw_examples([Example(seen, "Red", "Blue", draw_other())])
-    alone = draw_examples([Example(seen, "Red", "Blue")] * 2)
+    ((seen, photo),) = seen_by(birds, "left wing", words=words, count=1)
+    picture = draw_examples([Example(seen, photo, "Red", "Blue", draw_other())])
+    alone = draw_examples([Example(seen, photo, "Red", "Blue")] * 2)
     assert picture.width > alone.width
     assert alone.height == 2 * picture.height
     assert "rank correlation" in to_markdown([found], NAMES, "x", in_words=True)
@@ -525,7 +525,7 @@ def test_what_the_text_model_does_not_find_says_nothing_of_the_classifier(birds)
     wing = found["wing"]
     assert verdict_on(LISTED, wing.advantage, wing.gain, []) == IGNORES
     (row, *_) = [row for row in examined[0].rows if "tail" in row.places]
-    (seen,) = seen_by(birds, "tail", words=words)
+    ((seen, _),) = seen_by(birds, "tail", words=words)
     mask = seen.places["tail"]
     even = evenly(torch.from_numpy(np.pad(np.ones((64, 64), bool), 16)), (12, 12))
     shares = [float(each[mask].sum() / each.sum()) for each in (tail, even)]
@@ -670,7 +670,7 @@ def test_data_without_attributes_and_a_single_class_are_refused(birds, tmp_path)
 
 
 def test_the_box_is_the_outline_where_there_is_no_mask(birds):
-    (seen,) = seen_by(birds, "background")
+    ((seen, _),) = seen_by(birds, "background")
     one = seen.examined
     x0, y0, x1, y1 = BOX
     yes = np.zeros((96, 96), bool)

@@ -68,7 +68,7 @@ def concept(
     from finercam.methods.method import find_method
     from finercam.metrics.masking import top_count
     from finercam.models.text import BARE, text
-    from finercam.report.explained import draw_hidden
+    from finercam.report.explained import lay_out_hidden
 
     # All that can be known to be wrong is found before the model is loaded and before anything is written.
     run, out = o.run_from(precision, batch_size, copies), o.folder(out)
@@ -105,7 +105,7 @@ def concept(
         record = save_whole(explanation, result)
         picture = Path(record["files"]["picture"])
         with whole(picture) as aside:
-            draw_hidden(explanation, by_plain, by_contrast).save(aside)
+            lay_out_hidden(explanation, by_plain, by_contrast, size).image().save(aside)
         return {
             **record,
             "fraction": fraction,

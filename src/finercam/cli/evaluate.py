@@ -71,6 +71,7 @@ def evaluate(
     ray_address: o.RayAddress = None,
     gpus: o.Gpus = None,
     layer: o.Layer = None,
+    probabilities: o.Probabilities = None,
     device: o.Device = "auto",
     precision: o.Precision = "float32",
     batch_size: o.BatchSize = 8,
@@ -121,7 +122,16 @@ def evaluate(
     )
     # Predicted classes are explained whatever the photo is of.
     skip = skip_unmatched or target == "predicted"
-    on = matched(model, data, layer=layer, device=device, revision=revision, match=match, skip_unmatched=skip)
+    on = matched(
+        model,
+        data,
+        layer=layer,
+        device=device,
+        revision=revision,
+        probabilities=probabilities,
+        match=match,
+        skip_unmatched=skip,
+    )
     with watched() as bar:
         finished = run_study(
             study, on.model, data, out, on.targets, run=run, engine=where, retry_failed=retry_failed, advance=bar

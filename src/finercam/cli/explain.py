@@ -35,6 +35,7 @@ def explain(
     reverse: Annotated[bool, typer.Option("--reverse", help="Look for the look-alikes' traits instead.")] = False,
     classes: o.Classes = None,
     layer: o.Layer = None,
+    probabilities: o.Probabilities = None,
     device: o.Device = "auto",
     precision: o.Precision = "float32",
     batch_size: o.BatchSize = 8,
@@ -90,7 +91,7 @@ def explain(
     ]
     found = find_photos(photos, out)
     names = None if classes is None else read_names(classes)
-    classifier = load(model, layer=layer, device=device, revision=revision, classes=names)
+    classifier = load(model, layer=layer, device=device, revision=revision, classes=names, probabilities=probabilities)
     if target != "predicted":
         find_class(target, classifier.classes, classifier.labels)
     if chosen is not None:

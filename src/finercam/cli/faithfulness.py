@@ -55,6 +55,7 @@ def faithfulness(
     ray_address: o.RayAddress = None,
     gpus: o.Gpus = None,
     layer: o.Layer = None,
+    probabilities: o.Probabilities = None,
     device: o.Device = "auto",
     precision: o.Precision = "float32",
     batch_size: o.BatchSize = 8,
@@ -91,6 +92,7 @@ def faithfulness(
         layer=layer,
         device=device,
         revision=revision,
+        probabilities=probabilities,
         match=match,
         skip_unmatched=skip_unmatched,
     )
@@ -139,6 +141,5 @@ def _draw(
 
     examples = examples_of(study, model, run, dataset, examined, pictures)
     if examples:
-        preprocessing = model.preprocessing
         with whole(path) as aside:
-            draw_examples(examples, preprocessing.mean, preprocessing.std, study.count).save(aside)
+            draw_examples(examples, study.count).save(aside)

@@ -58,6 +58,7 @@ def figure(
     images: Annotated[int, typer.Option(help="How many photos of --data are shown.")] = 3,
     seed: o.Seed = 0,
     layer: o.Layer = None,
+    probabilities: o.Probabilities = None,
     device: o.Device = "auto",
     revision: o.Revision = None,
 ) -> None:
@@ -91,7 +92,7 @@ def figure(
         options["device"] = device
     there = {"runs": run, "classifiers": model, "classifier": model, "shots": photos or data, "album": data}
     kind.check([source for source, given in there.items() if given], options)
-    read = _Reading(device, layer, revision, split, seed, match, skip_unmatched)
+    read = _Reading(device, layer, probabilities, revision, split, seed, match, skip_unmatched)
     sources: dict[str, Any] = {"runs": tuple(run or ())}
     if "classifiers" in kind.takes:
         sources["classifiers"] = read.classifiers(model or ())
@@ -125,6 +126,7 @@ class _Reading:
 
     device: str
     layer: list[str] | None
+    probabilities: str | None
     revision: str | None
     split: str
     seed: int
@@ -134,7 +136,8 @@ class _Reading:
     def classifier(self, model: str) -> Classifier:
         from finercam.models import load
 
-        return load(model, layer=self.layer, device=self.device, revision=self.revision)
+        options: dict[str, Any] = {"layer": self.layer, "device": self.device, "revision": self.revision}
+        return load(model, probabilities=self.probabilities, **options)
 
     def classifiers(self, models: Sequence[str]) -> dict[str, Classifier]:
         from finercam.studies.similarity import titles

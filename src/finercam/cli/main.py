@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from importlib.metadata import entry_points
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -21,6 +21,8 @@ from finercam.texts import shortened
 
 #: Entry points of packages that add commands: each leads to a function that takes the application.
 GROUP = "finercam.commands"
+#: What is raised for a command line that cannot be understood, in the Click that this typer brings or needs.
+_Misused: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="finercam",
@@ -85,7 +87,12 @@ def main() -> None:
     warnings.filterwarnings("ignore", "Image size .* could be decompression bomb")
     try:
         with stopping_in_order():
-            app()
+            code = app(prog_name="finercam", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except _Misused as error:
+        _end_misused(error)
+    except typer.Abort:
+        _end("stopped", 1)
     except FinercamError as error:
         _end(str(error), 2)
     except Stopped as stop:
@@ -98,6 +105,17 @@ def main() -> None:
         # Whatever it is that cannot be read or written: the system's words for it and the file's name say it best.
         named = "" if error.filename is None else f"{os.fsdecode(error.filename)!r}: "
         _end(f"{named}{error.strerror or error}", 2)
+
+
+def _end_misused(error: Any) -> NoReturn:
+    said = error.format_message()
+    if "\n" in said:
+        # The help of a group that was given no command.
+        error.show()
+        sys.exit(error.exit_code)
+    where = "finercam" if error.ctx is None else error.ctx.command_path
+    said = said[:1].lower() + said[1:].removesuffix(".")
+    _end(f"{said}{' See' if said.endswith('?') else '; see'} '{where} --help'", error.exit_code)
 
 
 def _end(message: str, code: int) -> NoReturn:

@@ -27,6 +27,13 @@ Layer = Annotated[
     list[str] | None,
     typer.Option(help="Target layer, instead of the one that finercam finds; may be given several times."),
 ]
+Probabilities = Annotated[
+    str | None,
+    typer.Option(
+        help="softmax, or sigmoid where several classes may be present at once. [default: what the model says]",
+        show_default=False,
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")]
 Revision = Annotated[str | None, typer.Option(help="Revision of a model on a hub.")]
 Precision = Annotated[str, typer.Option(help="float32, bfloat16, float16.")]

@@ -37,6 +37,7 @@ def paper(
     images: o.Images = None,
     seed: o.Seed = 0,
     layer: o.Layer = None,
+    probabilities: o.Probabilities = None,
     device: o.Device = "auto",
     precision: o.Precision = "float32",
     batch_size: o.BatchSize = 8,
@@ -60,7 +61,14 @@ def paper(
     check_between("--shown", shown, 1, 20)
     dataset = read_dataset(data, split, images, seed)
     on = matched(
-        model, dataset, layer=layer, device=device, revision=revision, match=match, skip_unmatched=skip_unmatched
+        model,
+        dataset,
+        layer=layer,
+        device=device,
+        revision=revision,
+        probabilities=probabilities,
+        match=match,
+        skip_unmatched=skip_unmatched,
     )
     asked = Paper(
         out,

@@ -1,4 +1,4 @@
-"""Commands without noise: warnings of one line, and no minute of retries where there is no network."""
+"""Commands without noise: warnings of one line, each once, and no minute of retries where there is no network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import TextIO
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -25,8 +26,8 @@ def quieten(arguments: Sequence[str]) -> None:
     Args:
         arguments: of the command.
     """
-    # What the library says of its own code, and where, is of no use here.
-    warnings.showwarning = _show
+    # What the library says of its own code, and where, is of no use here; and Python forgets what it has shown.
+    warnings.showwarning = partial(_show, set())
     names = (word.partition("=")[2] if word.startswith("--") else word for word in arguments)
     if any(_on_hub(name) for name in names) and "HF_HUB_OFFLINE" not in os.environ and not _reached():
         # Read by huggingface_hub when it is imported, which is later. What is not on this machine is told of then.
@@ -51,6 +52,7 @@ def _reached() -> bool:
 
 
 def _show(
+    shown: set[str],
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -60,6 +62,7 @@ def _show(
 ) -> None:
     first = next(iter(str(message).splitlines()), category.__name__)
     # Of other packages' warnings only those are for users that their authors meant for them.
-    if issubclass(category, UserWarning) or "finercam" in filename:
+    if first not in shown and (issubclass(category, UserWarning) or "finercam" in filename):
+        shown.add(first)
         say(f"finercam: warning: {first}")
     sys.stderr.flush()

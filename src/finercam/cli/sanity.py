@@ -46,6 +46,7 @@ def sanity(
     ray_address: o.RayAddress = None,
     gpus: o.Gpus = None,
     layer: o.Layer = None,
+    probabilities: o.Probabilities = None,
     device: o.Device = "auto",
     precision: o.Precision = "float32",
     batch_size: o.BatchSize = 8,
@@ -66,7 +67,16 @@ def sanity(
     study = _study(check, o.only(o.listed(method), "method"), gamma, target, order, redraw, layers, noisy, seed)
     data = read_dataset(dataset, split, images, seed)
     skip = skip_unmatched or target == "predicted"
-    on = matched(model, data, layer=layer, device=device, revision=revision, match=match, skip_unmatched=skip)
+    on = matched(
+        model,
+        data,
+        layer=layer,
+        device=device,
+        revision=revision,
+        probabilities=probabilities,
+        match=match,
+        skip_unmatched=skip,
+    )
     with watched("checking") as bar:
         lines = run_check(
             study, on.model, data, out, on.targets, run=run, engine=where, retry_failed=retry_failed, advance=bar

@@ -43,6 +43,7 @@ def matched(
     layer: list[str] | None,
     device: str,
     revision: str | None,
+    probabilities: str | None,
     match: Path | None,
     skip_unmatched: bool,
 ) -> Matched:
@@ -50,7 +51,7 @@ def matched(
     from finercam.models import load
     from finercam.runs.loaded import loaded_classifier
 
-    options: dict[str, Any] = {"layer": layer, "device": device, "revision": revision}
+    options: dict[str, Any] = {"layer": layer, "device": device, "revision": revision, "probabilities": probabilities}
     classifier = load(spec, **options)
     # Where photos may be left out a run draws others for them, so any class with photos may be met.
     among = data.sample.whole if skip_unmatched and data.sample is not None else data

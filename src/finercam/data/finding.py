@@ -1,4 +1,4 @@
-"""``find_photos()``: the photos at what a person writes, and what was passed over on the way."""
+"""``find_photos()``: the photos at what a person writes, and what was passed over on the way there."""
 
 from __future__ import annotations
 
@@ -40,6 +40,42 @@ def holds_results(folder: str | os.PathLike[str]) -> bool:
     return any(os.path.exists(os.path.join(folder, name)) for name in RESULTS)
 
 
+class PassedOver:
+    """What was passed over in a search for photos, counted as it goes along."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, None] = {}
+        self._unread: dict[str, None] = {}
+        self._suffixes: Counter[str] = Counter()
+
+    def takes(self, name: str) -> bool:
+        """Return whether a file is a photo that can be read, by its name; one that could be, if converted, is noted."""
+        suffix = suffix_of(name)
+        if suffix in CONVERTED or (suffix in HEIF and not has_heif()):
+            self._suffixes[suffix] += 1
+        return is_photo_name(name)
+
+    def note_results(self, folder: str) -> None:
+        """Note a folder that was not searched because it holds results."""
+        self._folders.setdefault(folder)
+
+    def note_unread(self, folder: str) -> None:
+        """Note a folder that cannot be read."""
+        self._unread.setdefault(folder)
+
+    def sentences(self) -> tuple[str, ...]:
+        """Return what was passed over, a sentence for each kind."""
+        said = []
+        for suffix, count in sorted(self._suffixes.items()):
+            advice = f"pip install {HEIF_PACKAGE}" if suffix in HEIF else "save them as JPEG or PNG"
+            said.append(f"{count} {'file' if count == 1 else 'files'} skipped ({suffix}); {advice}")
+        for folders, why in ((self._folders, "hold results"), (self._unread, "cannot be read")):
+            if folders:
+                named = ", ".join(map(repr, list(folders)[:3])) + (" and others" if len(folders) > 3 else "")
+                said.append(f"not searched: {named}, which {why}")
+        return tuple(said)
+
+
 def find_photos(given: Iterable[str], out: str | os.PathLike[str] | None = None) -> Found:
     """Return the photos at files, folders (with all below them) and glob patterns, each once.
 
@@ -59,19 +95,17 @@ def find_photos(given: Iterable[str], out: str | os.PathLike[str] | None = None)
         if not found:
             raise FinercamError(
                 f"there is no photo at {pattern!r}; give photos, a folder of photos or a pattern like 'dir/*.jpg'"
-                + "".join(f"; {sentence}" for sentence in search.sentences())
+                + "".join(f"; {sentence}" for sentence in search.passed.sentences())
             )
         for file, relative in found:
             photos.setdefault(os.path.realpath(file), (file, relative))
-    return Found(tuple(photos.values()), search.sentences())
+    return Found(tuple(photos.values()), search.passed.sentences())
 
 
 class _Search:
     def __init__(self, out: str | None) -> None:
         self._out = out
-        self._folders: dict[str, None] = {}
-        self._unread: dict[str, None] = {}
-        self._suffixes: Counter[str] = Counter()
+        self.passed = PassedOver()
 
     def at(self, pattern: str) -> list[tuple[Path, Path]]:
         # Not Path's own questions, which raise where a name is too long.
@@ -82,25 +116,13 @@ class _Search:
         if os.path.exists(pattern):
             return [(Path(pattern), Path(Path(pattern).name))]
         matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True)) if os.path.isfile(match)]
-        return [(file, Path(file.name)) for file in matches if self._is_photo(file.name) and not self._made(file)]
-
-    def sentences(self) -> tuple[str, ...]:
-        """Return what was passed over, a sentence for each kind."""
-        said = []
-        for suffix, count in sorted(self._suffixes.items()):
-            advice = f"pip install {HEIF_PACKAGE}" if suffix in HEIF else "save them as JPEG or PNG"
-            said.append(f"{count} {'file' if count == 1 else 'files'} skipped ({suffix}); {advice}")
-        for folders, why in ((self._folders, "hold results"), (self._unread, "cannot be read")):
-            if folders:
-                named = ", ".join(map(repr, list(folders)[:3])) + (" and others" if len(folders) > 3 else "")
-                said.append(f"not searched: {named}, which {why}")
-        return tuple(said)
+        return [(file, Path(file.name)) for file in matches if self.passed.takes(file.name) and not self._made(file)]
 
     def _below(self, top: str) -> list[Path]:
         found = []
-        for folder, below, names in os.walk(top, onerror=lambda error: self._unread.setdefault(str(error.filename))):
+        for folder, below, names in os.walk(top, onerror=lambda error: self.passed.note_unread(str(error.filename))):
             below[:] = [name for name in sorted(below) if not self._is_made(os.path.join(folder, name))]
-            found += [Path(folder, name) for name in names if self._is_photo(name)]
+            found += [Path(folder, name) for name in names if self.passed.takes(name)]
         return sorted(file for file in found if file.is_file())
 
     def _made(self, file: Path) -> bool:
@@ -110,11 +132,5 @@ class _Search:
     def _is_made(self, folder: str) -> bool:
         made = os.path.realpath(folder) == self._out or holds_results(folder)
         if made:
-            self._folders.setdefault(folder)
+            self.passed.note_results(folder)
         return made
-
-    def _is_photo(self, name: str) -> bool:
-        suffix = suffix_of(name)
-        if suffix in CONVERTED or (suffix in HEIF and not has_heif()):
-            self._suffixes[suffix] += 1
-        return is_photo_name(name)

@@ -113,6 +113,11 @@ class Placement:
         found.view(-1).scatter_reduce_(0, at, values[inside], "amax")
         return found.masked_fill(~self.seen(), torch.nan)
 
+    def mask_to_photo(self, mask: Bool[Tensor, "H W"]) -> Bool[Tensor, "h w"]:
+        """Return the photo's pixels whose middles fall on a mask over the input, those that it shows."""
+        rows, columns = (axis.pixels().floor().long().clamp(0, axis.input - 1) for axis in (self.y, self.x))
+        return mask.cpu()[rows][:, columns] & self.seen()
+
     def _middles(self) -> tuple[tuple[Tensor, Axis], tuple[Tensor, Axis]]:
         return (self.x.pixels(), self.x), (self.y.pixels(), self.y)
 

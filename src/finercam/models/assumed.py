@@ -63,6 +63,11 @@ def refuse_squashed(tried: Trial, logits: Float[Tensor, "1 C"]) -> None:
     The values alone do not tell: logits may lie between 0 and 1, too. What autograd recorded of the last operation
     does, and the logarithms of probabilities that sum to 1 are nobody's logits.
 
+    A log-softmax is refused although it takes only a constant per image off the logits y: log p = y - logsumexp(y). The
+    coefficients of a contrast sum to 1 - gamma, so its gradient would hold -(1 - gamma) times that of logsumexp(y),
+    which draws the map towards all classes that the model considers. With gamma 1 nothing of it is left; the plain map
+    has all of it. From log p alone the logits, and so the gradient of the constant, cannot be had.
+
     Args:
         tried: a trial of the model.
         logits: what was read of it.
@@ -77,7 +82,7 @@ def refuse_squashed(tried: Trial, logits: Float[Tensor, "1 C"]) -> None:
     summed = exact.shape[1] > 1 and bool((exact <= 0).all()) and bool((exact.logsumexp(1).abs() < 1e-5).all())
     if summed or last.startswith("LogSoftmax"):
         raise FinercamError(
-            "the model returns log-probabilities (the logarithm of a softmax): differences of two of them are those of "
-            "logits, but the map of a class alone is another; remove the final log-softmax, or give read= a function "
-            "that returns the logits"
+            "the model returns log-probabilities (the logarithm of a softmax), whose common normaliser would be part "
+            "of every map unless gamma is 1, and cannot be taken out of them; remove the final log-softmax, or give "
+            "read= a function that returns the logits"
         )

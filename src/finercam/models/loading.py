@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from finercam.errors import FinercamError
+from finercam.models.assumed import check_kind
 from finercam.models.classifier import Classifier
 from finercam.models.finding import find_device, find_model, plain_errors, ways
 from finercam.models.grid import Grid
@@ -21,6 +23,7 @@ def load(
     pretrained: bool = True,
     revision: str | None = None,
     classes: Sequence[str] | None = None,
+    probabilities: str | None = None,
 ) -> Classifier:
     """Load a classifier with its own preprocessing and class names, ready to be explained.
 
@@ -35,12 +38,17 @@ def load(
         revision: of a model on a hub.
         classes: names by which a model of images and text (OpenCLIP; CLIP and SigLIP of transformers) tells
             photos apart, with no training: ``finercam.models.text`` with its usual template.
+        probabilities: ``softmax``, or ``sigmoid`` where several classes may be present at once; what the model says
+            of itself if left out.
 
     Raises:
         FinercamError: no such model, no access to its weights, or a model without a classification head.
     """
+    if probabilities is not None:
+        check_kind(probabilities)
     if classes is not None:
-        return text(spec, classes, layer=layer, grid=grid, device=device, pretrained=pretrained, revision=revision)
+        found = text(spec, classes, layer=layer, grid=grid, device=device, pretrained=pretrained, revision=revision)
+        return found if probabilities is None else replace(found, probabilities=probabilities)
     source, checkpoint = find_model(spec, pretrained, revision)
     if source.classifier is None:
         raise FinercamError(
@@ -57,6 +65,6 @@ def load(
         layer=layer,
         grid=grid,
         class_names=parts.class_names,
-        probabilities=parts.probabilities,
+        probabilities=probabilities or parts.probabilities,
         name=os.fspath(spec),
     )

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -13,8 +14,8 @@ from torch import Tensor
 from finercam.contrast.contrast import Contrast, exactly
 from finercam.contrast.labels import full_name, short_names
 from finercam.errors import FinercamError, nearest
-from finercam.report.panels import Bar, Panel, draw_panels, lay_out
-from finercam.report.render import as_seen, overlay
+from finercam.report.panels import Bar, Panel, lay_out
+from finercam.report.render import as_seen, hatch_unseen, overlay, resized, shown_size
 from finercam.report.sheet import Sheet
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 EMPTY = "empty: nothing speaks for it"
 SCALES = ("common", "own")
-#: Pictures have as many pixels as a square of this side where no size is asked for.
-_SIDE = 400
 #: Pictures this much wider than high stand one below the other.
 _WIDE = 1.8
 _LARGEST = 10_000
@@ -57,19 +56,13 @@ def lay_out_explanation(explanation: Explanation, size: int | None = None, scale
         maps.append((explanation.plain, title, [f"why {_name(explanation, explanation.target)}", "alone"]))
     maps.append((explanation.saliency, _heading(explanation), _asked(explanation)))
     peaks = [float(saliency.max()) for saliency, *_ in maps]
-    first = _photo(explanation, photo)
-    if placed is None and explanation.original is not None:
-        first = Panel(photo, "Photo, as the model saw it", first.lines)
-    panels = [first]
+    panels = [_photo(explanation, photo, placed)]
     for (saliency, heading, lines), peak in zip(maps, peaks, strict=True):
         top = max(peaks) if scale == "common" else peak
         heat = saliency if placed is None else placed.to_photo(saliency)
-        said = [*lines, EMPTY if peak <= 0 else f"peak {peak:.3g}"]
-        if placed is not None and not bool(placed.seen().all()):
-            said.append("hatched: not seen by the model")
+        said = [*lines, EMPTY if peak <= 0 else f"peak {peak:.3g}", *_unseen(placed)]
         panels.append(Panel(overlay(photo, heat, top), heading, said, Bar(top, peak)))
-    zoom = 1.0 if size is None else max(1.0, size / 600)
-    return lay_out(panels, zoom=zoom, stacked=photo.width > _WIDE * photo.height)
+    return _sheet(panels, photo, size)
 
 
 def check_look(size: int | None, scale: str, dpi: int = DPI) -> None:
@@ -86,18 +79,20 @@ def check_look(size: int | None, scale: str, dpi: int = DPI) -> None:
         raise FinercamError(f"dpi is {dpi}; give 1 to {_FINEST}")
 
 
-def draw_hidden(explanation: Explanation, by_plain: Hidden, by_contrast: Hidden) -> Image.Image:
+def lay_out_hidden(explanation: Explanation, by_plain: Hidden, by_contrast: Hidden, size: int | None = None) -> Sheet:
     """Return the photo, and the photo with what either map points at hidden (the paper's Fig. 2).
 
-    All as the model saw it.
+    The hidden pixels are those of the model's input, laid on the photo as the maps are by ``lay_out_explanation``.
 
     Args:
         explanation: of the photo.
         by_plain: hidden by the map of the target alone.
         by_contrast: hidden by the map of the contrast.
+        size: longer side of each picture in pixels; what suits its shape if left out.
     """
+    photo, placed = shown(explanation, size)
     classes = (explanation.target, *explanation.references)
-    panels = [_photo(explanation, explanation.seen())]
+    panels = [_photo(explanation, photo, placed)]
     for heading, hidden, empty in (
         (explanation.method.full_title, by_plain, float(explanation.plain.max()) <= 0),
         (_heading(explanation), by_contrast, explanation.empty),
@@ -109,9 +104,21 @@ def draw_hidden(explanation: Explanation, by_plain: Hidden, by_contrast: Hidden)
             f"for {_name(explanation, index)}"
             for index in classes[: 1 + _SHOWN]
         ]
-        picture = as_seen(hidden.image, explanation.facts.mean, explanation.facts.std)
-        panels.append(Panel(picture, f"Hidden by {heading}", ["empty: nothing to hide" if empty else share, *change]))
-    return draw_panels(panels)
+        lines = ["empty: nothing to hide" if empty else share, *change, *_unseen(placed)]
+        panels.append(Panel(without(explanation, hidden, photo, placed), f"Hidden by {heading}", lines))
+    return _sheet(panels, photo, size)
+
+
+def without(explanation: Explanation, hidden: Hidden, photo: Image.Image, placed: Placement | None) -> Image.Image:
+    """Return the photo with the hidden pixels in the colour that the model saw there."""
+    seen = as_seen(hidden.image, explanation.facts.mean, explanation.facts.std)
+    if placed is None:
+        return resized(seen, photo.size)
+    mask, drawn = placed.mask_to_photo(hidden.mask).numpy(), np.asarray(photo).copy()
+    colours = np.asarray(seen)[hidden.mask.cpu().numpy()]
+    if len(colours):
+        drawn[mask] = colours[0]
+    return hatch_unseen(Image.fromarray(drawn), photo, ~placed.seen())
 
 
 def model_name(name: str) -> str:
@@ -127,30 +134,28 @@ def shown(explanation: Explanation, size: int | None) -> tuple[Image.Image, Plac
     original, placement = explanation.original, explanation.placement
     if original is None or placement is None:
         seen = explanation.seen()
-        return _fitted(seen, seen.size, size), None
-    photo = _fitted(original.open(max(_target_size(original.size, size))), original.size, size)
+        return resized(seen, shown_size(seen.size, size)), None
+    wanted = shown_size(original.size, size)
+    photo = resized(original.open(max(wanted)), wanted)
     return photo, placement.resized(photo.size)
 
 
-def _target_size(photo: tuple[int, int], size: int | None) -> tuple[int, int]:
-    width, height = photo
-    by = (_SIDE**2 / (width * height)) ** 0.5 if size is None else size / max(photo)
-    return max(1, round(width * by)), max(1, round(height * by))
+def _sheet(panels: list[Panel], photo: Image.Image, size: int | None) -> Sheet:
+    zoom = 1.0 if size is None else max(1.0, size / 600)
+    return lay_out(panels, zoom=zoom, stacked=photo.width > _WIDE * photo.height)
 
 
-def _fitted(picture: Image.Image, photo: tuple[int, int], size: int | None) -> Image.Image:
-    wanted = _target_size(photo, size)
-    # The pixels of a tiny photo are shown as what they are.
-    tiny = wanted[0] > 4 * picture.width
-    return picture.resize(wanted, Image.Resampling.NEAREST if tiny else Image.Resampling.LANCZOS)
+def _unseen(placed: Placement | None) -> list[str]:
+    return ["hatched: not seen by the model"] if placed is not None and not bool(placed.seen().all()) else []
 
 
-def _photo(explanation: Explanation, picture: Image.Image) -> Panel:
+def _photo(explanation: Explanation, picture: Image.Image, placed: Placement | None) -> Panel:
     if explanation.facts.prompts:
         seen = [named(explanation, index) for index in (explanation.target, *explanation.references)[: 1 + _SHOWN]]
     else:
         seen = [f"the model says {named(explanation, int(explanation.logits.argmax()))}"]
-    return Panel(picture, "Photo", [*seen, model_name(explanation.facts.name)])
+    heading = "Photo" if placed is not None or explanation.original is None else "Photo, as the model saw it"
+    return Panel(picture, heading, [*seen, model_name(explanation.facts.name)])
 
 
 def _asked(explanation: Explanation) -> list[str]:

@@ -13,10 +13,9 @@ from finercam.data.dataset import Dataset
 from finercam.errors import FinercamError
 from finercam.models.classifier import Classifier
 from finercam.models.run import Run
-from finercam.report.panels import Panel, draw_panels
-from finercam.report.render import as_seen, outlined, overlay
+from finercam.report.panels import Panel, lay_out
+from finercam.report.render import outlined, overlay, resized, shown_size
 from finercam.runs.loaded import Loaded
-from finercam.studies.faithfulness.aligning import carried
 from finercam.studies.faithfulness.examined import Examined
 from finercam.studies.faithfulness.examining import Seen
 from finercam.studies.faithfulness.rows import LISTED, Row
@@ -28,36 +27,32 @@ class Example:
     """One row of the picture.
 
     Attributes:
-        seen: the photo with its maps.
+        seen: what was found on the photo, with its maps.
+        photo: as it was opened.
         target, other: names of its class and of the class it is compared with.
         other_photo: a photo of that class, if there is one.
     """
 
     seen: Seen
+    photo: Image.Image
     target: str
     other: str
     other_photo: Image.Image | None = None
 
 
-def draw_examples(
-    examples: Sequence[Example],
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    most: int = 3,
-    height: int = 220,
-) -> Image.Image:
+def draw_examples(examples: Sequence[Example], most: int = 3, side: int = 220) -> Image.Image:
     """Return photo | similar class | the classifier's map | each listed attribute, for each example.
 
-    An attribute's panel shows the text model's map, or, without one, an outline of the places where it is seen on
-    the classifier's map. Under it stand the alignment, chance and the verdict on this photo.
+    Photos are shown in their own aspect, with the maps laid on them; what a model did not see is hatched. An
+    attribute's panel shows the text model's map, or, without one, an outline of the places where it is seen on the
+    classifier's map. Under it stand the alignment, chance and the verdict on this photo.
 
     Args:
         examples: at least one.
-        mean, std: the classifier's normalisation.
         most: attributes per row.
-        height: of the panels.
+        side: photos have as many pixels as a square of this side.
     """
-    rows = [draw_panels(panels_of(one, mean, std, most), height=height) for one in examples]
+    rows = [lay_out(panels_of(one, most, side)).image() for one in examples]
     sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "#ffffff")
     top = 0
     for row in rows:
@@ -91,10 +86,10 @@ def examples_of(
     shown = list(chosen.values())[:count]
     photos = _first_photos(dataset, {one.other for one in shown})
     examples = []
-    for seen in look_again(study, model, run, dataset, [one.key for one in shown]):
+    for seen, photo in look_again(study, model, run, dataset, [one.key for one in shown]):
         labels = seen.examined.target, seen.examined.other
         target, other = short_names([dataset.class_names[label] for label in labels])
-        examples.append(Example(seen, target, other, photos.get(labels[1])))
+        examples.append(Example(seen, photo, target, other, photos.get(labels[1])))
     return examples
 
 
@@ -109,27 +104,28 @@ def _first_photos(dataset: Dataset, labels: set[int]) -> dict[int, Image.Image]:
     return found
 
 
-def panels_of(example: Example, mean: Sequence[float] | None, std: Sequence[float] | None, most: int) -> list[Panel]:
+def panels_of(example: Example, most: int, side: int) -> list[Panel]:
     """Return the panels of one row; the arguments are those of ``draw_examples``."""
     seen, one = example.seen, example.seen.examined
-    photo = as_seen(seen.image, mean, std)
+    photo = _fitted(example.photo, side)
     saliency, placement = seen.saliency
-    heat = overlay(photo, saliency)
+    placed = placement.resized(photo.size)
+    heat = overlay(photo, placed.to_photo(saliency))
     panels = [Panel(photo, example.target, ["correctly classified" if one.correct else "misclassified"])]
     if example.other_photo is not None:
-        panels.append(Panel(_fitted(example.other_photo, photo.size), example.other, ["what it is compared with"]))
+        panels.append(Panel(_fitted(example.other_photo, side), example.other, ["what it is compared with"]))
     lines = ["empty: nothing speaks for it"] if one.empty else [f"and not {example.other}"]
     if one.off == one.off:
         lines.append(f"{100 * one.off:.0f} % off the object")
     panels.append(Panel(heat, "Classifier", lines))
     for row in [row for row in one.rows if row.status == LISTED and not row.of_place][:most]:
         if row.words in seen.words:
-            picture = overlay(photo, carried(*seen.words[row.words], placement).relu())
+            found, where = seen.words[row.words]
+            picture = overlay(photo, where.resized(photo.size).to_photo(found.relu()))
         else:
-            masks = [seen.places[place].numpy() for place in row.places if place in seen.places]
             picture = heat
-            for mask in masks:
-                picture = outlined(picture, mask, width=3)
+            for mask in (seen.places[place] for place in row.places if place in seen.places):
+                picture = outlined(picture, placed.mask_to_photo(mask).numpy(), width=3)
         panels.append(Panel(picture, row.words, _numbers(row, bool(seen.words))))
     return panels
 
@@ -140,10 +136,5 @@ def _numbers(row: Row, in_words: bool) -> list[str]:
     return [f"{100 * row.alignment:.0f} % of the saliency", f"chance {100 * row.chance:.0f} %: {row.verdict}"]
 
 
-def _fitted(photo: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return a photo within a size, its sides in proportion, on white."""
-    fitted = photo.copy()
-    fitted.thumbnail(size)
-    sheet = Image.new("RGB", size, "#ffffff")
-    sheet.paste(fitted, ((size[0] - fitted.width) // 2, (size[1] - fitted.height) // 2))
-    return sheet
+def _fitted(photo: Image.Image, side: int) -> Image.Image:
+    return resized(photo, shown_size(photo.size, side=side))

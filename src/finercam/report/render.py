@@ -15,6 +15,8 @@ from torch import Tensor
 
 #: Perceptually even, bright on any photo, and told apart by the colour-blind.
 COLOUR_MAP = "inferno"
+#: Pictures have as many pixels as a square of this side where no size is asked for.
+SIDE = 400
 
 
 def as_seen(
@@ -35,6 +37,25 @@ def as_seen(
         pixels = pixels[:3] if len(pixels) > 3 else pixels.mean(0).expand(3, -1, -1)
     array = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     return Image.fromarray(np.ascontiguousarray(array))
+
+
+def shown_size(photo: tuple[int, int], size: int | None = None, side: int = SIDE) -> tuple[int, int]:
+    """Return width and height at which a photo is shown, in its own aspect.
+
+    Args:
+        photo: its width and height.
+        size: of the longer side; as many pixels in all as a square of ``side`` if left out.
+        side: of that square.
+    """
+    width, height = photo
+    by = (side**2 / (width * height)) ** 0.5 if size is None else size / max(photo)
+    return max(1, round(width * by)), max(1, round(height * by))
+
+
+def resized(picture: Image.Image, wanted: tuple[int, int]) -> Image.Image:
+    """Return a picture at another size; the pixels of a tiny one are shown as what they are."""
+    tiny = wanted[0] > 4 * picture.width
+    return picture.resize(wanted, Image.Resampling.NEAREST if tiny else Image.Resampling.LANCZOS)
 
 
 def overlay(photo: Image.Image, saliency: Float[Tensor, "H W"], peak: float | None = None) -> Image.Image:
@@ -59,9 +80,14 @@ def overlay(photo: Image.Image, saliency: Float[Tensor, "H W"], peak: float | No
         # Where it is strong the photo's own colours come back under the heat.
         base = muted + strength * (np.asarray(photo, dtype=np.float32) - muted)
         muted = base + (0.75 * strength**0.8) * (colour - base)
-    drawn = Image.fromarray(muted.clip(0, 255).astype(np.uint8))
+    return hatch_unseen(Image.fromarray(muted.clip(0, 255).astype(np.uint8)), photo, unseen)
+
+
+def hatch_unseen(drawn: Image.Image, photo: Image.Image, unseen: Bool[Tensor, "h w"]) -> Image.Image:
+    """Return what was drawn of a photo, with the photo pale and hatched where the model did not see it."""
     if bool(unseen.any()):
         where = Image.fromarray(unseen.numpy()).resize(photo.size, Image.Resampling.NEAREST)
+        drawn = drawn.copy()
         drawn.paste(hatched(photo), mask=where)
     return drawn
 

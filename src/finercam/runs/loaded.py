@@ -15,6 +15,7 @@ from finercam.models.backbone import Backbone, load_backbone
 from finercam.models.classifier import Classifier
 from finercam.models.loading import load
 from finercam.models.preprocessing import Preprocessing
+from finercam.texts import encoded
 
 Model = TypeVar("Model")
 
@@ -102,7 +103,7 @@ def _preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
 
 def of_text(text: str) -> str:
     """Return the SHA-256 of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(encoded(text)).hexdigest()
 
 
 def own_code(module: nn.Module, more: Iterable[Any] = ()) -> tuple[Any, ...]:

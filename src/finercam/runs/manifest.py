@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,12 @@ import pyarrow.parquet as pq
 from finercam.data.dataset import Item
 from finercam.errors import FinercamError
 from finercam.runs.storage import Folder
+from finercam.texts import storable
 
 NAME = "manifest.parquet"
 _NUMBER = pa.float64()
+#: What stands in the list for a byte that is not UTF-8, or for the backslash of a name that has such a text itself.
+_ESCAPE = r"\\(u(?:dc[89a-f][0-9a-f]|005c))"
 #: What reading a file may raise in which a bit was flipped: it may have become anything, the name of a column too.
 _DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 SCHEMA = pa.schema(
@@ -77,7 +81,7 @@ def write(
             hash, for a photo that failed may be mended.
 
     Raises:
-        FinercamError: it cannot be written, here or there; or a file's name is not UTF-8.
+        FinercamError: it cannot be written, here or there.
     """
     digest = hashlib.sha256()
     count = 0
@@ -86,7 +90,7 @@ def write(
             digest.update(json.dumps(lines, sort_keys=True).encode())
             told = [""] * len(some) if tell is None else tell(some)
             rows = [{"id": start + i, **line, "content": told[i]} for i, line in enumerate(lines)]
-            writer.write_table(_table(rows), row_group_size=part_size)
+            writer.write_table(pa.Table.from_pylist(rows, SCHEMA), row_group_size=part_size)
             count += len(rows)
     return Summary(count, digest.hexdigest())
 
@@ -120,21 +124,24 @@ def _line(item: Item, targets: Sequence[int]) -> dict[str, Any]:
 
 def _told(item: Item, target: int) -> dict[str, Any]:
     return {
-        "key": item.key,
-        "uri": item.uri,
+        "key": _escaped(item.key),
+        "uri": _escaped(item.uri),
         "label": item.label,
         "target": target,
         "box": None if item.box is None else list(item.box),
-        "mask": item.mask,
+        "mask": None if item.mask is None else _escaped(item.mask),
         "parts": [[] if point is None else list(point) for point in item.parts],
     }
 
 
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    try:
-        return pa.Table.from_pylist(rows, SCHEMA)
-    except UnicodeEncodeError as error:
-        raise FinercamError(f"a file's name is not UTF-8: {error.object!r}; rename it") from error
+def _escaped(name: str) -> str:
+    """Return a name as UTF-8 can hold it, such that ``_as_named`` gives it back."""
+    return storable(re.sub(_ESCAPE, r"\\u005c\1", name))
+
+
+def _as_named(escaped: str) -> str:
+    """Return the name that ``_escaped`` made this of."""
+    return re.sub(_ESCAPE, lambda found: chr(int(found[1][1:], 16)), escaped)
 
 
 class Manifest:
@@ -172,11 +179,11 @@ class Manifest:
             Entry(
                 row["id"],
                 Item(
-                    row["key"],
-                    row["uri"],
+                    _as_named(row["key"]),
+                    _as_named(row["uri"]),
                     row["label"],
                     None if row["box"] is None else tuple(row["box"]),
-                    row["mask"],
+                    None if row["mask"] is None else _as_named(row["mask"]),
                     tuple(tuple(point) if point else None for point in row["parts"]),
                 ),
                 row["target"],

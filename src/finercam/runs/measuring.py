@@ -16,6 +16,7 @@ from finercam.runs.manifest import Entry
 from finercam.runs.preparing import Failed
 from finercam.runs.run_folder import WITHOUT_ROWS
 from finercam.runs.study import Bench, Model, Ready, Row, Study
+from finercam.texts import storable
 
 #: Of the columns of rows; raised when one goes or changes its meaning. docs/fields.md is their dictionary.
 SCHEMA = 1
@@ -112,11 +113,11 @@ def schema(study: Study[Any, Any]) -> pa.Schema:
 
 def _of_item(entry: Entry) -> dict[str, Any]:
     target = entry.target if entry.target >= 0 else None
-    return {"id": entry.id, "key": entry.item.key, "label": entry.item.label, "target": target}
+    return {"id": entry.id, "key": storable(entry.item.key), "label": entry.item.label, "target": target}
 
 
 def _of_failure(failed: Failed) -> dict[str, Any]:
-    return {**_of_item(failed.entry), "target": None, "error": failed.error}
+    return {**_of_item(failed.entry), "target": None, "error": storable(failed.error)}
 
 
 def _batches(items: Iterable[Ready | Failed], size: int) -> Iterator[list[Ready | Failed]]:

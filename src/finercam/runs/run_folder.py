@@ -24,6 +24,7 @@ from finercam.errors import FinercamError
 from finercam.runs.manifest import NAME, Manifest
 from finercam.runs.sealing import seal, unseal
 from finercam.runs.storage import Folder
+from finercam.texts import encoded
 
 RUN = "run.json"
 ROWS = "rows"
@@ -86,7 +87,7 @@ class RunFolder:
             raise FinercamError(
                 f"{self.folder.uri} holds a run that differs in: {differs}. Repeat its command, or give another --out"
             )
-        self.folder.write(RUN, json.dumps(wanted, indent=2, ensure_ascii=False).encode())
+        self.folder.write(RUN, encoded(json.dumps(wanted, indent=2, ensure_ascii=False)))
         return False
 
     def commit(self, part: int, rows: pa.Table) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from finercam.data.dataset import Dataset, Item
-from finercam.data.finding import holds_results
+from finercam.data.finding import PassedOver, holds_results
 from finercam.data.format import data_format
 from finercam.data.photos import SUFFIXES, is_photo_name
 from finercam.data.storage import Listing, below, is_uri, listing
@@ -28,7 +29,8 @@ def read(place: str, split: str) -> Dataset:
     folders, is split: ``test`` is the first of these that is there, ``all`` is all of them, and whatever else is
     beside them is ignored. Any other folder is not split and is read whole, whatever ``split`` says. Classes are
     named after their folders, sorted by name, and are the same for every split. Folders are listed while the items
-    are read, so that millions of photos never have to be in memory.
+    are read, so that millions of photos never have to be in memory. A warning at the end of a pass counts the files
+    that would be photos if a package were installed, or if they were converted (HEIC, raw files).
 
     Args:
         place: a folder, or a URI that fsspec opens (``s3://bucket/photos``, ``zip://::photos.zip``).
@@ -53,10 +55,13 @@ def dataset(name: str, root: str, class_names: Iterable[str], places: Sequence[P
     Raises:
         FinercamError: there is none.
     """
-    items = partial(_photos, root, tuple(places))
-    if next(items(), None) is None:
-        raise FinercamError(f"there is no photo in {root!r}; the names of photos end in {', '.join(sorted(SUFFIXES))}")
-    return Dataset(name, tuple(class_names), items)
+    passed = PassedOver()
+    if next(_photos(root, places, passed), None) is None:
+        raise FinercamError(
+            f"there is no photo in {root!r}; the names of photos end in {', '.join(sorted(SUFFIXES))}"
+            + "".join(f"; {sentence}" for sentence in passed.sentences())
+        )
+    return Dataset(name, tuple(class_names), partial(_items, root, tuple(places)))
 
 
 def find_splits(root: str) -> tuple[str, ...]:
@@ -108,20 +113,28 @@ def _folders(place: str, there: Listing) -> tuple[str, ...]:
     return names if is_uri(place) else tuple(name for name in names if not holds_results(below(place, name)))
 
 
-def _photos(root: str, places: Sequence[Place]) -> Iterator[Item]:
+def _items(root: str, places: Sequence[Place]) -> Iterator[Item]:
+    """Yield all items; what was passed over is known at the end, and said once however many passes there are."""
+    passed = PassedOver()
+    yield from _photos(root, places, passed)
+    for sentence in passed.sentences():
+        warnings.warn(sentence, stacklevel=1)
+
+
+def _photos(root: str, places: Sequence[Place], passed: PassedOver) -> Iterator[Item]:
     for split, folder, label in places:
         parts = (split, folder) if split else (folder,)
-        for path in _walk(below(root, *parts)):
+        for path in _walk(below(root, *parts), passed):
             names = (*parts, *path)
             yield Item("/".join(names), below(root, *names), label)
 
 
-def _walk(folder: str) -> Iterator[tuple[str, ...]]:
+def _walk(folder: str, passed: PassedOver) -> Iterator[tuple[str, ...]]:
     """Yield the paths of all photos in a folder, those directly in it first."""
     there = listing(folder)
     for name in there.files:
-        if is_photo_name(name):
+        if passed.takes(name):
             yield (name,)
     for name in there.folders:
-        for path in _walk(below(folder, name)):
+        for path in _walk(below(folder, name), passed):
             yield (name, *path)

@@ -25,6 +25,7 @@ from finercam.files import whole
 from finercam.models.backbone import Backbone, Probe, load_backbone
 from finercam.models.classifier import Classifier
 from finercam.models.source import Checkpoint, ClassifierParts, Saved, source
+from finercam.texts import encoded
 
 RECORD, HEAD, FORMAT = "probe.json", "head.safetensors", 1
 
@@ -165,7 +166,7 @@ def write_probe(
         aside.write_bytes(save({key: value.detach().float().cpu().contiguous() for key, value in state.items()}))
     record = {"format": FORMAT, "finercam": __version__, **backbone.record(), **more, "labels": list(labels)}
     with whole(folder / RECORD) as aside:
-        aside.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        aside.write_bytes(encoded(json.dumps(record, indent=1, ensure_ascii=False) + "\n"))
     return folder
 
 

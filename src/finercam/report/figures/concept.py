@@ -15,11 +15,10 @@ from finercam.methods.method import find_method
 from finercam.metrics.masking import top_count
 from finercam.models.text import BARE, text
 from finercam.report.album import Shot
-from finercam.report.explained import model_name, strength_of
+from finercam.report.explained import model_name, shown, strength_of, without
 from finercam.report.figure import figure
 from finercam.report.grid import EMPTY, Cell, draw_grid, map_cell, photo_cell
 from finercam.report.printing import ONE_COLUMN, Figure, finished, one_line
-from finercam.report.render import as_seen
 
 
 @figure("concept", "A concept in words, highlighted and masked out", paper="2, 11")
@@ -75,7 +74,7 @@ def concept(
         over = ("Photo", "Concept alone", f"− {exactly(gamma)} × {base}", "Masked out")
         over = over if not rows else ("",) * 4
         name = f"“{one_line(one)}”"
-        picture = as_seen(hidden.image, found.facts.mean, found.facts.std)
+        picture = without(found, hidden, *shown(found, None))
         rows.append(
             [
                 photo_cell(found, over[0], [f"{name} {before}"]),

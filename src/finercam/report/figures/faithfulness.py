@@ -77,8 +77,7 @@ def faithfulness(
     )  # fmt: skip
     if not examples:
         raise FinercamError(f"{runs[0]!r} has no photo that was examined")
-    preprocessing = classifier.preprocessing
-    cells = [_cells(one, preprocessing.mean, preprocessing.std, study.count) for one in examples]
+    cells = [_cells(one, study.count) for one in examples]
     drawn = draw_grid(cells, width)
     said = [_said(one, bool(clip)) for one in examples]
     asked = f"the maps of {model_name(clip)} for each attribute minus {exactly(gamma)} times “{base}”" if clip else (
@@ -91,11 +90,11 @@ def faithfulness(
     )
 
 
-def _cells(example: Example, mean: Sequence[float] | None, std: Sequence[float] | None, most: int) -> list[Cell]:
+def _cells(example: Example, most: int) -> list[Cell]:
     seen = example.seen
     maps = {"Classifier": seen.saliency[0], **{words: own for words, (own, _) in seen.words.items()}}
     found = []
-    for panel in panels_of(example, mean, std, most):
+    for panel in panels_of(example, most, 400):
         peak = float(maps[panel.heading].max()) if panel.heading in maps else None
         mark = EMPTY if peak is not None and peak <= 0 else ""
         found.append(Cell(panel.picture, panel.heading, panel.lines, mark, peak))

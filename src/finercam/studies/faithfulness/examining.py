@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -67,14 +67,12 @@ class Seen:
 
     Attributes:
         examined: what was found.
-        image: as the classifier was given it.
         saliency: the contrast's, and how the photo lies in it.
         words: by phrase the text model's maps.
         places: the pixels of each place in sight.
     """
 
     examined: Examined
-    image: Float[Tensor, "c H W"]
     saliency: Placed
     words: Mapping[str, Placed]
     places: Mapping[str, Bool[Tensor, "H W"]]
@@ -183,4 +181,4 @@ class Examiner:
             share(saliency, [mask for place, mask in places.items() if place in listed]),
             float(saliency.max()) <= 0,
         )
-        return Seen(examined, torch.from_numpy(one.image), (saliency, one.placement), words, places)
+        return Seen(examined, (saliency, one.placement), words, places)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 from jaxtyping import Bool
+from PIL import Image
 from torch import Tensor
 
 from finercam.contrast.contrast import Contrast
@@ -33,6 +34,7 @@ from finercam.studies.faithfulness.examining import Examiner, Photo, Seen
 from finercam.studies.faithfulness.subjects import Places
 from finercam.studies.faithfulness.verdicts import Judgement, judge, judge_pairs
 from finercam.studies.faithfulness.wording import Words
+from finercam.texts import storable
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,16 +133,20 @@ class Faithfulness(Study[Classifier, Photo]):
 
 def look_again(
     study: Faithfulness, model: Loaded[Classifier], run: Run, dataset: Dataset, keys: Sequence[str]
-) -> list[Seen]:
-    """Return what was found on a few photos with their maps, in the order of the keys: rows hold numbers only."""
+) -> list[tuple[Seen, Image.Image]]:
+    """Return what was found on a few photos with their maps, and the photos, in the order of the keys.
+
+    They are looked at again: rows hold numbers only.
+    """
     examiner = study.start(Bench(model.model, run, study.targets, Clock()))
-    items = {item.key: item for item in dataset.items() if item.key in keys}
+    # As rows have them.
+    items = {storable(item.key): item for item in dataset.items() if storable(item.key) in keys}
     placer = Placer(model.preprocessing)
     found = []
     for item in (items[key] for key in keys):
         entry = Entry(0, item, study.targets[item.label])
         opened = Opened(entry, dataset.open(item), model.preprocessing, placer)
-        found += examiner.look([study.prepare(opened)])
+        found += [(seen, opened.example.photo) for seen in examiner.look([study.prepare(opened)])]
     return found
 
 
