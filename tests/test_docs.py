@@ -18,7 +18,7 @@ from support import stand_ins
 
 ROOT = Path(__file__).parents[1]
 #: docs/results.md tells how its tables were made, with data and models that cannot be had here.
-DOCS = ("README.md", *(f"docs/{name}.md" for name in ("evaluate", "faithfulness", "words", "fields")))
+DOCS = ("README.md", *(f"docs/{name}.md" for name in ("evaluate", "faithfulness", "words", "fields", "paper")))
 
 #: Programs that are not tried: they set up the environment that the tests run in, or need several machines.
 OTHERS = ("make", "pip", "python3", "source", "ray")

@@ -100,8 +100,8 @@ def _gap(curves: torch.Tensor, first: float) -> Mean:
     """Return the mean over photos of the mean gap over the first pixels, by the trapezoidal rule."""
     x = np.linspace(0, 1, curves.shape[2])
     inside = np.append(x[x < first], first)
-    gaps = [np.trapezoid(np.interp(inside, x, own - other), inside) / first for own, other in curves.numpy()]
-    return mean_of(torch.tensor(np.array(gaps)))
+    gaps = np.array([np.interp(inside, x, own - other) for own, other in curves.numpy()])
+    return mean_of(torch.trapezoid(torch.from_numpy(gaps), torch.from_numpy(inside)) / first)
 
 
 def _title(line: Line) -> str:
