@@ -164,8 +164,8 @@ def _runs(paper: Paper) -> Iterator[Step]:
     parts = ("parts",) if {"box", "parts"} <= regions else ()
     usual = ("deletion", "relative-drop@0.05")
     first = paper.methods[:1]
-    # The second, third and fourth prediction, and the three together.
-    others = [Contrast(f"predicted@{rank}") for rank in (1, 2, 3)]
+    # The second, third and fourth prediction, as far as there are so many classes, and the three together.
+    others = [Contrast(f"predicted@{rank}") for rank in range(1, min(4, paper.classifier.classes))]
     for name, title, study in (
         (
             "main",
