@@ -38,7 +38,10 @@ def figure(
     method: Annotated[
         list[str] | None, typer.Option(help="One or several methods, as for 'finercam explain'.", show_default=False)
     ] = None,
-    gamma: o.Gammas = None,
+    gamma: Annotated[
+        list[str] | None,
+        typer.Option(help="Comparison strength; several where the figure shows several.", show_default=False),
+    ] = None,
     references: Annotated[int | None, typer.Option(help="How many look-alikes.", show_default=False)] = None,
     metric: Annotated[list[str] | None, typer.Option(help="One or several, of the run.", show_default=False)] = None,
     concepts: Annotated[
