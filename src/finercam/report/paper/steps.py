@@ -175,7 +175,7 @@ def _runs(paper: Paper) -> Iterator[Step]:
         (
             "references",
             "Table 2",
-            Evaluation(first, (PLAIN, *others, Contrast("predicted")), usual, steps=paper.steps),
+            Evaluation(first, (PLAIN, Contrast("predicted"), *others), usual, steps=paper.steps),
         ),
         (
             "strength",
@@ -189,7 +189,7 @@ def _runs(paper: Paper) -> Iterator[Step]:
         (
             "aggregation",
             "Table 7",
-            Evaluation(first, contrasts_of(aggregates=("max", "mean", "mean-after-relu")), usual, steps=paper.steps),
+            Evaluation(first, contrasts_of(aggregates=("mean", "max", "mean-after-relu")), usual, steps=paper.steps),
         ),
     ):
         yield Step(name, f"run: {title}", partial(_measure, paper, name, study))
