@@ -19,6 +19,7 @@ from finercam.report.printing import (
     Figure,
     finished,
     fitted_lines,
+    frame_on,
     page,
     points,
 )
@@ -29,7 +30,9 @@ from finercam.studies.evaluate.tables import Block, Line, better, read_block
 #: The paper's, of those that the run has.
 _USUAL = ("deletion", "relative-drop@0.05", "relative-drop@0.1", "localization")
 _MOST = 4
-_PITCH, _HEAD, _FOOT = 11.0, 16.0, 32.0
+_PITCH, _HEAD, _TICKS = 11.0, 16.0, 22.0
+#: Panels are no narrower, and names have at least so much room.
+_NARROWEST, _NAMES = 78.0, 70.0
 
 
 @figure("forest", "Paired differences of finer and plain maps, with intervals")
@@ -70,32 +73,37 @@ def forest(runs: Sequence[str], *, metrics: Sequence[str] = (), method: str = ""
             for name, (block, _) in zip(names, shown, strict=True)
         ]
     across = points(width)
-    lines = [fitted_lines([name], 0.27 * across) for name in names]
+    texts = [fitted_lines([name], max(_NAMES, 0.27 * across)) for name in names]
     # Measured as they were fitted.
-    wide = max(length(text, round(10 * SMALL)) / 10 for own in lines for text in own)
-    places, at = [], _HEAD
-    for own in lines:
-        high = max(_PITCH, 7.4 * len(own) + 3.0)
-        places.append(at + high / 2)
-        at += high
-    drawn = page(width, at + _FOOT)
-    for own, y in zip(lines, places, strict=True):
-        for number, text in enumerate(own):
-            write_line(drawn, 2.0, y + 2.2 + 7.4 * (number - (len(own) - 1) / 2), text)
-    each = (across - wide - 10.0) / len(columns)
-    for number, column in enumerate(columns):
-        left = wide + 8.0 + number * each
-        axes = drawn.add_axes(
-            (left / across, _FOOT / (at + _FOOT), (each - 16.0) / across, (at - _HEAD) / (at + _FOOT)),
-            label=column.spec,
-        )
-        _panel(axes, column, [line for _, line in shown], [y - _HEAD for y in places], at - _HEAD)
-        axes.set_title(column.heading, fontweight="bold", fontsize=HEADING, pad=4.0)
-    write_line(drawn, across - 2.0, at + _FOOT - 4.0, _KEY, size=SMALL, colour=FAINT, align="right")
+    wide = max(length(text, round(10 * SMALL)) / 10 for own in texts for text in own) + 8.0
+    each = max(1, min(len(columns), int((across - wide) / _NARROWEST)))
+    highs = [max(_PITCH, 7.4 * len(own) + 3.0) for own in texts]
+    band, key = sum(highs), fitted_lines([_KEY], across - 4.0)
+    bands = [columns[start : start + each] for start in range(0, len(columns), each)]
+    height = (_HEAD + band + _TICKS) * len(bands) + 8.0 * len(key) + 4.0
+    drawn = page(width, height)
+    for number, own in enumerate(bands):
+        top = (_HEAD + band + _TICKS) * number + _HEAD
+        places = [sum(highs[:row]) + highs[row] / 2 for row in range(len(texts))]
+        for lines, y in zip(texts, places, strict=True):
+            for row, text in enumerate(lines):
+                write_line(drawn, 2.0, top + y + 2.2 + 7.4 * (row - (len(lines) - 1) / 2), text)
+        for place, column in enumerate(own):
+            room = (across - wide) / each
+            frame = (wide + place * room, top, room - 12.0, band)
+            axes = drawn.add_axes(frame_on(drawn, frame), label=column.spec)
+            _panel(axes, column, [line for _, line in shown], places, band)
+            axes.set_title(column.heading, fontweight="bold", fontsize=HEADING, pad=4.0)
+    for row, text in enumerate(key):
+        write_line(drawn, 2.0, height - 4.0 - 8.0 * (len(key) - 1 - row), text, colour=FAINT)
     return finished(drawn, _caption(blocks, columns, shown))
 
 
-_KEY = "difference to the plain map    ● better, beyond all controls    ◐ better, not beyond them    ○ open    × worse"
+#: No-break spaces keep each mark with its meaning.
+_KEY = "Difference to the plain map: " + "; ".join(
+    one.replace(" ", "\xa0")
+    for one in ("● better, beyond all controls", "◐ better, not beyond them", "○ open", "× worse")
+)
 
 
 def _panel(axes: object, column: Column, lines: Sequence[Line], places: Sequence[float], height: float) -> None:
