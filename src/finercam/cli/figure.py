@@ -72,6 +72,7 @@ def figure(
     """
     from finercam.registry import split_spec
     from finercam.report.figure import FIGURES
+    from finercam.report.fonts import lost
     from finercam.report.printing import form_of, save_figure
 
     kind = FIGURES.find(split_spec(name)[0])
@@ -109,6 +110,8 @@ def figure(
         sources["shots"] = read.photos(photos) if photos or album is None else album.shots(images, seed)
     drawn = kind.draw(sources, options)
     say(str(save_figure(drawn, out, dpi)), stderr=False)
+    if sentence := lost(drawn.caption):
+        say(sentence)
     say(drawn.caption, stderr=False)
 
 
