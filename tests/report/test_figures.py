@@ -236,6 +236,8 @@ def test_names_are_shown_as_they_are(tmp_path, name):
     plain = name.replace("\n", " ")
     assert all(text == plain or "\\u" in text for text in shown)
     assert drawn.caption == f"Of {plain}."
+    # Nor is anything read as mathematics.
+    assert not any(text.get_parse_math() for text in drawn.findobj(Text))
     for form in ("pdf", "svg", "png"):
         save_figure(drawn, tmp_path / f"a.{form}")
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == f"Of {plain}.\n"
