@@ -79,7 +79,7 @@ def failures(
     lost = sum(change < 0 for change in changes.values())
     return finished(
         draw_grid(rows, width),
-        f"The {len(worst)} photos of {len(changes)} on which the comparison (gamma {exactly(contrast.strength)}, "
+        f"{len(worst)} of {len(changes)} photos, those on which the comparison (gamma {exactly(contrast.strength)}, "
         f"{contrast.references} references) loses most {column.title} against the plain map of {method_title(how)}; it "
         f"loses on {lost}. {model_name(classifier.name)}. {'; '.join(said)}.",
     )

@@ -46,7 +46,7 @@ def write_page(paper: Paper, left_out: Mapping[str, str]) -> Path:
 
 def _sections(paper: Paper, name: str, there: Mapping[str, Block], left_out: Mapping[str, str]) -> list[Section]:
     """Return what the paper says, and what there is here."""
-    heading = SAYS[name].partition(":")[0] if name != "forest" else "Paired differences"
+    heading = SAYS[name].partition(":")[0]
     reason = left_out.get(name) or left_out.get(f"{name}-run") or left_out.get(_RUNS.get(name, ""))
     missing = f" Left out here: {reason}." if reason else ""
     text = f"The paper. {SAYS[name]}{missing}"
@@ -60,7 +60,7 @@ def _sections(paper: Paper, name: str, there: Mapping[str, Block], left_out: Map
         return [Section(f"{heading}: {FIGURES[name].title}", text, wide=[panel])]
     own = _accuracy(there) if name == "table-3" else _table(there.get(_RUNS[name]))
     found = [Section(heading, text, table=TABLES[name])]
-    return [*found, Section(f"{heading.split(' (')[0]} here", table=own)] if own else found
+    return [*found, Section(f"{heading} here", table=own)] if own else found
 
 
 def _table(block: Block | None) -> Sequence[Sequence[str]]:
