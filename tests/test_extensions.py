@@ -124,7 +124,7 @@ print(extension.Brightness().summary(found.rows))
 """
 
 
-def test_a_writer_and_a_study_of_ones_own(squares, tmp_path):
+def test_a_writer_a_study_and_a_report_of_ones_own(squares, tmp_path):
     import subprocess
     import sys
 
@@ -137,3 +137,6 @@ def test_a_writer_and_a_study_of_ones_own(squares, tmp_path):
     assert (tmp_path / "why.txt").read_text().startswith("blue, against ")
     assert "'red-1.png': 'red'" in done.stdout
     assert "'blue-0.png': 'blue'" in done.stdout
+    code, _, err = finercam_with_extension("report", tmp_path / "study", "--out", tmp_path / "report.html")
+    assert code == 0, err
+    assert '<th scope="row">red-1.png</th><td>red</td>' in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -346,7 +346,7 @@ def test_a_paper_that_was_stopped_and_resumed_is_the_one_that_was_not(tmp_path):
     for name in files:
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name
     page = (tmp_path / "cut" / "index.html").read_text(encoding="utf-8")
-    assert "Left out here: figure &#x27;concept&#x27; needs --clip" in page
+    assert "Left out: figure &#x27;concept&#x27; needs --clip" in page
     assert "0.174" in page
     with pytest.raises(FinercamError, match="differs in: plan steps"):
         make(paper("cut", steps=4))

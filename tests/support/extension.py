@@ -14,6 +14,10 @@ import finercam
 from finercam.data.dataset import Dataset, Item
 from finercam.models.preprocessing import Preprocessing
 from finercam.models.source import ClassifierParts
+from finercam.report.folder import folder_kind
+from finercam.report.pages import Section
+from finercam.report.parts import Table
+from finercam.runs.rows import Rows
 from finercam.runs.study import Prepared, Study
 
 
@@ -151,3 +155,11 @@ class Brightness(Study[finercam.Classifier, Prepared]):
     def summary(self, rows):
         table = rows.table()
         return dict(zip(table["key"].to_pylist(), table["seen"].to_pylist(), strict=True))
+
+
+# --- a kind of folder in reports: what is told of the study's runs ---
+@folder_kind("brightness", studies=["brightness"])
+def sections(folders):
+    for folder in folders:
+        seen = Brightness().summary(Rows(folder))
+        yield Section("Brightness", [Table([["photo", "seen"], *([photo, name] for photo, name in seen.items())])])

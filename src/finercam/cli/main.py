@@ -10,7 +10,19 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from finercam.cli import concept, evaluate, explain, faithfulness, figure, lists, paper, probe, sanity, similarity
+from finercam.cli import (
+    concept,
+    evaluate,
+    explain,
+    faithfulness,
+    figure,
+    lists,
+    paper,
+    probe,
+    report,
+    sanity,
+    similarity,
+)
 from finercam.cli.console import say
 from finercam.cli.quiet import quieten
 from finercam.cli.stopping import Stopped, stopping_in_order
@@ -66,6 +78,7 @@ for _command in (
     similarity.similarity,
     faithfulness.faithfulness,
     sanity.sanity,
+    report.report,
     figure.figure,
     figure.figures,
     paper.paper,

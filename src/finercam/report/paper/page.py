@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -13,7 +13,9 @@ from finercam.report.pages import Section, write_report
 from finercam.report.panels import Panel
 from finercam.report.paper.says import SAYS, TABLES
 from finercam.report.paper.steps import Paper, blocks
+from finercam.report.parts import Heading, Paragraph, Part, Table, Wide
 from finercam.studies.evaluate.tables import Block
+from finercam.studies.evaluate.writing import differences_table, means_table
 
 #: The order of the page: that of the paper.
 _ORDER = (
@@ -32,7 +34,7 @@ def write_page(paper: Paper, left_out: Mapping[str, str]) -> Path:
         left_out: why figures and tables are not there, by name.
     """
     there = blocks(paper)
-    sections = [section for name in _ORDER for section in _sections(paper, name, there, left_out)]
+    sections = [_section(paper, name, there, left_out) for name in _ORDER]
     main = there.get("main")
     measured = "" if main is None else f"{main.measured} photos were measured"
     failed = "" if main is None or not main.failed else f", {len(main.failed)} failed"
@@ -44,38 +46,35 @@ def write_page(paper: Paper, left_out: Mapping[str, str]) -> Path:
     return write_report(paper.out / "index.html", "The paper's figures and tables", lead, sections)
 
 
-def _sections(paper: Paper, name: str, there: Mapping[str, Block], left_out: Mapping[str, str]) -> list[Section]:
+def _section(paper: Paper, name: str, there: Mapping[str, Block], left_out: Mapping[str, str]) -> Section:
     """Return what the paper says, and what there is here."""
-    heading = SAYS[name].partition(":")[0]
+    heading, _, said = SAYS[name].partition(": ")
     reason = left_out.get(name) or left_out.get(f"{name}-run") or left_out.get(_RUNS.get(name, ""))
-    missing = f" Left out here: {reason}." if reason else ""
-    text = f"The paper. {SAYS[name]}{missing}"
-    if name in FIGURES:
-        picture = paper.out / "figures" / f"{name}.png"
-        if missing or not picture.is_file():
-            return [Section(f"{heading}: {FIGURES[name].title}", text)]
-        caption = (paper.out / "figures" / f"{name}.txt").read_text(encoding="utf-8").strip()
-        with Image.open(picture) as opened:
-            panel = Panel(opened.convert("RGB"), "Here", [caption])
-        return [Section(f"{heading}: {FIGURES[name].title}", text, wide=[panel])]
-    own = _accuracy(there) if name == "table-3" else _table(there.get(_RUNS[name]))
-    found = [Section(heading, text, table=TABLES[name])]
-    return [*found, Section(f"{heading} here", table=own)] if own else found
+    parts: list[Part] = [Heading("The paper"), Paragraph(said[0].upper() + said[1:])]
+    if name in TABLES:
+        parts.append(Table(TABLES[name]))
+    parts.append(Heading("Here"))
+    if reason:
+        parts.append(Paragraph(f"Left out: {reason}."))
+    elif name in FIGURES:
+        parts.append(Wide(_panel(paper, name)))
+    elif name == "table-3":
+        parts.append(Table(_accuracy(there["main"])))
+    else:
+        block = there[_RUNS[name]]
+        parts += [Table(means_table(block)), Paragraph("What the contrast changes, photo by photo:")]
+        parts.append(Table(differences_table(block)))
+    return Section(f"{heading}: {FIGURES[name].title}" if name in FIGURES and name != "forest" else heading, parts)
 
 
-def _table(block: Block | None) -> Sequence[Sequence[str]]:
-    """Return a run's means with their intervals, controls that know nothing at the end."""
-    if block is None:
-        return ()
-    heading = ["map", "n", *(column.heading for column in block.columns)]
-    rows = [[str(line.images), *(line.means[column.spec].text() for column in block.columns)] for line in block.lines]
-    return [heading, *([line.title, *row] for line, row in zip(block.lines, rows, strict=True))]
+def _panel(paper: Paper, name: str) -> Panel:
+    folder = paper.out / "figures"
+    with Image.open(folder / f"{name}.png") as opened:
+        caption = (folder / f"{name}.txt").read_text(encoding="utf-8").strip()
+        return Panel(opened.convert("RGB"), FIGURES[name].title, [caption])
 
 
-def _accuracy(there: Mapping[str, Block]) -> Sequence[Sequence[str]]:
-    block = there.get("main")
-    if block is None or not block.accuracy.n:
-        return ()
+def _accuracy(block: Block) -> list[list[str]]:
     percent = [f"{100 * value:.1f}" for value in (block.accuracy.mean, block.accuracy.low, block.accuracy.high)]
     between = f"{percent[0]} [{percent[1]}, {percent[2]}]"
     return [["model", "data", "accuracy", "n"], [model_name(block.model), block.data, between, str(block.accuracy.n)]]
