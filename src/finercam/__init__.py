@@ -3,7 +3,7 @@
 >>> import finercam
 >>> model = finercam.load("timm/resnet50.a1_in1k")
 >>> explanation = finercam.explain(model, "bird.jpg")
->>> explanation.save("why.png")
+>>> path = explanation.save("why.png")
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from finercam.cli import app as browser
 from finercam.cli import (
     concept,
     evaluate,
@@ -79,6 +80,7 @@ for _command in (
     faithfulness.faithfulness,
     sanity.sanity,
     report.report,
+    browser.app,
     figure.figure,
     figure.figures,
     paper.paper,
@@ -113,7 +115,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _end("stopped", 130)
     except MemoryError:
-        _end("the memory there is does not suffice; give fewer or smaller photos, or a smaller --batch-size", 2)
+        _end("there is not enough memory; give fewer or smaller photos, or a smaller --batch-size", 2)
     except OSError as error:
         # Whatever it is that cannot be read or written: the system's words for it and the file's name say it best.
         named = "" if error.filename is None else f"{os.fsdecode(error.filename)!r}: "

@@ -29,8 +29,8 @@ SAYS: Mapping[str, str] = {
     "subtraction": "Figure 9b: subtracting finished maps gives noise, Finer-CAM a clean background.",
     "failures": "Figure 10: where the classifier is wrong, the baseline highlights other things than the object, and "
     "Finer-CAM cannot explain it either.",
-    "forest": "Paired differences: the paper gives means without intervals. Here the difference that the contrast makes "
-    "is taken photo by photo, and held against controls.",
+    "forest": "Paired differences: the paper gives means without intervals. Here what the contrast changes is taken "
+    "photo by photo, and held against controls.",
     "table-1": "Tables 1, 4, 5 and 6: with CLIP's features (1, 4) and DINOv2's (5, 6), deletion hardly changes, the "
     "relative drop and the localisation rise with all three methods.",
     "table-2": "Table 2: compared with the second prediction the relative drop is largest; aggregating three is best "
