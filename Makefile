@@ -6,6 +6,7 @@ BIN := .venv/bin
 setup: .venv/dev
 
 .venv/base: pyproject.toml constraints.txt
+	@echo "Installing finercam and PyTorch into .venv; this takes some minutes."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	touch $@

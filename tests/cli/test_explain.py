@@ -318,3 +318,9 @@ def test_several_classes_at_once(explain, photos, tmp_path):
         logit = load_file(tmp_path / "out" / record["files"]["maps"])["logits"][record["target"]["index"]]
         assert record["probabilities"] == "sigmoid"
         assert record["target"]["probability"] == pytest.approx(float(logit.sigmoid()), rel=1e-5)
+
+
+def test_with_several_methods_each_line_says_which_answered(explain, photos):
+    code, out, _ = explain(photos / "one.png", "--method", "gradcam,layercam")
+    assert code == 0
+    assert [line.rpartition(" (")[2] for line in out.splitlines()] == ["Grad-CAM)", "Layer-CAM)"]

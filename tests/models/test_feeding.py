@@ -1,6 +1,7 @@
 """Models of one, four or more channels, and models that are not called with a batch of images."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 import finercam
 from finercam import Classifier, FinercamError, explain
 from finercam._torchvision import import_torchvision
-from finercam.models.feeding import first_channels
+from finercam.models.feeding import check_batch, first_channels
 from support.models import CLASSES, SIZE, PooledNet, build
 
 
@@ -135,3 +136,27 @@ def test_a_folder_without_a_processor_says_how_to_give_one(tmp_path):
         finercam.load(tmp_path)
     transformers.ConvNextImageProcessor(size={"shortest_edge": 32}).save_pretrained(tmp_path)
     assert finercam.load(tmp_path).classes == 3
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (torch.rand(4, 32, 32), "of shape (4, 32, 32); give a tensor b c H W with c = 4; make a single image a batch"),
+        (torch.rand(2, 3, 32, 32), "of shape (2, 3, 32, 32); give a tensor b c H W with c = 4"),
+        (torch.rand(2, 4, 32, 32).numpy(), "are of ndarray; give a tensor"),
+    ],
+)
+def test_what_is_not_a_batch_of_the_models_images_is_refused(images, said):
+    with pytest.raises(FinercamError, match=re.escape(said)):
+        check_batch(images, 4)
+
+
+def test_a_batch_of_other_channels_does_not_reach_the_module():
+    with pytest.raises(FinercamError, match=r"of shape \(2, 3, 32, 32\); give a tensor b c H W with c = 4"):
+        finercam.saliency(Classifier.of(OfChannels(4), image_size=(32, 32)), torch.rand(2, 3, 32, 32))
+
+
+def test_a_preprocessing_for_other_channels_is_named():
+    model = Classifier.of(OfChannels(4), image_size=(32, 32), preprocess=lambda _: torch.rand(3, 32, 32))
+    with pytest.raises(FinercamError, match="makes an image of 3 channels, but the model takes 4"):
+        explain(model, photo())

@@ -140,7 +140,7 @@ def test_it_says_what_was_asked_and_how_many_failed(report):
         "The most and the least convincing photos",
         "Over the strength of the comparison",
         "probability of class d",
-        "2 photos were explained, 1 failed",
+        "Explained: 2, failed: 1, with an empty map: ",
         "broken.png' is not a picture that can be read",
         "finercam",
     ):

@@ -162,7 +162,8 @@ def report(done: Iterable[Saved], found: Found, what: str, out: Path, as_json: b
                 lines = [json_line(record) for record in photo.records]
             else:
                 pairs = zip(photo.explanations, photo.records, strict=photo.error is None)
-                lines = [_summary(explanation, record) for explanation, record in pairs]
+                several = len({explanation.method.spec for explanation in photo.explanations}) > 1
+                lines = [_summary(explanation, record, several) for explanation, record in pairs]
             for line in lines:
                 say(line, stderr=False)
             for explanation in photo.explanations:
@@ -176,7 +177,8 @@ def report(done: Iterable[Saved], found: Found, what: str, out: Path, as_json: b
     return failed
 
 
-def _summary(explanation: Explanation, record: dict[str, object]) -> str:
+def _summary(explanation: Explanation, record: dict[str, object], several: bool) -> str:
+    """Return a line for the terminal; with ``several`` methods it says which of them answered."""
     from finercam.contrast.contrast import Contrast
     from finercam.contrast.labels import short_names
 
@@ -196,7 +198,8 @@ def _summary(explanation: Explanation, record: dict[str, object]) -> str:
     empty = " - EMPTY MAP" if explanation.empty else ""
     box = None if explanation.original is None else explanation.original.box
     which = "" if box is None else f", box {box['number']}"
-    return f"{explanation.source}{which}: {seen} {explanation}{hidden}{empty}"
+    how = f" ({explanation.method.full_title})" if several else ""
+    return f"{explanation.source}{which}: {seen} {explanation}{how}{hidden}{empty}"
 
 
 def _against(given: Sequence[str]) -> str | None:

@@ -16,7 +16,7 @@ from finercam.contrast.labels import Labels, display_name
 from finercam.errors import FinercamError
 from finercam.models.assumed import SOFTMAX, BothSides, check_kind
 from finercam.models.facts import Facts
-from finercam.models.feeding import Fed, check_channels, first_channels, noise
+from finercam.models.feeding import Fed, check_batch, check_channels, first_channels, noise
 from finercam.models.grid import Grid
 from finercam.models.layers import find_layers
 from finercam.models.look import Look, visit
@@ -206,8 +206,8 @@ class Classifier:
         return device_of(self.module)
 
     def take(self, images: Float[Tensor, "b c H W"], precision: str = "float32") -> Float[Tensor, "b c H W"]:
-        """Return the images on the model's device, in the memory order it is fastest in."""
-        images = images.to(self.device)
+        """Return a batch of the model's channels, refusing others, on its device and in the order it is fastest in."""
+        images = check_batch(images, self.channels).to(self.device)
         # The other order is slower only for few images in float32 on a processor (docs/benchmarks.md).
         always = precision != "float32" or images.device.type != "cpu"
         reordered = self.channels_last is not None and (always or len(images) >= self.channels_last)

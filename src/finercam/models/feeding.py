@@ -78,3 +78,16 @@ def check_channels(channels: int) -> int:
     if channels < 1:
         raise FinercamError(f"channels is {channels}; it must be at least 1")
     return channels
+
+
+def check_batch(images: object, channels: int) -> Tensor:
+    """Return the images, which must be a batch b c H W.
+
+    Raises:
+        FinercamError: they are something else, such as a single image or an array.
+    """
+    if isinstance(images, Tensor) and images.ndim == 4 and images.shape[1] == channels:
+        return images
+    given = f"a tensor of shape {tuple(images.shape)}" if isinstance(images, Tensor) else f"of {type(images).__name__}"
+    hint = "; make a single image a batch with images[None]" if getattr(images, "ndim", 4) == 3 else ""
+    raise FinercamError(f"the images are {given}; give a tensor b c H W with c = {channels}{hint}")

@@ -66,4 +66,9 @@ class Preprocessing:
         image = self.transform(picture)
         if not isinstance(image, Tensor) or image.ndim != 3:
             raise FinercamError("preprocess= must turn a PIL image into a tensor c H W")
+        if len(image) != self.channels:
+            raise FinercamError(
+                f"preprocess= makes an image of {len(image)} channels, but the model takes {self.channels}; let it add "
+                "the others, or explain preprocessed tensors"
+            )
         return image

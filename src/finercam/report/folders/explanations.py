@@ -22,6 +22,7 @@ from finercam.report.pages import Section
 from finercam.report.panels import Panel
 from finercam.report.parts import Heading, Paragraph, Part, Points, Strip, Table
 from finercam.report.view.data import photo_name
+from finercam.texts import shortened
 
 RECORDS = "explanations.jsonl"
 #: Photos shown at either end, and as plain pictures, where no evidence was kept.
@@ -48,8 +49,8 @@ def _parts(folder: Path) -> Iterator[Part]:
             photos.setdefault(one["image"], []).append(one)
     empty = sum(any(one["empty"] for one in own) for own in photos.values())
     yield Paragraph(
-        f"{len(photos)} photos were explained, {len(failed)} failed; of {empty} a map is empty, which says that "
-        "nothing speaks for the class against its look-alikes."
+        f"Explained: {len(photos)}, failed: {len(failed)}, with an empty map: {empty}. An empty map says that nothing "
+        "speaks for the class against its look-alikes."
     )
     yield Table(_asked(records))
     if photos:
@@ -116,7 +117,7 @@ def _listed(records: Sequence[Record]) -> list[list[str]]:
         share = f"{100 * one['peak'] / one['plain_peak']:.0f} %" if one["plain_peak"] else ""
         table.append(
             [
-                Path(one["image"]).name,
+                shortened(Path(one["image"]).name, 40),
                 named[0],
                 f"{100 * one['target']['probability']:.1f} %",
                 f"{_margin(one):+.2f}",
