@@ -61,6 +61,12 @@ def test_what_is_only_similar_is_no_match(name):
         match_classes([name], MODEL)
 
 
+@pytest.mark.parametrize("name", ["Brewers Blackbirt", "no. 3"])
+def test_the_complaint_ends_its_list_with_one_mark(name):
+    with pytest.raises(FinercamError, match=r"[^?.][?.] Name their matches"):
+        match_classes([name], MODEL)
+
+
 def test_stricter_agreement_comes_first():
     model = Labels(
         ["maillot", "maillot, tank suit", "Brewer Blackbird", "Brewer's Blackbird", "X (Grey Jay)", "Gray Jay"]

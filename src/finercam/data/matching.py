@@ -121,10 +121,11 @@ def describe(unmatched: Sequence[Unmatched], labels: Labels | None, most: int = 
 
 def _complaint(unmatched: Sequence[Unmatched], wanted: int, labels: Labels | None) -> str:
     lines = "; ".join(describe(unmatched, labels))
+    lines += "" if lines.endswith("?") else "."
     none_left = len(unmatched) == wanted
     skip = "" if none_left else ", or skip their photos with --skip-unmatched"
     return (
-        f"{len(unmatched)} of the data set's {wanted} classes match no class of the model, or more than one: {lines}. "
+        f"{len(unmatched)} of the data set's {wanted} classes match no class of the model, or more than one: {lines} "
         "Name their matches with --match FILE.csv (a class of the data and one of the model on each line; without the "
         f"second a class is skipped){skip}"
     )

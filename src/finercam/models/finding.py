@@ -142,7 +142,7 @@ def plain_errors(spec: str | os.PathLike[str], source: Source) -> Iterator[None]
         # The libraries raise whatever their hub, file or config readers raise; the first line says it best.
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         offline = "; without a connection, give the folder of a downloaded model" if isinstance(error, OSError) else ""
-        what = f"{type(error).__name__}: {first}{offline}"
+        what = f"{type(error).__name__}: {first.rstrip('.') if offline else first}{offline}"
         raise FinercamError(f"{shortened(spec)} could not be loaded: {what}") from error
     finally:
         sys.stdin = asked

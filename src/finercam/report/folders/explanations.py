@@ -164,7 +164,7 @@ def _still(folder: Path, record: Record) -> Iterator[Panel]:
     if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp") and path.is_file():
         picture = open_photo(path)
         picture.thumbnail((_WIDTH, _WIDTH), Image.Resampling.LANCZOS)
-        yield Panel(picture, Path(record["image"]).name, [record["question"]])
+        yield Panel(picture, shortened(Path(record["image"]).name, 40), [record["question"]])
 
 
 def _inside(folder: Path, name: str) -> Path:
