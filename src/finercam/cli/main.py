@@ -20,6 +20,7 @@ from finercam.cli import (
     lists,
     paper,
     probe,
+    regions,
     report,
     sanity,
     similarity,
@@ -73,6 +74,7 @@ def _start(
 for _command in (
     explain.explain,
     concept.concept,
+    regions.regions,
     evaluate.evaluate,
     evaluate.table,
     probe.probe,

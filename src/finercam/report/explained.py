@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from finercam.contrast.contrast import Contrast, exactly
 from finercam.contrast.labels import full_name, short_names
 from finercam.errors import FinercamError, nearest
 from finercam.report.panels import Bar, Panel, lay_out
-from finercam.report.render import as_seen, hatch_unseen, overlay, resized, shown_size
+from finercam.report.render import OUTLINE, as_seen, hatch_unseen, overlay, resized, shown_size
 from finercam.report.sheet import Sheet
 
 if TYPE_CHECKING:
+    from finercam.data.original import Original
     from finercam.data.placement import Placement
     from finercam.explanations.concepts import Hidden
     from finercam.explanations.explanation import Explanation
@@ -37,7 +39,8 @@ _SHOWN = 3
 def lay_out_explanation(explanation: Explanation, size: int | None = None, scale: str = "common") -> Sheet:
     """Return the photo and its maps with names, probabilities (or similarities) and gamma.
 
-    The maps lie on the photo as it was given; what the model did not see of it is hatched. Where the photo is not at
+    The maps lie on the photo as it was given, or on the square around an animal on it, which the first picture has a
+    line around; what the model did not see is hatched. Where the photo is not at
     hand, or its preprocessing does more than resize, crop and pad, they lie on what the model was given.
 
     Args:
@@ -132,12 +135,10 @@ def model_name(name: str) -> str:
 def shown(explanation: Explanation, size: int | None) -> tuple[Image.Image, Placement | None]:
     """Return the photo at the size it is shown in, and its placement; without one, the model's input."""
     original, placement = explanation.original, explanation.placement
-    if original is None or placement is None:
-        seen = explanation.seen()
-        return resized(seen, shown_size(seen.size, size)), None
-    wanted = shown_size(original.size, size)
-    photo = resized(original.open(max(wanted)), wanted)
-    return photo, placement.resized(photo.size)
+    whole = None if original is None or placement is None else max(shown_size(original.size, size))
+    view, placed = explanation.view(whole)
+    wanted = shown_size(view.size if placed is None else (placed.x.photo, placed.y.photo), size)
+    return resized(view, wanted), None if placed is None else placed.resized(wanted)
 
 
 def _sheet(panels: list[Panel], photo: Image.Image, size: int | None) -> Sheet:
@@ -155,7 +156,23 @@ def _photo(explanation: Explanation, picture: Image.Image, placed: Placement | N
     else:
         seen = [f"the model says {named(explanation, int(explanation.logits.argmax()))}"]
     heading = "Photo" if placed is not None or explanation.original is None else "Photo, as the model saw it"
+    original = explanation.original
+    if original is not None and (box := original.box) is not None:
+        sure = f" {box['confidence']:.2g}" if "confidence" in box else ""
+        seen.append(f"box {box['number']}" + (f": {box['category']}{sure}" if "category" in box else sure))
+        picture = _boxed(original, box, picture.height)
     return Panel(picture, heading, [*seen, model_name(explanation.facts.name)])
+
+
+def _boxed(original: Original, box: Mapping[str, Any], height: int) -> Image.Image:
+    """Return the whole photo with a line around an animal."""
+    width = max(1, round(original.size[0] * height / original.size[1]))
+    picture = resized(original.open(max(width, height)), (width, height))
+    by, line = height / original.size[1], 3
+    corners = [box[name] * by for name in ("x0", "y0", "x1", "y1")]
+    outer = [corners[0] - line, corners[1] - line, corners[2] + line, corners[3] + line]
+    ImageDraw.Draw(picture).rectangle([(outer[0], outer[1]), (outer[2], outer[3])], outline=OUTLINE, width=line)
+    return picture
 
 
 def _asked(explanation: Explanation) -> list[str]:
