@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,8 @@ from finercam.files import NotWritten, writable_folder
 from finercam.models.classifier import Classifier
 from finercam.models.run import Run
 
+#: Formats that are written beside the pictures, or by an option of their own: maps, and pages.
+_ELSEWHERE = (".safetensors", ".html")
 #: Saves an explanation beside a path without suffix, and returns what the record says of it: ``files`` at least.
 Save = Callable[[Explanation, Path], dict[str, Any]]
 
@@ -149,9 +150,7 @@ def picture_formats(given: Sequence[str]) -> tuple[str, ...]:
     Raises:
         FinercamError: there is no such format.
     """
-    # What has a size is a picture; maps and pages have none.
-    pictures = [suffix for suffix in WRITERS if "size" in inspect.signature(WRITERS[suffix]).parameters]
-    known = sorted(suffix.removeprefix(".") for suffix in pictures)
+    known = sorted(suffix.removeprefix(".") for suffix in WRITERS if suffix not in _ELSEWHERE)
     found = tuple(dict.fromkeys(one.lower().removeprefix(".") for one in given))
     for one in found:
         if one not in known:
