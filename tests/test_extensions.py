@@ -123,7 +123,7 @@ print(brightness.Brightness().summary(found.rows))
 """
 
 
-def test_a_writer_and_a_study_of_ones_own(squares, tmp_path):
+def test_a_writer_a_study_and_a_report_of_ones_own(squares, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", _IN_PYTHON, str(EXAMPLES), str(squares), str(tmp_path)],
         capture_output=True,
@@ -133,6 +133,11 @@ def test_a_writer_and_a_study_of_ones_own(squares, tmp_path):
     assert re.fullmatch(r"blue, against .*: \d\.\d\d\n", (tmp_path / "why.txt").read_text())
     assert "'red-1.png': 'red'" in done.stdout
     assert "'blue-0.png': 'blue'" in done.stdout
+    code, _, err = run(
+        "--import", EXAMPLES / "told.py", "report", tmp_path / "study", "--out", tmp_path / "report.html"
+    )
+    assert code == 0, err
+    assert '<th scope="row">red-1.png</th><td>red</td>' in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def installed(folder: Path) -> dict[str, str]:

@@ -66,6 +66,9 @@ def furnish(folder: Path, monkeypatch, images: int = 200) -> None:
     """Put data, photos and models into a folder, and have the models of hubs be those."""
     _model(folder / "my_model")
     shutil.copytree(_drawn(images)[1], folder, dirs_exist_ok=True)
+    # As docs/results.md calls data and model that are the reader's.
+    (folder / "DIR").symlink_to("CUB_200_2011")
+    (folder / "MODEL").symlink_to("my_model")
     birds = sorted((folder / "CUB_200_2011" / "images").rglob("*.png"))
     shutil.copy(birds[0], folder / "bird.jpg")
     shutil.copy(birds[-1], folder / "other.jpg")

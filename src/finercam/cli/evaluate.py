@@ -43,7 +43,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help="One or several: deletion, relative-drop@0.1, average-precision@difference, ... ('finercam metrics' "
-            "lists them). [default: the paper's that the data allows]",
+            "lists them). [default: those of the paper that the data allows]",
             show_default=False,
         ),
     ] = None,
@@ -54,8 +54,8 @@ def evaluate(
         str | None,
         typer.Option(
             help="Class d, of the relative drop and of differences: similar (the nearest logit), or known (the nearest "
-            "whose difference from the photo is known; photos that the model does not tell from it are left out). "
-            "[default: known where the data knows differences]",
+            "whose difference from the photo is known; photos for which the model prefers it are left out). "
+            "[default: known if the data has differences]",
             show_default=False,
         ),
     ] = None,
@@ -82,9 +82,9 @@ def evaluate(
 ) -> None:
     """Measure explanations over a data set: rows in Parquet, and tables with intervals.
 
-    The same command resumes a run that was stopped, for whatever reason. Controls are always in the table: maps that
+    The same command resumes a run that was stopped, whatever the reason. Controls are always in the table: maps that
     know nothing, and for each method its base map cubed and with noise, and the same question asked about a random
-    class and reversed. The method maps:DIR measures maps that another tool made.
+    class and reversed. The method maps:DIR measures maps that were made by another tool.
     """
     from finercam.data.reading import read_dataset
     from finercam.metrics.metric import default_metrics

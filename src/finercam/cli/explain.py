@@ -57,9 +57,9 @@ def explain(
 ) -> None:
     """Explain photos: why this class, and not its look-alikes?
 
-    For each photo a picture (photo | plain map | finer map) and its maps (.safetensors); for all of them one
-    explanations.jsonl, and the same as explanations.csv. Several methods, strengths or other options give each photo
-    a folder with one answer for each.
+    Each photo gets a picture (photo | plain map | finer map) and its maps (.safetensors). explanations.jsonl has a
+    record of each photo, and explanations.csv the same as a table. With several methods, strengths or other options,
+    each photo gets a folder with an answer for each.
     """
     from finercam.cli.names import read_names
     from finercam.contrast.contrast import Contrast

@@ -35,7 +35,7 @@ def faithfulness(
         str | None,
         typer.Option(
             help="Model of images and text that says where attributes are: open_clip/NAME/WEIGHTS, "
-            "transformers/ID, a folder, aviary-clip. Without one, part points or masks do."
+            "transformers/ID, a folder, aviary-clip. Without one, part points or masks are used."
         ),
     ] = None,
     base: Annotated[str, typer.Option(help="Word that attributes are compared with.")] = "bird",
@@ -68,8 +68,8 @@ def faithfulness(
 ) -> None:
     """Examine whether a classifier uses the attributes in which a class differs from the most similar one.
 
-    For each photo its map against the similar class is compared with the attributes that differ most, and with
-    chance: what the map has for attributes that do not differ. The verdict names what is used, what is ignored, and
+    For each photo, the map against the similar class is compared with the attributes that differ most, and with
+    chance, which is the value for attributes that do not differ. The verdict names what is used, what is ignored, and
     what is looked at instead.
     """
     from finercam.contrast.contrast import exactly

@@ -63,7 +63,7 @@ def concept_against(
     if bool((classifier.rows[c] == classifier.rows[b]).all()):
         # A class is never its own reference, but what is the same to the model may be asked for.
         left = 1 - contrast.strength
-        name = f"{concept}, against {base}, gamma {exactly(gamma)}"
+        name = f"{concept}, against {base}, gamma {exactly(contrast.strength)}"
         return Asked(Objective(lambda logits: left * logits[:, c], name), c, method)
     return Asked(contrast, c, method)
 

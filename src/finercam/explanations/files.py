@@ -25,8 +25,6 @@ from finercam.files import NotWritten, writable_folder
 from finercam.models.classifier import Classifier
 from finercam.models.run import Run
 
-#: Formats that are written beside the pictures, or by an option of their own: maps, and pages.
-_ELSEWHERE = (".safetensors", ".html")
 #: Saves an explanation beside a path without suffix, and returns what the record says of it: ``files`` at least.
 Save = Callable[[Explanation, Path], dict[str, Any]]
 
@@ -150,7 +148,8 @@ def picture_formats(given: Sequence[str]) -> tuple[str, ...]:
     Raises:
         FinercamError: there is no such format.
     """
-    known = sorted(suffix.removeprefix(".") for suffix in WRITERS if suffix not in _ELSEWHERE)
+    # The maps are written in any case.
+    known = sorted(suffix.removeprefix(".") for suffix in WRITERS if suffix != ".safetensors")
     found = tuple(dict.fromkeys(one.lower().removeprefix(".") for one in given))
     for one in found:
         if one not in known:
