@@ -18,7 +18,7 @@ from support.running import run
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "extending"
 #: Those that a command needs; the writer and the study are for Python, and a command comes by an entry point only.
-IMPORTED = ("gradient_norm.py", "flash.py", "highest.py", "squares.py", "colours.py")
+IMPORTED = ("gradient_norm.py", "flash.py", "highest.py", "squares.py", "colours.py", "dots.py")
 
 
 @pytest.fixture
@@ -43,6 +43,7 @@ def test_the_lists_show_what_was_imported():
         ("methods", ("gradient-norm", "Flash")),
         ("metrics", ("highest",)),
         ("datasets", ("squares:DIR",)),
+        ("figures", ("dots",)),
     ):
         code, out, err = finercam_with_extension(command)
         assert code == 0, err
@@ -96,6 +97,14 @@ def test_everything_works_together_on_the_command_line(squares, tmp_path):
     hits = [row["highest@0.5"] for row in rows if row["method"] == "gradient-norm" and row["contrast"] == "plain"]
     assert hits == [0.5] * 6
     assert "Flash" in out
+
+    code, out, err = finercam_with_extension(
+        "figure", "dots@mark=x", "--run", tmp_path / "run", "--out", tmp_path / "dots.svg"
+    )
+    assert code == 0, err
+    assert out.splitlines()[-1] == "6 photos"
+    assert (tmp_path / "dots.txt").read_text() == "6 photos\n"
+    assert "</svg>" in (tmp_path / "dots.svg").read_text()
 
 
 def test_a_module_that_is_not_there_is_one_line():

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from finercam.contrast.contrast import PLAIN as PLAIN
     from finercam.contrast.contrast import Contrast as Contrast
     from finercam.contrast.objective import Objective as Objective
+    from finercam.data.boxes import read_boxes as read_boxes
     from finercam.data.format import data_format as data_format
+    from finercam.data.photos import Crop as Crop
     from finercam.data.photos import open_photo as open_photo
     from finercam.data.reading import read_dataset as read_dataset
+    from finercam.data.regions import Region as Region
     from finercam.errors import FinercamError as FinercamError
     from finercam.explanations.answering import Answer as Answer
     from finercam.explanations.answering import answer as answer
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from finercam.models.look import Look as Look
     from finercam.models.run import Run as Run
     from finercam.models.source import source as source
+    from finercam.report.figure import figure as figure
 
 # Loaded when first used: the command line and a plain import stay fast.
 _WHERE = {
@@ -74,6 +78,7 @@ _WHERE = {
     "FinercamError": "errors",
     "writer": "explanations.writers",
     "source": "models.source",
+    "figure": "report.figure",
     "Needs": "metrics.view",
     "View": "metrics.view",
     "METRICS": "metrics.metric",
@@ -81,6 +86,9 @@ _WHERE = {
     "data_format": "data.format",
     "read_dataset": "data.reading",
     "open_photo": "data.photos",
+    "Crop": "data.photos",
+    "read_boxes": "data.boxes",
+    "Region": "data.regions",
 }
 __all__ = ["__version__", *_WHERE]
 

@@ -53,6 +53,12 @@ def explain(
         Path | None,
         typer.Option(help="Write one HTML page too, in which other questions can be asked of all the photos (.html)."),
     ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(help="File of a detector (MegaDetector's, COCO): each animal it found is explained by itself."),
+    ] = None,
+    margin: Annotated[float, typer.Option(help="Around a box, as a share of its longer side.")] = 0.1,
+    confidence: Annotated[float, typer.Option(help="Pass over boxes of which the detector was less sure.")] = 0.2,
     as_json: o.Json = False,
 ) -> None:
     """Explain photos: why this class, and not its look-alikes?
@@ -64,6 +70,7 @@ def explain(
     from finercam.cli.names import read_names
     from finercam.contrast.contrast import Contrast
     from finercam.contrast.labels import find_class
+    from finercam.data.boxes import read_boxes
     from finercam.data.finding import find_photos
     from finercam.explanations.explaining import Asked
     from finercam.explanations.files import explain_files
@@ -89,7 +96,10 @@ def explain(
             o.listed(aggregate),
         )
     ]
+    detected = None if boxes is None else read_boxes(boxes)
     found = find_photos(photos, out)
+    if detected is not None:
+        found = detected.crops(found, margin=margin, confidence=confidence)
     names = None if classes is None else read_names(classes)
     classifier = load(model, layer=layer, device=device, revision=revision, classes=names, probabilities=probabilities)
     if target != "predicted":
@@ -136,7 +146,7 @@ def _paged(done: Iterable[Saved], path: Path | None, photos: int) -> Iterator[Sa
 
 def report(done: Iterable[Saved], found: Found, what: str, out: Path, as_json: bool) -> int:
     """Print what became of each photo, as it is done, and what was passed over; return how many photos failed."""
-    from finercam.report.fonts import undrawable
+    from finercam.report.fonts import lost
 
     written = failed = 0
     names: set[str] = set()
@@ -158,12 +168,8 @@ def report(done: Iterable[Saved], found: Found, what: str, out: Path, as_json: b
             for explanation in photo.explanations:
                 names |= {explanation.target_name, *explanation.reference_names}
             bar.advance(task)
-    lost = undrawable("".join(names))
-    if lost:
-        say(
-            f"no font on this machine has the characters {lost!r}, so pictures show their escapes; install one that "
-            "has them, such as Noto Sans CJK"
-        )
+    if sentence := lost("".join(names)):
+        say(sentence)
     for sentence in found.skipped:
         say(sentence)
     say(f"{written} {what}, {failed} failed; see {out}")
@@ -188,7 +194,9 @@ def _summary(explanation: Explanation, record: dict[str, object]) -> str:
         )
     hidden = f"; with it hidden {record['hidden']}" if "hidden" in record else ""
     empty = " - EMPTY MAP" if explanation.empty else ""
-    return f"{explanation.source}: {seen} {explanation}{hidden}{empty}"
+    box = None if explanation.original is None else explanation.original.box
+    which = "" if box is None else f", box {box['number']}"
+    return f"{explanation.source}{which}: {seen} {explanation}{hidden}{empty}"
 
 
 def _against(given: Sequence[str]) -> str | None:

@@ -11,7 +11,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from finercam.cli import app as browser
-from finercam.cli import concept, evaluate, explain, faithfulness, lists, probe, report, sanity, similarity
+from finercam.cli import (
+    concept,
+    evaluate,
+    explain,
+    faithfulness,
+    figure,
+    lists,
+    paper,
+    probe,
+    regions,
+    report,
+    sanity,
+    similarity,
+)
 from finercam.cli.console import say
 from finercam.cli.quiet import quieten
 from finercam.cli.stopping import Stopped, stopping_in_order
@@ -61,6 +74,7 @@ def _start(
 for _command in (
     explain.explain,
     concept.concept,
+    regions.regions,
     evaluate.evaluate,
     evaluate.table,
     probe.probe,
@@ -69,6 +83,9 @@ for _command in (
     sanity.sanity,
     report.report,
     browser.app,
+    figure.figure,
+    figure.figures,
+    paper.paper,
     lists.methods,
     lists.metrics,
     lists.datasets,

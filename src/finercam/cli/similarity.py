@@ -38,7 +38,8 @@ def similarity(
     The figure is the left of the paper's Fig. 1: similarities sorted for each class, averaged over classes.
     """
     from finercam.models import load
-    from finercam.report.similarity import draw_curves
+    from finercam.report.figure import FIGURES
+    from finercam.report.printing import save_figure
     from finercam.studies.similarity import curve, look_alikes, most_similar_pairs, rows_of, titles
 
     for option, number in (("--top", top), ("--pairs", pairs)):
@@ -61,7 +62,8 @@ def similarity(
             both = (classifier.class_name(index) for index in (pair.first, pair.second))
             table.add_row(f"{pair.similarity:.3f}", *both)
         show(table)
-    say(str(draw_curves(curves, out / "similarity.png")), stderr=False)
+    drawn = FIGURES["similarity"].draw({"classifiers": named}, {"own": not without_self})
+    say(str(save_figure(drawn, out / "similarity.png")), stderr=False)
     say(str(_write_pairs(out / "pairs.csv", named, found)), stderr=False)
     say(str(_write_curves(out / "curve.csv", curves)), stderr=False)
 

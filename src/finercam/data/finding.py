@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from finercam.data.photos import CONVERTED, HEIF, HEIF_PACKAGE, has_heif, is_photo_name, suffix_of
+from finercam.data.photos import CONVERTED, HEIF, HEIF_PACKAGE, Crop, has_heif, is_photo_name, suffix_of
 from finercam.errors import FinercamError
 
 #: Files by which a folder shows that it holds results: pictures in it were made, not taken.
@@ -18,20 +18,20 @@ RESULTS = ("explanations.jsonl", "concepts.jsonl", "run.json", "probe.json", "si
 
 @dataclass(frozen=True)
 class Found:
-    """Photos, and what was passed over.
+    """Photos, or animals on them, and what was passed over.
 
     Attributes:
-        photos: each file, and the path to name its results by.
+        photos: each file, or crop of one, and the path to name its results by.
         skipped: a sentence for each kind of thing that was passed over.
     """
 
-    photos: tuple[tuple[Path, Path], ...]
+    photos: tuple[tuple[Path | Crop, Path], ...]
     skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.photos)
 
-    def __iter__(self) -> Iterator[tuple[Path, Path]]:
+    def __iter__(self) -> Iterator[tuple[Path | Crop, Path]]:
         return iter(self.photos)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import importlib
 import io
+import math
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -17,8 +19,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from finercam.errors import FinercamError
 
 Result = TypeVar("Result")
-#: A path, a picture, or an array H W, H W 1, H W 3 or H W 4 (uint8, uint16, or float in 0..1).
-Photo: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
+#: A path, a picture, or an array H W, H W 1, H W 3 or H W 4 (uint8, uint16, or float in 0..1); or a crop of one.
+Photo: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any] | Crop"
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif"})
 #: What telephones write; read where this package is installed.
@@ -29,8 +31,91 @@ CONVERTED = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", "
 MOST_LONG = 500
 
 
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """An animal on a photo: the model is shown a square around its box, and its maps lie on the whole photo.
+
+    The square is as wide as the longer side of the box and the margins, and is moved into the photo; where the photo is
+    narrower than that, it is as wide as the photo.
+
+    Attributes:
+        photo: the photo.
+        box: x0, y0, x1, y1 in pixels of the upright photo.
+        margin: on either side of the box, as a share of its longer side.
+        relative: whether the box is in shares of the photo's width and height instead, 0 to 1.
+        measured: width and height of the picture that the box was measured on, if known.
+        number: of the box in a list of those on the photo, from 1.
+        category: what a detector said it is.
+        confidence: how sure the detector was, 0 to 1.
+    """
+
+    photo: str | os.PathLike[str] | Image.Image | NDArray[Any]
+    box: Sequence[float | int]
+    margin: float | int = 0.1
+    relative: bool = False
+    measured: tuple[int, int] | None = None
+    number: int = 1
+    category: str | None = None
+    confidence: float | int | None = None
+
+    def __post_init__(self) -> None:
+        numbers = list(self.box) if isinstance(self.box, (list, tuple)) else []
+        if len(numbers) != 4 or not all(isinstance(one, (int, float)) and math.isfinite(one) for one in numbers):
+            raise FinercamError(f"a box is four numbers x0, y0, x1, y1; {self.box!r} was given")
+
+    def __str__(self) -> str:
+        return f"{self.photo if isinstance(self.photo, (str, os.PathLike)) else 'photo'}, box {self.number}"
+
+    def pixels(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Return the box in pixels of the photo, without what lies outside of it.
+
+        Args:
+            size: width and height of the upright photo.
+
+        Raises:
+            FinercamError: the box lies outside the photo, is empty, or was measured on another picture.
+        """
+        width, height = size
+        if self.measured is not None and self.measured != size:
+            raise FinercamError(
+                f"its boxes were measured on a picture of {self.measured[0]} x {self.measured[1]} pixels; upright, the "
+                f"photo has {width} x {height}"
+            )
+        across, down = size if self.relative else (1, 1)
+        x0, y0, x1, y1 = (float(value) * by for value, by in zip(self.box, (across, down) * 2, strict=True))
+        inside = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+        if not (inside[0] < inside[2] and inside[1] < inside[3]):
+            raise FinercamError(
+                f"box {self.number}, from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}), has nothing of the photo of {width} x "
+                f"{height} pixels in it"
+            )
+        return inside
+
+    def square(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Return x0, y0, x1, y1 of what the model is shown, in whole pixels of the photo.
+
+        Raises:
+            FinercamError: as for ``pixels``, or the margin is below 0.
+        """
+        if not 0 <= self.margin < math.inf:
+            raise FinercamError(f"the margin around boxes is {self.margin}; it is a share of their size, 0 or above")
+        x0, y0, x1, y1 = self.pixels(size)
+        side = max(x1 - x0, y1 - y0) * (1 + 2 * self.margin)
+        (left, right), (top, bottom) = (
+            _moved_inside((low + high - side) / 2, side, limit)
+            for low, high, limit in ((x0, x1, size[0]), (y0, y1, size[1]))
+        )
+        return left, top, right, bottom
+
+
+def _moved_inside(start: float, side: float, limit: int) -> tuple[int, int]:
+    whole = max(1, min(limit, round(side)))
+    low = min(max(0, round(start)), limit - whole)
+    return low, low + whole
+
+
 def open_photo(photo: Photo, about: int | None = None, *, name: str | None = None) -> Image.Image:
-    """Return the photo as an upright RGB picture, 8 bits per channel.
+    """Return the photo as an upright RGB picture, 8 bits per channel; of a crop its square.
 
     EXIF orientation is applied; transparency is laid over white; 16-bit values are scaled, not cut off.
 
@@ -41,8 +126,11 @@ def open_photo(photo: Photo, about: int | None = None, *, name: str | None = Non
         name: what messages call a file; its path if left out.
 
     Raises:
-        FinercamError: the file is missing or is not a picture, or the array is not one.
+        FinercamError: the file is missing or is not a picture, the array is not one, or the crop lies outside.
     """
+    if isinstance(photo, Crop):
+        whole = open_photo(photo.photo, name=name)
+        return whole.crop(photo.square(whole.size))
     if isinstance(photo, np.ndarray):
         return _to_rgb(_from_array(photo))
     if isinstance(photo, Image.Image):

@@ -25,12 +25,20 @@ _SLACK = 0.5
 
 @dataclass(frozen=True)
 class Axis:
-    """One direction: a photo's coordinate ``u`` (pixels, 0 at the edge) is at ``scale * u + shift`` in the input."""
+    """One direction: a photo's coordinate ``u`` (pixels, 0 at the edge) is at ``scale * u + shift`` in the input.
+
+    Attributes:
+        scale, shift: pixels of the input per pixel of the photo, and where the photo's edge lies.
+        photo, input: their pixels.
+        start, stop: the part of the photo that was given to the preprocessing, half-open; all of it if left out.
+    """
 
     scale: float
     shift: float
     photo: int
     input: int
+    start: float = 0.0
+    stop: float | None = None
 
     def to_input(self, u: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """Return where coordinates of the photo lie in the input."""
@@ -44,9 +52,31 @@ class Axis:
         """Return where the middle of each of the photo's pixels lies in the input."""
         return self.to_input(torch.arange(self.photo, dtype=torch.float64) + 0.5)
 
+    def given(
+        self, u: Float[Tensor, "*n"], low: float | int = 0, high: float | int | None = None
+    ) -> Bool[Tensor, "*n"]:
+        """Return which coordinates of the photo were given to the preprocessing, and lie from ``low`` to ``high``."""
+        stop = float(self.photo) if self.stop is None else self.stop
+        return (u >= max(self.start, low)) & (u < (stop if high is None else min(stop, high)))
+
     def resized(self, photo: int) -> Axis:
         """Return the axis of the same photo, shown with so many pixels."""
-        return replace(self, scale=self.scale * self.photo / photo, photo=photo)
+        by = photo / self.photo
+        stop = None if self.stop is None else self.stop * by
+        return replace(self, scale=self.scale / by, photo=photo, start=self.start * by, stop=stop)
+
+    def part(self, start: int, stop: int) -> Axis:
+        """Return that of a photo that is the part from ``start`` to ``stop`` of this one."""
+        low, high = max(0.0, self.start - start), None if self.stop is None else self.stop - start
+        whole = high is not None and high >= stop - start
+        return replace(
+            self, shift=self.shift + self.scale * start, photo=stop - start, start=low, stop=None if whole else high
+        )
+
+    def within(self, start: int, stop: int, photo: int) -> Axis:
+        """Return that of a photo of so many pixels, of which this one is the part from ``start`` to ``stop``."""
+        shift = self.shift - self.scale * start
+        return replace(self, shift=shift, photo=photo, start=float(start), stop=float(stop))
 
 
 @dataclass(frozen=True)
@@ -56,12 +86,15 @@ class Placement:
     x: Axis
     y: Axis
 
+    @classmethod
+    def in_place(cls, size: tuple[int, int]) -> Placement:
+        """Return that of an input of this height and width that is itself the photo."""
+        return cls(Axis(1.0, 0.0, size[1], size[1]), Axis(1.0, 0.0, size[0], size[0]))
+
     def box(self, box: Sequence[float]) -> Bool[Tensor, "H W"]:
         """Return the input's pixels whose middles are in a box x0, y0, x1, y1 of the photo."""
         x0, y0, x1, y1 = box
-        columns, rows = self.x.cells(), self.y.cells()
-        across = (columns >= max(x0, 0)) & (columns < min(x1, self.x.photo))
-        return ((rows >= max(y0, 0)) & (rows < min(y1, self.y.photo)))[:, None] & across
+        return self.y.given(self.y.cells(), y0, y1)[:, None] & self.x.given(self.x.cells(), x0, x1)
 
     def mask(self, mask: Bool[NDArray[Any], "h w"]) -> Bool[Tensor, "H W"]:
         """Return the input's pixels whose middles fall on the mask."""
@@ -71,7 +104,7 @@ class Placement:
                 f"{self.x.photo} x {self.y.photo}"
             )
         columns, rows = (axis.cells().floor().long() for axis in (self.x, self.y))
-        inside = ((rows >= 0) & (rows < self.y.photo))[:, None] & (columns >= 0) & (columns < self.x.photo)
+        inside = self.y.given(self.y.cells())[:, None] & self.x.given(self.x.cells())
         at = torch.from_numpy(np.ascontiguousarray(mask))[rows.clamp(0, self.y.photo - 1)]
         return at[:, columns.clamp(0, self.x.photo - 1)] & inside
 
@@ -92,9 +125,29 @@ class Placement:
         """Return the placement of the same photo, shown at another size (width, height)."""
         return Placement(self.x.resized(size[0]), self.y.resized(size[1]))
 
+    @property
+    def window(self) -> tuple[int, int, int, int] | None:
+        """The part x0, y0, x1, y1 of the photo that was given to the preprocessing; ``None`` for all of it."""
+        if self.x.stop is None or self.y.stop is None:
+            return None
+        return round(self.x.start), round(self.y.start), round(self.x.stop), round(self.y.stop)
+
+    def part(self, part: tuple[int, int, int, int]) -> Placement:
+        """Return that of a photo that is the part x0, y0, x1, y1 of this one."""
+        x0, y0, x1, y1 = part
+        return Placement(self.x.part(x0, x1), self.y.part(y0, y1))
+
+    def within(self, part: tuple[int, int, int, int], size: tuple[int, int]) -> Placement:
+        """Return that of a photo of a size (width, height), of which this one is the part x0, y0, x1, y1."""
+        x0, y0, x1, y1 = part
+        return Placement(self.x.within(x0, x1, size[0]), self.y.within(y0, y1, size[1]))
+
     def seen(self) -> Bool[Tensor, "h w"]:
         """Return the photo's pixels that are in the input; the others were cropped away."""
-        across, down = ((at >= -_SLACK) & (at <= axis.input + _SLACK) for at, axis in self._middles())
+        across, down = (
+            (at >= -_SLACK) & (at <= axis.input + _SLACK) & axis.given(torch.arange(axis.photo) + 0.5)
+            for at, axis in self._middles()
+        )
         return down[:, None] & across
 
     def to_photo(self, values: Float[Tensor, "H W"]) -> Float[Tensor, "h w"]:
@@ -108,7 +161,7 @@ class Placement:
         (across, x), (down, y) = self._middles()
         found = _between(_between(values, down).T, across).T.contiguous()
         columns, rows = x.cells().floor().long(), y.cells().floor().long()
-        inside = ((rows >= 0) & (rows < y.photo))[:, None] & (columns >= 0) & (columns < x.photo)
+        inside = y.given(y.cells())[:, None] & x.given(x.cells())
         at = (rows[:, None] * x.photo + columns)[inside]
         found.view(-1).scatter_reduce_(0, at, values[inside], "amax")
         return found.masked_fill(~self.seen(), torch.nan)

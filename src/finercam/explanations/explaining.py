@@ -18,7 +18,7 @@ from finercam.contrast.objective import Objective
 from finercam.contrast.options import Aggregate, Weighting, contrast_from, refuse_unknown
 from finercam.contrast.references import Named, Targets
 from finercam.data.original import Original
-from finercam.data.photos import Photo, open_photo
+from finercam.data.photos import Crop, Photo, open_photo
 from finercam.data.placement import Placer
 from finercam.errors import FinercamError
 from finercam.explanations.answering import Collect, answer, ask, gather, gather_each, taps_of
@@ -86,8 +86,8 @@ def explain(
 
     Args:
         classifier: a ``Classifier``, what ``finercam.load`` takes, or a bare module.
-        photos: one photo (path, picture or array; or a preprocessed tensor 3 H W), several, or a preprocessed
-            batch b 3 H W.
+        photos: one photo (path, picture or array; a ``Crop`` of one; or a preprocessed tensor 3 H W), several, or a
+            preprocessed batch b 3 H W.
         target: a class for all photos or one per photo, by name or index; the top prediction if left out.
         against, references, gamma, weighting, aggregate, reverse: what is asked, as for ``Contrast``.
         contrast: what is asked, instead of these options.
@@ -281,6 +281,7 @@ def _batches(classifier: Classifier, photos: list[Any], most: int) -> Iterator[t
 
 
 def _source(photo: Any) -> str | None:
+    photo = photo.photo if isinstance(photo, Crop) else photo
     if isinstance(photo, (str, os.PathLike)):
         return os.fspath(photo)
     return getattr(photo, "filename", None) if isinstance(photo, Image.Image) else None

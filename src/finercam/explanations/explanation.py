@@ -17,12 +17,14 @@ from finercam.contrast.objective import Objective
 from finercam.contrast.options import OPTIONS, refuse_unknown
 from finercam.contrast.question import Question
 from finercam.data.original import Original
+from finercam.data.regions import Region, RegionLike
 from finercam.errors import FinercamError
 from finercam.explanations import stored
 from finercam.explanations.answering import answer, ask, gather
 from finercam.explanations.fields import record
+from finercam.explanations.outlining import LEAST, find_regions
 from finercam.explanations.pictured import Pictured
-from finercam.explanations.speaking import Region, Spoken, speak
+from finercam.explanations.speaking import Spoken, speak
 from finercam.methods.evidence import Evidence, NotGathered
 from finercam.methods.method import Method, find_method
 from finercam.models.facts import Facts
@@ -168,7 +170,7 @@ class Explanation(Pictured):
             )
         return self.contrast
 
-    def speaks(self, region: Region) -> Spoken:
+    def speaks(self, region: RegionLike) -> Spoken:
         """Return which classes a region of the photo speaks for, and against: its share of each logit.
 
         Exact where the network ends in global average pooling and one linear layer and is looked at on the map that
@@ -176,14 +178,32 @@ class Explanation(Pictured):
         answer says which.
 
         Args:
-            region: in pixels of the photo (of the input, where a tensor was explained): a box x0, y0, x1, y1; a
-                polygon of points x, y; or a mask (bool) of the photo's height and width.
+            region: in pixels of the photo (of the input, where a tensor was explained): a ``Region``; a box x0, y0,
+                x1, y1; a polygon of points x, y; or a mask (bool) of the photo's height and width.
 
         Raises:
             NotGathered: the kept evidence has no gradients (explain with a gradient method and ``keep=True``).
             FinercamError: it is not a region, or the preprocessing does more than resize, crop and pad.
         """
         return speak(self, region)
+
+    def regions(self, by: str = "threshold", *, least: float | int = LEAST) -> list[Region]:
+        """Return where the evidence is, as connected regions of the photo, the one with most of it first.
+
+        They are in pixels of the upright photo; of the input, where a tensor was explained.
+
+        Args:
+            by: ``threshold@0.5``: pixels with at least half of the peak; ``top@0.1``: the tenth of the seen pixels
+                with the most evidence; ``energy@0.5``: as few pixels as have half of the evidence together. The
+                number may be left out; these are the usual ones.
+            least: regions with a smaller share of the evidence are left out, 0 to 1.
+
+        Raises:
+            FinercamError: ``by`` is none of these; or the photo cannot be read, or its preprocessing does more than
+                resize, crop and pad.
+        """
+        heat = self.saliency.detach().cpu() if self.original is None else self.on_photo()
+        return find_regions(heat, by, least, (self.target_name, *self.reference_names))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], classifier: Classifier | None = None) -> Explanation:

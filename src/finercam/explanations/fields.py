@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING, Any
 
 from finercam.contrast.contrast import Contrast
+from finercam.data.photos import Crop
 
 if TYPE_CHECKING:
     from finercam.explanations.explanation import Explanation
@@ -30,10 +32,12 @@ def record(explanation: Explanation) -> dict[str, Any]:
         }
     else:
         asked = {"objective": contrast.name}
+    box = None if explanation.original is None else explanation.original.box
     top = logits.topk(min(_TOP, len(logits))).indices.tolist()
     return {
         "schema": SCHEMA,
         "image": explanation.source,
+        **({} if box is None else {"box": box}),
         "question": str(explanation),
         "target": _of_class(explanation, explanation.target),
         "references": [_of_class(explanation, index) for index in explanation.references],
@@ -50,9 +54,11 @@ def record(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def failure(image: str, error: str) -> dict[str, Any]:
-    """Return the record of a photo that could not be explained."""
-    return {"schema": SCHEMA, "image": image, "error": error}
+def failure(photo: str | os.PathLike[str] | Crop, error: str) -> dict[str, Any]:
+    """Return the record of a photo, or an animal on one, that could not be explained."""
+    if isinstance(photo, Crop):
+        return {"schema": SCHEMA, "image": str(photo.photo), "box": {"number": photo.number}, "error": error}
+    return {"schema": SCHEMA, "image": str(photo), "error": error}
 
 
 def _of_class(explanation: Explanation, index: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from finercam.data.finding import Found, find_photos
 from finercam.data.original import Original
+from finercam.data.photos import Crop
 from finercam.data.placement import Placer
 from finercam.errors import FinercamError, nearest
 from finercam.explanations.answering import Collect
@@ -34,13 +35,13 @@ class Saved:
     """What became of one photo.
 
     Attributes:
-        file: the photo.
+        file: the photo, or the animal on one.
         records: one per thing asked, as written to the records file; where it failed one, which says why.
         explanations: what they are records of; none where it failed.
         error: why the photo could not be explained, or ``None``.
     """
 
-    file: Path
+    file: Path | Crop
     records: tuple[dict[str, Any], ...] = ()
     explanations: tuple[Explanation, ...] = ()
     error: str | None = None
@@ -48,9 +49,9 @@ class Saved:
 
 @dataclass(frozen=True)
 class _Job:
-    """A photo, the path (without suffix) its results go to, and its input, or why it has none."""
+    """A photo or an animal on one, the path (without suffix) its results go to, and its input, or why it has none."""
 
-    file: Path
+    file: Path | Crop
     result: Path
     image: Tensor | str
     original: Original
@@ -82,7 +83,8 @@ def explain_files(
 
     Args:
         classifier: the model.
-        photos: files, folders (searched through) and patterns, or what ``find_photos`` found at them.
+        photos: files, folders (searched through) and patterns, or what ``find_photos`` found at them; or the animals
+            on these photos (``Boxes.crops``), each explained by itself.
         out: folder.
         asked: what is asked of every photo, and how. A mapping names the answers: results are then in a folder per
             photo, by these names.
@@ -109,7 +111,7 @@ def explain_files(
             for job, outcome in _explained(classifier, batch, what, run, gathered):
                 saved = outcome if isinstance(outcome, str) else _saved(job, outcome, names, written, out, extra or {})
                 if isinstance(saved, str):
-                    saved = Saved(job.file, (failure(str(job.file), saved),), error=saved)
+                    saved = Saved(job.file, (failure(job.file, saved),), error=saved)
                 kept.add(saved.records)
                 yield saved
     finally:
@@ -187,7 +189,7 @@ def _saved(
 
 
 def _open(
-    classifier: Classifier, found: Iterable[tuple[Path, Path]], kept: Records, names: Sequence[str]
+    classifier: Classifier, found: Iterable[tuple[Path | Crop, Path]], kept: Records, names: Sequence[str]
 ) -> Iterator[_Job]:
     """Yield the photos found, preprocessed or with what stood in the way."""
     placer = Placer(classifier.preprocessing)
@@ -230,7 +232,7 @@ def _explained(
             classifier,
             torch.stack(images),
             asked,
-            sources=[str(job.file) for job in batch],
+            sources=[str(job.file.photo if isinstance(job.file, Crop) else job.file) for job in batch],
             originals=[job.original for job in batch],
             collect=collect,
             run=run,

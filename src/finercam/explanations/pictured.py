@@ -59,6 +59,29 @@ class Pictured(ABC):
         except FinercamError:
             return None
 
+    def view(self, about: int | None = None) -> tuple[Image.Image, Placement | None]:
+        """Return what is best shown of the photo, and how that lies in the model's input, in the photo's own pixels.
+
+        It is the whole photo, or, of an animal on a photo, the square around it that the model was given; without a
+        placement, what the model saw.
+
+        Args:
+            about: longer side in pixels at which it is wanted.
+
+        Raises:
+            FinercamError: the photo can no longer be read.
+        """
+        original, placement = self.original, self.placement
+        if original is None or placement is None:
+            return self.seen(), None
+        window = placement.window
+        if window is None:
+            return original.open(about), placement
+        photo, (width, _) = original.open(), original.size
+        # The photo that was kept in a file may be smaller.
+        left, top, right, bottom = (round(at * photo.width / width) for at in window)
+        return photo.crop((left, top, right, bottom)), placement.part(window)
+
     def photo(self) -> Image.Image:
         """Return the upright photo as it was given; for a tensor, what the model saw."""
         return self.seen() if self.original is None else self.original.open()

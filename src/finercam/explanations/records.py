@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from finercam.data.photos import Crop
 from finercam.errors import FinercamError
 from finercam.files import NotWritten, append, result_path, whole
 from finercam.texts import encoded, json_line
@@ -39,13 +40,13 @@ class Records:
         self._owners: dict[str, str] = {}
         for record in self._records:
             for file in record.get("files", {}).values():
-                self._owners[_stem(file)] = _key(record["image"])
+                self._owners[_stem(file)] = _whose(record)
 
-    def result(self, file: Path, relative: Path, answers: Sequence[str]) -> Path:
+    def result(self, file: Path | Crop, relative: Path, answers: Sequence[str]) -> Path:
         """Return where a photo's results go, without suffix: by its own name, or one with a suffix or number added.
 
         Args:
-            file: the photo.
+            file: the photo, or the animal on one.
             relative: the path to name its results by.
             answers: what its answers are called below that; ``[""]`` for one that has the photo's name.
         """
@@ -88,25 +89,41 @@ class Records:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         append(self._path, b"")
         *lines, last = self._path.read_bytes().split(b"\n")
-        found = [self._parsed(line, number) for number, line in enumerate(lines, 1) if line.strip()]
+        found = [_parsed(self._path, line, number) for number, line in enumerate(lines, 1) if line.strip()]
         if last:
             # What a machine that lost its power left of a line is not a record, and nothing can be added behind it.
             self._write(found)
         return found
 
-    def _parsed(self, line: bytes, number: int) -> Record:
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict) or not isinstance(record.get("image"), str) or not _are_files(record):
-            raise FinercamError(f"{self._path}, line {number}, is not a record of a photo; give another --out")
-        return record
+
+def read_records(path: Path) -> list[Record]:
+    """Return the records of a folder of results: the last of each photo and answer.
+
+    Raises:
+        FinercamError: there is no such file, or it is not one of records.
+    """
+    try:
+        *lines, _ = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise FinercamError(
+            f"{str(path)!r} cannot be read ({error.strerror}); give the --out folder of finercam explain"
+        ) from None
+    return _merged([_parsed(path, line, number) for number, line in enumerate(lines, 1) if line.strip()])
 
 
 def answer_path(result: Path, answer: str) -> Path:
     """Return where one of a photo's answers goes, without suffix."""
     return result_path(result, answer) if answer else result
+
+
+def _parsed(path: Path, line: bytes, number: int) -> Record:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict) or not isinstance(record.get("image"), str) or not _are_files(record):
+        raise FinercamError(f"{path}, line {number}, is not a record of a photo; give another --out")
+    return record
 
 
 def _names(stem: str, suffix: str) -> Iterator[str]:
@@ -120,7 +137,7 @@ def _merged(records: Sequence[Record]) -> list[Record]:
     """Return the last record of each photo and answer, where its first was; errors of photos that have an answer go."""
     last: dict[tuple[str, str | None], Record] = {}
     for record in records:
-        photo, picture = _key(record["image"]), next(iter(record.get("files", {}).values()), None)
+        photo, picture = _whose(record), next(iter(record.get("files", {}).values()), None)
         last[photo, picture] = record
         if picture is not None:
             last.pop((photo, None), None)
@@ -132,7 +149,16 @@ def _are_files(record: Record) -> bool:
     return isinstance(files, dict) and all(isinstance(file, str) for file in files.values())
 
 
-def _key(file: str | os.PathLike[str]) -> str:
+def _whose(record: Record) -> str:
+    """Return the key of what a record is of."""
+    box = record.get("box")
+    number = box.get("number") if isinstance(box, dict) else None
+    return _key(record["image"]) if number is None else f"{_key(record['image'])}, box {number}"
+
+
+def _key(file: Any) -> str:
+    if isinstance(file, Crop):
+        return f"{_key(file.photo)}, box {file.number}"
     return os.path.abspath(file)
 
 

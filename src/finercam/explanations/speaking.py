@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finercam.contrast.labels import find_class
-from finercam.data.placement import Axis, Placement
+from finercam.data.placement import Placement
+from finercam.data.regions import Region, RegionLike
 from finercam.errors import FinercamError
 from finercam.methods.evidence import Evidence, NotGathered
 from finercam.methods.gradients import one_hot_rows
@@ -23,9 +24,6 @@ from finercam.models.undisturbed import exact
 if TYPE_CHECKING:
     from finercam.explanations.explanation import Explanation
     from finercam.models.facts import Facts
-
-#: A box x0, y0, x1, y1; a polygon of points x, y; or a mask of the photo's height and width.
-Region: TypeAlias = "Sequence[Any] | Tensor | NDArray[Any]"
 
 EXACT = (
     "exact: the network ends in pooling and one linear layer, so that each place has its own share of a logit; "
@@ -161,7 +159,7 @@ class Spoken:
         return self.classes.index(index)
 
 
-def speak(explanation: Explanation, region: Region) -> Spoken:
+def speak(explanation: Explanation, region: RegionLike) -> Spoken:
     """Return what a region speaks for; see ``Explanation.speaks``."""
     evidence = explanation.evidence
     if evidence is None:
@@ -183,7 +181,7 @@ def speak(explanation: Explanation, region: Region) -> Spoken:
     )
 
 
-def covered(region: Region, placement: Placement | None, size: tuple[int, int]) -> Bool[Tensor, "H W"]:
+def covered(region: RegionLike, placement: Placement | None, size: tuple[int, int]) -> Bool[Tensor, "H W"]:
     """Return the pixels of the model's input whose middles are in a region of the photo.
 
     Args:
@@ -194,7 +192,9 @@ def covered(region: Region, placement: Placement | None, size: tuple[int, int]) 
     Raises:
         FinercamError: it is none, or does not fit the photo.
     """
-    placed = placement or _in_place(size)
+    placed = placement or Placement.in_place(size)
+    if isinstance(region, Region):
+        return placed.mask(region.mask)
     values = region.detach().cpu() if isinstance(region, Tensor) else torch.from_numpy(_array(region))
     if values.dtype == torch.bool:
         if values.ndim != 2:
@@ -240,7 +240,3 @@ def _array(region: Any) -> NDArray[Any]:
     raise FinercamError(
         f"a region is a box, a polygon or a mask, in numbers; {type(region).__name__} of {found.dtype} was given"
     )
-
-
-def _in_place(size: tuple[int, int]) -> Placement:
-    return Placement(Axis(1.0, 0.0, size[1], size[1]), Axis(1.0, 0.0, size[0], size[0]))

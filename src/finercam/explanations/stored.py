@@ -40,6 +40,11 @@ def write(explanation: Explanation, path: Path) -> None:
     """Write an explanation; see ``Explanation.save``."""
     tensors = {name: getattr(explanation, name).detach().float() for name in _MAPS}
     metadata = {"finercam": json_line(explanation.record())}
+    placement = explanation.placement
+    if explanation.original is None:
+        placement = Placement.in_place((explanation.image.shape[1], explanation.image.shape[2]))
+    if placement is not None:
+        metadata["placement"] = json_line(asdict(placement))
     evidence = explanation.evidence
     if evidence is not None:
         kept, plain = pack(evidence)
@@ -60,6 +65,7 @@ def write(explanation: Explanation, path: Path) -> None:
         if explanation.original is not None and explanation.placement is not None:
             tensors["photo"] = explanation.original.packed()
             again["photo"] = asdict(explanation.placement)
+            again["box"] = explanation.original.box
         metadata["again"] = json_line(again)
     # Not save_file, which writes to a file of its own that a killed process leaves behind.
     path.write_bytes(save({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}, metadata))
@@ -107,7 +113,7 @@ def read(kind: type[Found], path: Path, classifier: Classifier | None) -> Found:
             facts=Facts(labels=labels, rows=rows, **given),
             run=Run(**again["run"]),
             source=again["source"],
-            original=_original(tensors, again.get("photo")),
+            original=_original(tensors, again.get("photo"), again.get("box")),
             evidence=evidence,
             classifier=classifier,
         )
@@ -117,9 +123,11 @@ def read(kind: type[Found], path: Path, classifier: Classifier | None) -> Found:
         raise FinercamError(f"{str(path)!r} is not an explanation that finercam wrote ({error!r})") from error
 
 
-def _original(tensors: Mapping[str, Tensor], axes: Mapping[str, Any] | None) -> Original | None:
+def _original(
+    tensors: Mapping[str, Tensor], axes: Mapping[str, Any] | None, box: dict[str, Any] | None
+) -> Original | None:
     """Return the photo that was kept; none was where a tensor was explained."""
-    return None if axes is None else unpacked(tensors["photo"], Placement(Axis(**axes["x"]), Axis(**axes["y"])))
+    return None if axes is None else unpacked(tensors["photo"], Placement(Axis(**axes["x"]), Axis(**axes["y"])), box)
 
 
 def pack(evidence: Evidence) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from finercam.contrast.contrast import Contrast, exactly
-from finercam.contrast.labels import full_name
+from finercam.contrast.labels import full_name, short_names
 from finercam.errors import FinercamError, nearest
 from finercam.report.panels import Bar, Panel, lay_out
-from finercam.report.render import as_seen, hatch_unseen, overlay, resized, shown_size
+from finercam.report.render import OUTLINE, as_seen, hatch_unseen, overlay, resized, shown_size
 from finercam.report.sheet import Sheet
 
 if TYPE_CHECKING:
+    from finercam.data.original import Original
     from finercam.data.placement import Placement
     from finercam.explanations.concepts import Hidden
     from finercam.explanations.explanation import Explanation
@@ -37,7 +39,8 @@ _SHOWN = 3
 def lay_out_explanation(explanation: Explanation, size: int | None = None, scale: str = "common") -> Sheet:
     """Return the photo and its maps with names, probabilities (or similarities) and gamma.
 
-    The maps lie on the photo as it was given; what the model did not see of it is hatched. Where the photo is not at
+    The maps lie on the photo as it was given, or on the square around an animal on it, which the first picture has a
+    line around; what the model did not see is hatched. Where the photo is not at
     hand, or its preprocessing does more than resize, crop and pad, they lie on what the model was given.
 
     Args:
@@ -49,7 +52,7 @@ def lay_out_explanation(explanation: Explanation, size: int | None = None, scale
         FinercamError: an unknown scale, or a size that no picture has.
     """
     check_look(size, scale)
-    photo, placed = _shown(explanation, size)
+    photo, placed = shown(explanation, size)
     contrast, title = explanation.contrast, explanation.method.full_title
     maps = []
     if not _is_plain(contrast):
@@ -90,7 +93,7 @@ def lay_out_hidden(explanation: Explanation, by_plain: Hidden, by_contrast: Hidd
         by_contrast: hidden by the map of the contrast.
         size: longer side of each picture in pixels; what suits its shape if left out.
     """
-    photo, placed = _shown(explanation, size)
+    photo, placed = shown(explanation, size)
     classes = (explanation.target, *explanation.references)
     panels = [_photo(explanation, photo, placed)]
     for heading, hidden, empty in (
@@ -100,16 +103,16 @@ def lay_out_hidden(explanation: Explanation, by_plain: Hidden, by_contrast: Hidd
         share = f"{100 * float(hidden.mask.float().mean()):.2g} % of the pixels are hidden"
         before, after = explanation.logits, hidden.logits
         change = [
-            f"{_strength(explanation, before, index)} → {_strength(explanation, after, index)} "
+            f"{strength_of(explanation, before, index)} → {strength_of(explanation, after, index)} "
             f"for {_name(explanation, index)}"
             for index in classes[: 1 + _SHOWN]
         ]
         lines = ["empty: nothing to hide" if empty else share, *change, *_unseen(placed)]
-        panels.append(Panel(_without(explanation, hidden, photo, placed), f"Hidden by {heading}", lines))
+        panels.append(Panel(without(explanation, hidden, photo, placed), f"Hidden by {heading}", lines))
     return _sheet(panels, photo, size)
 
 
-def _without(explanation: Explanation, hidden: Hidden, photo: Image.Image, placed: Placement | None) -> Image.Image:
+def without(explanation: Explanation, hidden: Hidden, photo: Image.Image, placed: Placement | None) -> Image.Image:
     """Return the photo with the hidden pixels in the colour that the model saw there."""
     seen = as_seen(hidden.image, explanation.facts.mean, explanation.facts.std)
     if placed is None:
@@ -129,15 +132,13 @@ def model_name(name: str) -> str:
     return Path(folder).name or folder if local else name
 
 
-def _shown(explanation: Explanation, size: int | None) -> tuple[Image.Image, Placement | None]:
+def shown(explanation: Explanation, size: int | None) -> tuple[Image.Image, Placement | None]:
     """Return the photo at the size it is shown in, and its placement; without one, the model's input."""
     original, placement = explanation.original, explanation.placement
-    if original is None or placement is None:
-        seen = explanation.seen()
-        return resized(seen, shown_size(seen.size, size)), None
-    wanted = shown_size(original.size, size)
-    photo = resized(original.open(max(wanted)), wanted)
-    return photo, placement.resized(photo.size)
+    whole = None if original is None or placement is None else max(shown_size(original.size, size))
+    view, placed = explanation.view(whole)
+    wanted = shown_size(view.size if placed is None else (placed.x.photo, placed.y.photo), size)
+    return resized(view, wanted), None if placed is None else placed.resized(wanted)
 
 
 def _sheet(panels: list[Panel], photo: Image.Image, size: int | None) -> Sheet:
@@ -151,18 +152,34 @@ def _unseen(placed: Placement | None) -> list[str]:
 
 def _photo(explanation: Explanation, picture: Image.Image, placed: Placement | None) -> Panel:
     if explanation.facts.prompts:
-        seen = [_named(explanation, index) for index in (explanation.target, *explanation.references)[: 1 + _SHOWN]]
+        seen = [named(explanation, index) for index in (explanation.target, *explanation.references)[: 1 + _SHOWN]]
     else:
-        seen = [f"the model says {_named(explanation, int(explanation.logits.argmax()))}"]
+        seen = [f"the model says {named(explanation, int(explanation.logits.argmax()))}"]
     heading = "Photo" if placed is not None or explanation.original is None else "Photo, as the model saw it"
+    original = explanation.original
+    if original is not None and (box := original.box) is not None:
+        sure = f" {box['confidence']:.2g}" if "confidence" in box else ""
+        seen.append(f"box {box['number']}" + (f": {box['category']}{sure}" if "category" in box else sure))
+        picture = _boxed(original, box, picture.height)
     return Panel(picture, heading, [*seen, model_name(explanation.facts.name)])
+
+
+def _boxed(original: Original, box: Mapping[str, Any], height: int) -> Image.Image:
+    """Return the whole photo with a line around an animal."""
+    width = max(1, round(original.size[0] * height / original.size[1]))
+    picture = resized(original.open(max(width, height)), (width, height))
+    by, line = height / original.size[1], 3
+    corners = [box[name] * by for name in ("x0", "y0", "x1", "y1")]
+    outer = [corners[0] - line, corners[1] - line, corners[2] + line, corners[3] + line]
+    ImageDraw.Draw(picture).rectangle([(outer[0], outer[1]), (outer[2], outer[3])], outline=OUTLINE, width=line)
+    return picture
 
 
 def _asked(explanation: Explanation) -> list[str]:
     """Return the question as the lines under its map."""
     contrast = explanation.contrast
-    references = [_named(explanation, index) for index in explanation.references]
-    target = _named(explanation, explanation.target)
+    references = [named(explanation, index) for index in explanation.references]
+    target = named(explanation, explanation.target)
     if len(references) > _SHOWN:
         references[_SHOWN:] = [f"{len(references) - _SHOWN} more"]
     if not isinstance(contrast, Contrast):
@@ -175,10 +192,16 @@ def _asked(explanation: Explanation) -> list[str]:
     return [f"why {target}", f"and not {references[0]}", *(f"nor {name}" for name in references[1:])]
 
 
-def _named(explanation: Explanation, index: int) -> str:
-    """Return a class with its probability or similarity."""
+def named(explanation: Explanation, index: int) -> str:
+    """Return a class with its probability or similarity: ``Grandala 12 %``."""
     # Its last word and the number stay together.
-    return f"{_name(explanation, index)}\xa0{_strength(explanation, explanation.logits, index)}"
+    return f"{_name(explanation, index)}\xa0{strength_of(explanation, explanation.logits, index)}"
+
+
+def briefly(explanation: Explanation, index: int) -> str:
+    """Return a class as ``named`` does, by its common name alone where it has one."""
+    (name,) = short_names([explanation.facts.class_name(index)])
+    return f"{name}\xa0{strength_of(explanation, explanation.logits, index)}"
 
 
 def _name(explanation: Explanation, index: int) -> str:
@@ -200,7 +223,7 @@ def _is_plain(contrast: object) -> bool:
     return isinstance(contrast, Contrast) and contrast.strength == 0 and not contrast.reverse
 
 
-def _strength(explanation: Explanation, logits: Float[Tensor, " C"], index: int) -> str:
+def strength_of(explanation: Explanation, logits: Float[Tensor, " C"], index: int) -> str:
     """Return how strongly the model sees a class: its probability, or a prompt's similarity to the image."""
     if explanation.facts.prompts:
         return f"{float(explanation.facts.similarities(logits)[index]):.3f}"

@@ -152,6 +152,21 @@ class Strip(Part):
 
 
 @dataclass(frozen=True)
+class Wide(Part):
+    """A picture at its own size, or as wide as the page where it is wider; on paper's white.
+
+    Attributes:
+        panel: the picture, what it is called, and the text under it.
+    """
+
+    panel: Panel
+
+    def html(self) -> str:
+        """Return the figure."""
+        return f'<div class="wide">{_figure(self.panel)}</div>'
+
+
+@dataclass(frozen=True)
 class Charts(Part):
     """Drawings of ``finercam.report.charts``, side by side where there is room.
 

@@ -15,6 +15,8 @@ from torch import Tensor
 
 #: Perceptually even, bright on any photo, and told apart by the colour-blind.
 COLOUR_MAP = "inferno"
+#: Of lines around things on a photo.
+OUTLINE = "#ff1fd0"
 #: Pictures have as many pixels as a square of this side where no size is asked for.
 SIDE = 400
 
@@ -122,7 +124,7 @@ def _table() -> NDArray[Any]:
     return table
 
 
-def outlined(photo: Image.Image, mask: Bool[np.ndarray, "H W"], colour: str = "#ff1fd0", width: int = 5) -> Image.Image:
+def outlined(photo: Image.Image, mask: Bool[np.ndarray, "H W"], colour: str = OUTLINE, width: int = 5) -> Image.Image:
     """Return the photo with a line around the mask's pixels; the mask is resized to the photo."""
     region = Image.fromarray(mask.astype(np.uint8) * 255).resize(photo.size, Image.Resampling.NEAREST)
     edge = ImageChops.difference(region.filter(ImageFilter.MaxFilter(2 * (width // 2) + 1)), region)

@@ -93,7 +93,7 @@ def light(explanations: Sequence[Explanation], known: int | None = None) -> dict
         "margin": _finite(margin),
         "empty": first.empty,
         "change": changed_by(first),
-        "thumb": _webp(first.photo(), _THUMB, 70)[0],
+        "thumb": _webp(first.view(_THUMB)[0], _THUMB, 70)[0],
     }
 
 
@@ -110,8 +110,8 @@ def kept(explanations: Sequence[Explanation], photos: int = 1) -> dict[str, Any]
     explanations = [_with_evidence(one) for one in explanations]
     first = explanations[0]
     side, quality = next((side, quality) for most, side, quality in _SIDES if photos <= most)
-    placement = first.placement
-    picture, size, taken = _webp(first.seen() if placement is None else first.photo(), side, quality)
+    view, placement = first.view()
+    picture, size, taken = _webp(view, side, quality)
     # Two bytes a value; at least what was asked about is kept, whatever it takes.
     room = max(0, min(_PHOTO, _PAGE // photos) - taken) // 2
     order = _likeliest(first)
@@ -150,8 +150,10 @@ def kept(explanations: Sequence[Explanation], photos: int = 1) -> dict[str, Any]
 
 
 def photo_name(explanation: Explanation) -> str:
-    """Return what a photo is called: its file's name."""
-    return printable(os.path.basename(os.fspath(explanation.source))) if explanation.source else "photo"
+    """Return what a photo is called: its file's name, and which animal on it."""
+    box = None if explanation.original is None else explanation.original.box
+    which = "" if box is None else f", box {box['number']}"
+    return printable(os.path.basename(os.fspath(explanation.source))) + which if explanation.source else f"photo{which}"
 
 
 def changed_by(explanation: Explanation) -> float:

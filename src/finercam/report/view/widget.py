@@ -53,9 +53,21 @@ def region_mask(explanation: Explanation, region: dict[str, Any]) -> Bool[NDArra
 
     Args:
         explanation: of the photo.
-        region: a box or discs, in fractions of the photo's width and height; of its width for a disc's radius.
+        region: a box or discs, in fractions of the width and height of what is shown; of its width for a disc's radius.
     """
-    width, height = explanation.photo().size if explanation.placement is not None else explanation.seen().size
+    view, placed = explanation.view()
+    width, height = view.size if placed is None else (placed.x.photo, placed.y.photo)
+    inside = _inside(region, width, height)
+    window = None if explanation.placement is None else explanation.placement.window
+    if window is None or explanation.original is None:
+        return inside
+    (left, top, right, bottom), (wide, high) = window, explanation.original.size
+    found = np.zeros((high, wide), dtype=bool)
+    found[top:bottom, left:right] = inside
+    return found
+
+
+def _inside(region: dict[str, Any], width: int, height: int) -> Bool[NDArray[Any], "h w"]:
     x, y = (np.arange(width) + 0.5)[None], (np.arange(height) + 0.5)[:, None]
     if "box" in region:
         x0, y0, x1, y1 = region["box"]

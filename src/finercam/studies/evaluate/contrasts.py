@@ -96,3 +96,15 @@ def contrasts_of(
         ):
             made.append(Contrast(against_, count, gamma, weighting, aggregate))
     return tuple({contrast_name(contrast): contrast for contrast in made}.values())
+
+
+def swept(name: str) -> tuple[float, int] | None:
+    """Return strength and number of references of a contrast by its name, if nothing else of it is unusual.
+
+    ``finer gamma=1 references=1`` is (1, 1). The plain map, controls and other ways of comparing are ``None``.
+    """
+    # Controls have a comma and what they are behind the name.
+    found = None if ", " in name else contrast_of(name)
+    if found is None or found == PLAIN or found.changed(gamma=None, references=Contrast().references) != Contrast():
+        return None
+    return found.strength, found.references

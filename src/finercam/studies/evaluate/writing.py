@@ -7,9 +7,29 @@ from collections.abc import Iterator, Sequence
 
 from finercam.metrics.intervals import FEWEST_TO_JUDGE, Mean
 from finercam.metrics.metric import Column
+from finercam.runs.storage import Folder
 from finercam.studies.evaluate.maps import CONTROL
-from finercam.studies.evaluate.tables import Block, Line, better
-from finercam.texts import Cell, csv_text, markdown, tex
+from finercam.studies.evaluate.tables import Block, Line, better, read_block
+from finercam.texts import Cell, csv_text, encoded, markdown, tex
+
+
+def write_tables(
+    runs: Sequence[str], out: str | None, *, only_correct: bool = False, name: str = "table"
+) -> list[Block]:
+    """Return the tables of runs, and write them to a folder as ``table.md``, ``table.csv`` and ``table.tex``.
+
+    Args:
+        runs: their folders.
+        out: a folder or a URI, if they are to be written.
+        only_correct: count only photos that the model classifies correctly.
+        name: of the files.
+    """
+    blocks = [read_block(run, only_correct=only_correct) for run in runs]
+    if out is not None:
+        folder = Folder(out)
+        for suffix, write in (("md", to_markdown), ("csv", to_csv), ("tex", to_tex)):
+            folder.write(f"{name}.{suffix}", encoded(write(blocks)))
+    return blocks
 
 
 def best(block: Block, column: Column) -> Line | None:

@@ -1,0 +1,1 @@
+"""Regions of explanations in the formats of annotation tools, tables and pictures: one file each."""
