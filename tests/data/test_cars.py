@@ -187,7 +187,7 @@ def test_a_mirror_with_the_annotations_of_other_photos_is_read_by_the_devkit(tmp
     one(tmp_path / "other")
     (tmp_path / "other" / "cars_annos.mat").rename(root / "cars_annos.mat")
     assert len(list(read_dataset(f"cars:{root}", "all").items())) == 3
-    layout, found = check_download(f"cars:{root}")
+    _, found = check_download(f"cars:{root}")
     assert not [line for line in found if line.lacking]
     (root / "devkit" / "cars_meta.mat").unlink()
     with pytest.raises(FinercamError, match=r"devkit/cars_meta.mat or cars_meta.mat is missing"):

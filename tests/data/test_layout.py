@@ -108,7 +108,7 @@ def download(folder, files, photos):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_lines(folder / name, *lines)
     for name in photos:
-        save_picture(folder / name, (40, 60))
+        save_picture(folder / name, height=40)
     return folder
 
 
@@ -180,3 +180,12 @@ def test_the_list_is_still_there(monkeypatch, capsys):
         main()
     assert not stop.value.code
     assert "cub:DIR" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [("chek", "cub:x"), ("check",), ("cub:x",)])
+def test_another_action_is_one_line(monkeypatch, capsys, words):
+    monkeypatch.setattr(sys, "argv", ["finercam", "datasets", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert "write finercam datasets check FORMAT:DIR" in capsys.readouterr().err

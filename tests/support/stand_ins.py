@@ -63,6 +63,10 @@ def furnish(folder: Path, monkeypatch) -> None:
         there = folder / "photos" / bird.parent.name / bird.name
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(bird, there)
+    found = [{"category": "animal", "confidence": 0.9, "bbox": [8.0, 8.0, 90.0, 80.0]}]
+    photos = sorted((folder / "photos").rglob("*.png"))
+    detected = [{"file": str(photo.relative_to(folder / "photos")), "detections": found} for photo in photos]
+    (folder / "detections.json").write_text(json.dumps(detected))
     (folder / "names.txt").write_text("a finch\na jay\na plover\na parakeet\n")
     found = finding.find_model
 

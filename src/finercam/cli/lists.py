@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from finercam.cli import options as o
 from finercam.cli.console import new_table, say, show
 
 
@@ -49,15 +50,23 @@ def metrics() -> None:
     say("A parameter is set as in relative-drop@0.1 or deletion@steps=20.", stderr=False)
 
 
-datasets = typer.Typer(rich_markup_mode=None, help="List the formats of data sets, or check a download of one.")
-
-
-@datasets.callback(invoke_without_command=True)
-def formats(context: typer.Context) -> None:
-    """List the formats of data sets, how to write them, and what annotations they have; or check a download."""
+def datasets(
+    action: Annotated[
+        str, typer.Argument(metavar="[check]", help="check: say what a download has and what is missing.")
+    ] = "",
+    dataset: Annotated[str, typer.Argument(metavar="[DATASET]", help="The download: FORMAT:DIR.")] = "",
+) -> None:
+    """List the formats of data sets, how to write them, and what annotations they have; or check a download of one."""
     from finercam.data.format import FORMATS
+    from finercam.errors import FinercamError
 
-    if context.invoked_subcommand is not None:
+    if action:
+        if action != "check" or not dataset:
+            given = f"{action} {dataset}".strip()
+            raise FinercamError(
+                f"'finercam datasets {given}' is not a command; write finercam datasets check FORMAT:DIR"
+            )
+        _check(dataset)
         return
     table = new_table("spec", "data set", "knows", "source")
     for _, known in sorted(FORMATS.items()):
@@ -65,9 +74,8 @@ def formats(context: typer.Context) -> None:
     show(table)
 
 
-@datasets.command("check")
-def check(dataset: o.DatasetSpec) -> None:
-    """Say what a download of a data set has, what is missing of it, and how many photos can be read."""
+def _check(dataset: str) -> None:
+    """Print what a download has, what is missing of it, and how many photos can be read."""
     from finercam.data.reading import check_download, read_dataset
     from finercam.errors import FinercamError
 

@@ -69,10 +69,10 @@ for _command in (
     sanity.sanity,
     lists.methods,
     lists.metrics,
+    lists.datasets,
     lists.models,
 ):
     app.command()(_command)
-app.add_typer(lists.datasets, name="datasets")
 for _point in entry_points(group=GROUP):
     _point.load()(app)
 

@@ -20,7 +20,7 @@ PUBLICATION = Publication(
 )
 
 #: ``car_devkit.tgz`` (``devkit``), ``cars_train.tgz``, ``cars_test.tgz`` and the labels of test by themselves; mirrors
-#: have the folders of photos in folders of the same name, and often ``cars_annos.mat`` too, whose photos have other names.
+#: have the folders of photos in folders of the same name, and often ``cars_annos.mat`` too, whose photos are others.
 TWO = Layout(
     PUBLICATION,
     (
