@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow fuzz lint bench
+.PHONY: setup demo test test-slow fuzz lint docs bench
 setup: .venv/dev
 
 .venv/base: pyproject.toml constraints.txt
@@ -32,6 +32,9 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/dev  ## the guide, into docs/_build; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
 
 bench: .venv/dev
 	$(BIN)/python -m benchmarks.cams

@@ -25,6 +25,7 @@ FLOORS = (
     {"runs"},
     {"studies"},
     {"report"},
+    {"app"},
     {"cli"},
     {"aviary"},
 )

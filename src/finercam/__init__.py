@@ -3,7 +3,7 @@
 >>> import finercam
 >>> model = finercam.load("timm/resnet50.a1_in1k")
 >>> explanation = finercam.explain(model, "bird.jpg")
->>> explanation.save("why.png")
+>>> path = explanation.save("why.png")
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from finercam.models.look import Look as Look
     from finercam.models.run import Run as Run
     from finercam.models.source import source as source
+    from finercam.report.figure import figure as figure
 
 # Loaded when first used: the command line and a plain import stay fast.
 _WHERE = {
@@ -77,6 +78,7 @@ _WHERE = {
     "FinercamError": "errors",
     "writer": "explanations.writers",
     "source": "models.source",
+    "figure": "report.figure",
     "Needs": "metrics.view",
     "View": "metrics.view",
     "METRICS": "metrics.metric",

@@ -192,7 +192,7 @@ def read_parameters(
     }
     missing = [one for one, default in usual.items() if one not in values and default is inspect.Parameter.empty]
     if missing:
-        raise FinercamError(f"{spec!r}: {missing[0]} is missing; write, for one, {name}@{missing[0]}=...")
+        raise FinercamError(f"{spec!r}: {missing[0]} is missing; write, for example, {name}@{missing[0]}=...")
     return usual | values
 
 

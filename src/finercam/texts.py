@@ -12,6 +12,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 #: Categories of Unicode: control characters, halves of characters, ends of lines and paragraphs.
@@ -23,6 +24,21 @@ _TEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
     | {"\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}"}
 )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table: a text that may stand out, and what follows it.
+
+    Attributes:
+        text: a number, say.
+        rest: its interval, say.
+        strong: whether the text stands out.
+    """
+
+    text: str
+    rest: str = ""
+    strong: bool = False
 
 
 def printable(text: str) -> str:

@@ -38,16 +38,18 @@ _FLAGS = ("--skip-unmatched", "--retry-failed")
 def commands(world: World, folder: Path, out: Path, chance: random.Random) -> list[str]:
     """Return a command line that writes to ``out``."""
     kind = chance.choices(
-        ("explain", "concept", "evaluate", "sanity", "table", "probe", "faithfulness", "similarity", "lists"),
-        (12, 4, 5, 3, 4, 4, 2, 3, 1),
+        ("explain", "concept", "evaluate", "sanity", "table", "probe", "faithfulness", "similarity", "report", "lists"),
+        (12, 4, 5, 3, 4, 4, 2, 3, 3, 1),
     )[0]
     made: list[str] = globals()[f"_{kind}"](world, folder, chance)
     if kind not in ("lists",):
         where = out / "table.md" if kind == "probe" and "--compare" in made else out
+        where = out / "report.html" if kind == "report" else where
         made += ["--out", str(where)] if chance.random() < 0.97 else []
     if "--out" not in made:
         # Beside nothing else, where it goes by itself.
         made += ["--out", str(out)] if kind in ("explain", "concept", "similarity") else []
+        made += ["--out", str(out / "report.html")] if kind == "report" else []
     return made
 
 
@@ -169,6 +171,11 @@ def _similarity(world: World, folder: Path, chance: random.Random) -> list[str]:
         *_some({"--top": ("1", "3"), "--pairs": ("1", "3")}, chance),
         *_flags(("--without-self",), chance),
     ]
+
+
+def _report(world: World, folder: Path, chance: random.Random) -> list[str]:
+    given = [_one((world.run, world.run, world.photos, world.probe), chance) for _ in range(chance.choice((1, 1, 2)))]
+    return ["report", *given, *_some({"--title": ("A <b>title</b>", "")}, chance)]
 
 
 def _lists(world: World, folder: Path, chance: random.Random) -> list[str]:

@@ -188,8 +188,8 @@ def test_what_was_not_declared_is_not_there(strangers):
         ("iou@0.1", "IoU@0.1", ()),
         ("iou@0.1@region=mask", "IoU@0.1 (mask)", ()),
         ("parts@0.1", "Parts@0.1", ("parts@0.1 shares",)),
-        ("class-sensitivity", "Same as for d", ()),
-        ("class-sensitivity@random", "Same for a random class", ()),
+        ("class-sensitivity", "Correlation with d", ()),
+        ("class-sensitivity@random", "Correlation with a random class", ()),
         ("parts-precision@0.1", "AP (parts@0.1)", ()),
     ],
 )

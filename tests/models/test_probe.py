@@ -97,7 +97,7 @@ def test_a_probe_whose_preprocessing_has_changed_is_refused(probe: Path) -> None
 
 def test_a_backbone_that_went_away_is_named(probe: Path) -> None:
     shutil.move(probe.parent / "backbone", probe.parent / "elsewhere")
-    with pytest.raises(FinercamError, match=r"stands on the backbone .*write where as 'backbone' in .*probe\.json"):
+    with pytest.raises(FinercamError, match=r"is based on the backbone .*write where as 'backbone' in .*probe\.json"):
         finercam.load(probe)
     record = json.loads((probe / "probe.json").read_text())
     record["backbone"] = str(probe.parent / "elsewhere")

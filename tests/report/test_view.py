@@ -13,9 +13,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from finercam import Classifier, Contrast, explain
+from finercam import Classifier, Contrast, Objective, explain
 from finercam.report.render import overlay
-from finercam.report.view.page import Page
+from finercam.report.view.data import kept, light, page_data
+from finercam.report.view.page import Page, framed, source
+from finercam.report.view.widget import region_mask
 from support.colour_birds import to_tensor
 from support.pictures import pixels
 
@@ -242,6 +244,11 @@ def test_between_the_strengths_of_a_table_the_error_is_as_said(tab, page_file, e
     cannot = evaluate(tab, "return (await view.answer(4, given, 1)).finer", {**asked(one), "references": [10, 11]})
     assert "was not asked" in cannot["cannot"]
     assert "again" in cannot["do"]
+    # Its tables are of one way of putting references together.
+    opened(tab, page_file, "#photo=5&weighting=softmax&method=layercam")
+    tab.reload()
+    tab.wait_for_selector(".fc-stage")
+    assert "softmax" not in tab.inner_text(".fc-ask")
 
 
 def test_the_picture_is_pythons(tab, page_file, explanations):
@@ -354,6 +361,70 @@ def test_it_works_with_the_keyboard_alone(tab, single_file):
     until(tab, "document.querySelector('[aria-live]').textContent.includes('This region')")
 
 
+def test_a_mouse_wipes_and_marks(tab, page_file):
+    opened(tab, page_file, "#photo=1&show=compare")
+    surface, handle = (tab.locator(one).bounding_box() for one in (".fc-surface", ".fc-wipe span"))
+
+    def drag(start, *ends):
+        tab.mouse.move(*start)
+        tab.mouse.down()
+        for end in ends:
+            tab.mouse.move(*end)
+        tab.mouse.up()
+
+    middle = (handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
+    drag(middle, (middle[0] + 0.2 * surface["width"], middle[1]))
+    assert evaluate(tab, "return view.display.wipe") == pytest.approx(0.7, abs=0.01)
+    at = [
+        (surface["x"] + u * surface["width"], surface["y"] + v * surface["height"]) for u, v in ((0.1, 0.2), (0.4, 0.6))
+    ]
+    drag(*at)
+    width, height = evaluate(tab, "return view.current.kept.size")
+    box = evaluate(tab, "return view.current.region")
+    expected = {"x0": 0.1 * width, "y0": 0.2 * height, "x1": 0.4 * width, "y1": 0.6 * height}
+    assert box == {"kind": "box", **{name: pytest.approx(value, abs=1) for name, value in expected.items()}}
+    # What is marked can be taken elsewhere.
+    inside = [(surface["x"] + u * surface["width"], surface["y"] + 0.4 * surface["height"]) for u in (0.2, 0.3)]
+    drag(*inside)
+    assert evaluate(tab, "return view.current.region.x0") == pytest.approx(0.2 * width, abs=1)
+    tab.get_by_role("radio", name="Brush").check()
+    tab.evaluate("scrollTo(0, 0)")
+    drag(at[0], inside[0], at[1])
+    assert evaluate(tab, "return view.current.region.strokes[0].length") >= 3
+    tab.get_by_role("button", name="Clear").click()
+    assert evaluate(tab, "return view.current.region") is None
+
+
+def test_an_objective_has_nothing_to_move(tab, classifier, tmp_path):
+    one = explain(
+        classifier, Image.fromarray(pixels(0, 90, 70)), contrast=Objective(lambda y: y[:, 0] * y[:, 1], "both")
+    )
+    with Page() as page:
+        page.add([one])
+        opened(tab, page.save(tmp_path / "one.html"))
+    assert tab.inner_text(".fc-ask").endswith(", both")
+    assert tab.locator("input[type=range], [role=combobox]").count() == 0
+    found = numbers(evaluate(tab, "return packed((await view.answer(0, view.current.question)).finer.saliency)"))
+    assert np.abs(found.reshape(64, 64) - one.saliency.numpy()).max() <= 0.005 * float(one.saliency.max())
+    tab.locator(".fc-surface").press("Enter")
+    tab.wait_for_selector(".fc-region-said")
+
+
+def test_one_answer_is_not_taken_for_another(tab, single_file, explanations):
+    opened(tab, single_file)
+    code = """
+      const kept = await view.photo(0);
+      const table = { map: (i) => new Float32Array(64).fill(i) };
+      kept.answers.push({ method: "one", title: "One", kind: "fixed", cells: [8, 8], table });
+      const asked = async (changes) => (await view.answer(0, { ...view.current.asked, ...changes }, 1));
+      return [(await asked({})).finer.peak, (await asked({ gamma: 1 })).finer.cannot,
+              (await asked({ gamma: 1 })).plain.peak, (await asked({ target: given })).plain.cannot];
+    """
+    peak, other, plain, target = evaluate(tab, code, explanations[0][0].references[0])
+    assert (peak, plain) == (1, 0)
+    assert other == target == "One was asked one question only"
+
+
 def test_a_link_keeps_the_state(tab, page_file):
     opened(tab, page_file, "#photo=6")
     tab.fill(".fc-gamma input[type=number]", "1.25")
@@ -371,6 +442,12 @@ def test_a_link_keeps_the_state(tab, page_file):
     assert after.pop("region")["strokes"][0][0] == pytest.approx(before.pop("region")["strokes"][0][0], abs=0.1)
     assert after == before
     assert tab.inner_text(".fc-ask") == said
+    # A link without a strength means the one that was asked, whatever it was before.
+    tab.fill(".fc-gamma input[type=number]", "2")
+    tab.keyboard.press("Tab")
+    tab.evaluate("location.hash = '#photo=7'")
+    until(tab, "document.getElementById('view').view.current.index === 6")
+    assert evaluate(tab, "return view.current.question.gamma") == 0.6
     # Whatever stands in a link, the view opens.
     opened(tab, page_file, "#photo=6&why=99&not=x.1e9.2&gamma=NaN&region=strokes,5;,,;x&method=none&top=7&show=all")
     tab.reload()
@@ -436,7 +513,7 @@ def test_what_is_shown_can_be_saved(tab, page_file, kind):
     whole = saved.path().read_bytes()
     if kind == "svg":
         text = "".join(ElementTree.fromstring(whole).itertext())
-        assert "gamma 0.6" in text
+        assert "gamma\xa00.6" in text
         assert "This region" in text
     else:
         picture = Image.open(io.BytesIO(whole))
@@ -459,9 +536,44 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser, page_file):
     context.close()
 
 
-def test_in_a_sandboxed_frame_there_is_no_link(tab, single_file, tmp_path):
-    from finercam.report.view.page import framed
+def test_a_widget_is_told_what_is_asked_and_marked(browser, explanations):
+    one = explanations[8][0]
+    data = page_data(one.facts, "a widget", [{**light([one]), "kept": kept([one])}])
+    page = browser.new_page()
+    page.set_content('<div id="view"></div>')
+    host = """
+      window.told = {};
+      window.model = { get: (name) => (name === "data" ? window.data : null), save_changes() {}, on() {},
+                       set(name, value) { window.told[name] = value; } };
+      window.close_view = render({ model: window.model, el: document.getElementById("view") });
+    """
+    page.evaluate("(data) => (window.data = data)", data)
+    page.add_style_tag(content=source("view.css"))
+    page.add_script_tag(content=source("view.js") + host, type="module")
+    page.wait_for_selector(".fc-stage")
+    assert page.get_by_role("button", name="Copy link").count() == 0
+    page.get_by_role("radio", name="Brush").check()
+    page.locator(".fc-surface").scroll_into_view_if_needed()
+    place = page.locator(".fc-surface").bounding_box()
+    page.mouse.move(place["x"] + 0.3 * place["width"], place["y"] + 0.3 * place["height"])
+    page.mouse.down()
+    page.mouse.move(place["x"] + 0.6 * place["width"], place["y"] + 0.5 * place["height"])
+    page.mouse.up()
+    page.locator("input[type=range]").press("ArrowRight")
+    until(page, "window.told.region && window.told.state.gamma > 0.6")
+    told = page.evaluate("window.told")
+    assert told["state"]["references"] == list(one.references)
+    # Python, told the same region, says the same.
+    expected = {row["index"]: row["share"] for row in one.speaks(region_mask(one, told["region"])).table()}
+    found = dict(evaluate(page, "return view.speaks(0, view.current.region)"))
+    largest = max(abs(value) for value in expected.values())
+    assert max(abs(found[c] - expected[c]) for c in expected) <= 0.08 * largest
+    page.evaluate("window.close_view()")
+    assert page.locator("#view *").count() == 0
+    page.close()
 
+
+def test_in_a_sandboxed_frame_there_is_no_link(tab, single_file, tmp_path):
     frame = tmp_path / "frame.html"
     frame.write_text(framed(single_file.read_text(encoding="utf-8")), encoding="utf-8")
     tab.goto(frame.as_uri())

@@ -101,6 +101,15 @@ def test_what_is_not_linear_is_tabulated_with_its_error(deep, photo, method):
         assert off <= one["error"] + 1e-3
 
 
+@pytest.mark.parametrize("asked", [{"weighting": "official"}, {"gamma": 5.0}, {"gamma": -0.3, "aggregate": "max"}])
+def test_what_was_asked_is_in_its_table(deep, photo, asked):
+    e = explain(deep, photo, references=2, method="layercam", keep=True, **asked)
+    first = packed_answer(e, range(6), 10**6)["tables"][0]
+    assert (tuple(first["references"]), first["reverse"]) == (e.references, False)
+    found = read_table(first["maps"])[first["strengths"].index(e.contrast.strength)]
+    torch.testing.assert_close(found, e.map.double(), rtol=0, atol=1e-4 * float(e.map.abs().max()))
+
+
 def test_an_objective_has_nothing_to_move(pooled, photo):
     e = explain(pooled, photo, contrast=Objective(lambda y: y[:, 0] * y[:, 1], "both"), keep=True)
     answer = packed_answer(e, range(4), 10**6)

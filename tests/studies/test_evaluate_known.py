@@ -133,7 +133,7 @@ def test_a_repainted_photo_costs_one_run_more(data, tmp_path):
 
 def test_what_cannot_be_known_or_compared_is_refused(data, tmp_path):
     nothing = replace(data, regions=("box",))
-    with pytest.raises(FinercamError, match="knows no differences; use other='similar'"):
+    with pytest.raises(FinercamError, match="has no known differences; use other='similar'"):
         evaluate(evaluations.classifier(), nothing, replace(STUDY, metrics=("localization",)), tmp_path / "run")
     with pytest.raises(FinercamError, match="is for evaluations"):
         finercam.explain(evaluations.classifier(), torch.zeros(3, 12, 16).double(), 0, against=COMPARED)

@@ -242,7 +242,7 @@ def test_rows_of_other_photos_or_of_other_inputs_are_never_mixed(tmp_path, chang
         content[-20] ^= 1
         path.write_bytes(content)
         os.utime(path, ns=times)
-        said = r"20\.png is not the photo that it was when this run was begun, and has rows in .*run already"
+        said = r"20\.png has changed since this run began, and .*run already has rows of it"
     else:
         changed = replace(model.preprocessing, transform=lambda photo: evaluations.preprocess(photo) * 1.001)
         model = replace(model, preprocessing=changed)
@@ -265,7 +265,7 @@ def test_a_photo_that_is_yet_to_be_measured_may_be_any(tmp_path):
     assert evaluate(model, data, study, tmp_path / "run").measured == 4
     assert evaluate(model, data, study, tmp_path / "run").measured == 0
     path.write_bytes(before)
-    with pytest.raises(FinercamError, match=r"18\.png is not the photo that it was"):
+    with pytest.raises(FinercamError, match=r"18\.png has changed since this run began"):
         evaluate(model, data, study, tmp_path / "run")
 
 

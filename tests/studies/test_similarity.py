@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from finercam import FinercamError, load
-from finercam.report.similarity import draw_curves
+from finercam.report.figures.similarity import draw_curves
+from finercam.report.printing import COLOURS, save_figure
 from finercam.studies import similarity
-from finercam.studies.similarity import Pair, curve, look_alikes, most_similar_pairs, rows_of, titles
+from finercam.studies.similarity import Curve, Pair, curve, look_alikes, most_similar_pairs, rows_of, titles
 from models.small import Net, classifier, made
 
 
@@ -131,19 +132,21 @@ def test_models_are_told_apart_by_the_end_of_their_names() -> None:
 
 
 def test_the_figure_shows_every_curve(tmp_path) -> None:
-    from PIL import Image
+    from PIL import Image, ImageColor
 
     one, other = curve(rows()), curve(rows(60, seed=1))
-    picture = np.asarray(Image.open(draw_curves({"one": one, "other": other}, tmp_path / "a.png")).convert("RGB"))
-    single = np.asarray(Image.open(draw_curves({"one": one}, tmp_path / "b.png")).convert("RGB"))
 
-    def pixels(image: NDArray[np.uint8], colour: tuple[int, int, int]) -> int:
-        return int((np.abs(image.astype(int) - colour).max(2) < 12).sum())
+    def drawn(curves: dict[str, Curve], name: str) -> NDArray[np.uint8]:
+        return np.asarray(Image.open(save_figure(draw_curves(curves), tmp_path / name)).convert("RGB"))
 
-    blue, orange = (0x0B, 0x55, 0x9F), (0xD9, 0x5F, 0x02)
-    assert pixels(picture, blue) > 500
-    assert pixels(picture, orange) > 500
-    assert pixels(single, orange) == 0
+    picture, single = drawn({"one": one, "other": other}, "a.png"), drawn({"one": one}, "b.png")
+
+    def pixels(image: NDArray[np.uint8], colour: str) -> int:
+        return int((np.abs(image.astype(int) - ImageColor.getrgb(colour)).max(2) < 12).sum())
+
+    assert pixels(picture, COLOURS[0]) > 500
+    assert pixels(picture, COLOURS[1]) > 500
+    assert pixels(single, COLOURS[1]) == 0
 
 
 @pytest.mark.skipif("FINERCAM_SHARED" not in os.environ, reason="FINERCAM_SHARED does not say where the models are")

@@ -52,10 +52,13 @@ MODELS = {
 }
 
 
-def furnish(folder: Path, monkeypatch) -> None:
+def furnish(folder: Path, monkeypatch, images: int = 200) -> None:
     """Put data, photos and models into a folder, and have the models of hubs be those."""
     _model(folder / "my_model")
-    _cub(folder / "CUB_200_2011")
+    _cub(folder / "CUB_200_2011", images)
+    # As docs/results.md calls data and model that are the reader's.
+    (folder / "DIR").symlink_to("CUB_200_2011")
+    (folder / "MODEL").symlink_to("my_model")
     birds = sorted((folder / "CUB_200_2011" / "images").rglob("*.png"))
     shutil.copy(birds[0], folder / "bird.jpg")
     shutil.copy(birds[-1], folder / "other.jpg")
@@ -87,7 +90,7 @@ def _model(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
 
 
-def _cub(folder: Path, images: int = 200) -> None:
+def _cub(folder: Path, images: int) -> None:
     """Write a folder of CUB's layout with the renamed species only."""
     aviary.export(folder, images)
     new = {old.replace(" ", "_"): there for old, (there, _) in RENAMED.items()}

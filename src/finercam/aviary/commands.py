@@ -29,12 +29,12 @@ app = typer.Typer(help="The embedded world of drawn birds, where every answer is
 @app.command()
 def export(
     out: Annotated[Path, typer.Option(help="Folder to write; it must not exist yet.")],
-    images: Annotated[int, typer.Option(help="How many.")] = 320,
+    images: Annotated[int, typer.Option(help="Number of pictures.")] = 320,
     seed: Annotated[int, typer.Option(help="Other seeds give other pictures.")] = 0,
     split: Annotated[str | None, typer.Option(help="Name of the split; without it 4/5 train and 1/5 test.")] = None,
     biased: Annotated[bool, typer.Option("--biased", help="Let the background depend on the species.")] = False,
 ) -> None:
-    """Write pictures with annotation files laid out as CUB-200-2011's."""
+    """Write pictures and annotation files in the layout of CUB-200-2011."""
     from finercam import aviary
 
     say(str(aviary.export(out, images, seed, split, biased)), stderr=False)
@@ -44,16 +44,17 @@ def export(
 def train(
     out: Annotated[Path, typer.Option(help="Folder to write; it must not exist yet.")],
     images: Annotated[
-        int | None, typer.Option(help="Pictures to draw and train on; the published recipe's if left out.")
+        int | None,
+        typer.Option(help="Number of pictures to train on; that of the published recipe if left out."),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of training; those of the published recipe if left out.")
+        int | None, typer.Option(help="Number of epochs; that of the published recipe if left out.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the pictures, the first weights and the order.")] = 0,
     biased: Annotated[bool, typer.Option("--biased", help="Birds whose background depends on the species.")] = False,
-    threads: Annotated[int, typer.Option(help="Threads of the arithmetic; one gives the published weights.")] = 1,
+    threads: Annotated[int, typer.Option(help="Number of threads; 1 gives the published weights.")] = 1,
 ) -> None:
-    """Train the embedded classifier again, as its model card says."""
+    """Train the embedded classifier again, as described in its model card."""
     from finercam.aviary.accuracy import evaluate
     from finercam.aviary.training import Recipe
     from finercam.aviary.training import train as train_model
@@ -77,7 +78,7 @@ def train(
 @app.command()
 def measure(
     model: Annotated[str, typer.Option(help="A classifier of the aviary's species.")] = "aviary",
-    images: Annotated[int, typer.Option(help="How many fresh birds.")] = 640,
+    images: Annotated[int, typer.Option(help="Number of fresh birds.")] = 640,
     seed: Annotated[int, typer.Option(help="Other seeds give other birds.")] = 1,
     method: o.Methods = ["gradcam", "layercam", "hirescam"],  # noqa: B006 - typer copies it
     gamma: o.Gammas = None,
@@ -110,7 +111,7 @@ def measure(
         rows = measure_birds(classifier, birds, methods=names, gammas=strengths, out=out, advance=advance)
     right = {row.id for row in rows if row.correct}
     say(
-        f"{len(right)} correctly classified birds whose difference is in sight, against the nearest look-alike:",
+        f"{len(right)} correctly classified birds whose difference is visible, against the nearest look-alike:",
         stderr=False,
     )
     show(difference_table(rows))
@@ -126,17 +127,18 @@ def measure(
 def train_clip(
     out: Annotated[Path, typer.Option(help="Folder to write; it must not exist yet.")],
     images: Annotated[
-        int | None, typer.Option(help="Pictures to draw and train on; the published recipe's if left out.")
+        int | None,
+        typer.Option(help="Number of pictures to train on; that of the published recipe if left out."),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of training; those of the published recipe if left out.")
+        int | None, typer.Option(help="Number of epochs; that of the published recipe if left out.")
     ] = None,
     seed: Annotated[
         int, typer.Option(help="Seed of the pictures, the first weights, the order and the sentences.")
     ] = 0,
-    threads: Annotated[int, typer.Option(help="Threads of the arithmetic; one gives the published weights.")] = 1,
+    threads: Annotated[int, typer.Option(help="Number of threads; 1 gives the published weights.")] = 1,
 ) -> None:
-    """Train the embedded text-image model again, as its model card says."""
+    """Train the embedded text-image model again, as described in its model card."""
     from finercam.aviary.clip.training import ClipRecipe, train
 
     own = {name: value for name, value in (("images", images), ("epochs", epochs)) if value is not None}
@@ -152,14 +154,14 @@ def train_clip(
 @app.command()
 def measure_concepts(
     model: Annotated[str, typer.Option(help="A model of images and text.")] = "aviary-clip",
-    images: Annotated[int, typer.Option(help="How many fresh birds.")] = 320,
+    images: Annotated[int, typer.Option(help="Number of fresh birds.")] = 320,
     seed: Annotated[int, typer.Option(help="Other seeds give other birds.")] = 1,
     base: Annotated[str, typer.Option(help="What concepts are compared with.")] = "a bird",
     method: o.Methods = ["gradcam"],  # noqa: B006 - typer copies it
     gamma: o.Gammas = None,
     out: Annotated[str | None, typer.Option(help="Folder that keeps the rows; the same command resumes there.")] = None,
 ) -> None:
-    """Measure whether concepts in words are found on the part they are seen on, alone and against a base."""
+    """Measure whether concepts in words are found on the right part, alone and against a base."""
     from finercam.aviary import Aviary
     from finercam.aviary.studies.concepts import concept_classifier, measure
     from finercam.aviary.studies.zero_shot import zero_shot
@@ -170,8 +172,8 @@ def measure_concepts(
     birds = Aviary(split="test", n=images, seed=seed, size=classifier.image_size[0])
     found = zero_shot(model, birds)
     say(
-        f"{100 * found.species:.1f} % of {found.n} fresh birds correctly classified without training; of the traits' "
-        f"values {100 * found.trait:.1f} %",
+        f"correctly classified without training: {100 * found.species:.1f} % of {found.n} fresh birds, and "
+        f"{100 * found.trait:.1f} % of the values of their traits",
         stderr=False,
     )
     with followed("explaining") as advance:

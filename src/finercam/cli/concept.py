@@ -37,7 +37,7 @@ def concept(
     template: Annotated[
         list[str] | None,
         typer.Option(
-            help="Sentence with {} in place of the words, which are used as they are otherwise; several are averaged."
+            help="Sentence with {} in place of the words; several are averaged. [default: the words as they are]"
         ),
     ] = None,
     layer: o.Layer = None,
@@ -55,8 +55,8 @@ def concept(
 ) -> None:
     """Find a concept in photos by its words, against those of a base: "red epaulets", and not just "bird".
 
-    For each photo and concept a picture (photo | the concept alone | against the base; or the photo with the concept
-    hidden) and its maps (.safetensors); for all of them one concepts.jsonl, and the same as concepts.csv.
+    Each photo and concept get a picture (photo | the concept alone | against the base; or the photo with the concept
+    hidden) and its maps (.safetensors). concepts.jsonl has a record of each, and concepts.csv the same as a table.
     """
     import dataclasses
     import math

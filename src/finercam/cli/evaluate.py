@@ -14,7 +14,6 @@ from finercam.cli import options as o
 from finercam.cli.console import say
 from finercam.cli.studying import engine_named, matched, say_profile, watched
 from finercam.errors import FinercamError
-from finercam.texts import encoded
 
 if TYPE_CHECKING:
     from finercam.data.dataset import Dataset
@@ -43,7 +42,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help="One or several: deletion, relative-drop@0.1, average-precision@difference, ... ('finercam metrics' "
-            "lists them). [default: the paper's that the data allows]",
+            "lists them). [default: those of the paper that the data allows]",
             show_default=False,
         ),
     ] = None,
@@ -54,8 +53,8 @@ def evaluate(
         str | None,
         typer.Option(
             help="Class d, of the relative drop and of differences: similar (the nearest logit), or known (the nearest "
-            "whose difference from the photo is known; photos that the model does not tell from it are left out). "
-            "[default: known where the data knows differences]",
+            "whose difference from the photo is known; photos for which the model prefers it are left out). "
+            "[default: known if the data has differences]",
             show_default=False,
         ),
     ] = None,
@@ -82,15 +81,16 @@ def evaluate(
 ) -> None:
     """Measure explanations over a data set: rows in Parquet, and tables with intervals.
 
-    The same command resumes a run that was stopped, for whatever reason. Controls are always in the table: maps that
+    The same command resumes a run that was stopped, whatever the reason. Controls are always in the table: maps that
     know nothing, and for each method its base map cubed and with noise, and the same question asked about a random
-    class and reversed. The method maps:DIR measures maps that another tool made.
+    class and reversed. The method maps:DIR measures maps that were made by another tool.
     """
     from finercam.data.reading import read_dataset
     from finercam.metrics.metric import default_metrics
     from finercam.runs.engine import run_study
     from finercam.studies.evaluate.contrasts import contrasts_of
     from finercam.studies.evaluate.evaluation import Evaluation
+    from finercam.studies.evaluate.writing import write_tables
 
     where, run = engine_named(engine, workers, ray_address, gpus), o.run_from(precision, batch_size, copies)
     asked = contrasts_of(
@@ -187,22 +187,10 @@ def table(
     ] = False,
 ) -> None:
     """Make tables from the rows of evaluations, without running a model; several runs go into one file."""
+    from finercam.studies.evaluate.writing import write_tables
+
     blocks = write_tables(runs, out, only_correct=only_correct)
     _print(blocks, out)
-
-
-def write_tables(runs: Sequence[str], out: str | None, *, only_correct: bool = False) -> list[Block]:
-    """Return the tables of runs, and write them to a folder as ``table.md``, ``table.csv`` and ``table.tex``."""
-    from finercam.runs.storage import Folder
-    from finercam.studies.evaluate import writing
-    from finercam.studies.evaluate.tables import read_block
-
-    blocks = [read_block(run, only_correct=only_correct) for run in runs]
-    if out is not None:
-        folder = Folder(out)
-        for name, write in (("md", writing.to_markdown), ("csv", writing.to_csv), ("tex", writing.to_tex)):
-            folder.write(f"table.{name}", encoded(write(blocks)))
-    return blocks
 
 
 def _print(blocks: Sequence[Block], out: str | None) -> None:

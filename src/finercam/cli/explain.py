@@ -63,9 +63,9 @@ def explain(
 ) -> None:
     """Explain photos: why this class, and not its look-alikes?
 
-    For each photo a picture (photo | plain map | finer map) and its maps (.safetensors); for all of them one
-    explanations.jsonl, and the same as explanations.csv. Several methods, strengths or other options give each photo
-    a folder with one answer for each.
+    Each photo gets a picture (photo | plain map | finer map) and its maps (.safetensors). explanations.jsonl has a
+    record of each photo, and explanations.csv the same as a table. With several methods, strengths or other options,
+    each photo gets a folder with an answer for each.
     """
     from finercam.cli.names import read_names
     from finercam.contrast.contrast import Contrast
@@ -146,7 +146,7 @@ def _paged(done: Iterable[Saved], path: Path | None, photos: int) -> Iterator[Sa
 
 def report(done: Iterable[Saved], found: Found, what: str, out: Path, as_json: bool) -> int:
     """Print what became of each photo, as it is done, and what was passed over; return how many photos failed."""
-    from finercam.report.fonts import undrawable
+    from finercam.report.fonts import lost
 
     written = failed = 0
     names: set[str] = set()
@@ -168,12 +168,8 @@ def report(done: Iterable[Saved], found: Found, what: str, out: Path, as_json: b
             for explanation in photo.explanations:
                 names |= {explanation.target_name, *explanation.reference_names}
             bar.advance(task)
-    lost = undrawable("".join(names))
-    if lost:
-        say(
-            f"no font on this machine has the characters {lost!r}, so pictures show their escapes; install one that "
-            "has them, such as Noto Sans CJK"
-        )
+    if sentence := lost("".join(names)):
+        say(sentence)
     for sentence in found.skipped:
         say(sentence)
     say(f"{written} {what}, {failed} failed; see {out}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +14,6 @@ from finercam.cli.studying import engine_named, matched, say_failed, watched
 from finercam.errors import FinercamError, check_between
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from finercam.data.dataset import Dataset
     from finercam.models.classifier import Classifier
     from finercam.models.run import Run
@@ -35,7 +32,7 @@ def faithfulness(
         str | None,
         typer.Option(
             help="Model of images and text that says where attributes are: open_clip/NAME/WEIGHTS, "
-            "transformers/ID, a folder, aviary-clip. Without one, part points or masks do."
+            "transformers/ID, a folder, aviary-clip. Without one, part points or masks are used."
         ),
     ] = None,
     base: Annotated[str, typer.Option(help="Word that attributes are compared with.")] = "bird",
@@ -68,8 +65,8 @@ def faithfulness(
 ) -> None:
     """Examine whether a classifier uses the attributes in which a class differs from the most similar one.
 
-    For each photo its map against the similar class is compared with the attributes that differ most, and with
-    chance: what the map has for attributes that do not differ. The verdict names what is used, what is ignored, and
+    For each photo, the map against the similar class is compared with the attributes that differ most, and with
+    chance, which is the value for attributes that do not differ. The verdict names what is used, what is ignored, and
     what is looked at instead.
     """
     from finercam.contrast.contrast import exactly
@@ -139,37 +136,10 @@ def _draw(
     path: Path,
 ) -> None:
     """Draw a few photos with their maps, which are made again: rows hold numbers only."""
-    from finercam.contrast.labels import short_names
     from finercam.files import whole
-    from finercam.report.faithfulness import Example, draw_examples
-    from finercam.studies.faithfulness.study import look_again
+    from finercam.report.faithfulness import draw_examples, examples_of
 
-    # What is left out of a sample has others in its place.
-    dataset = dataset if dataset.sample is None else dataset.sample.whole
-    chosen: dict[tuple[int, int], Examined] = {}
-    # One of each pair of classes, rather one that is correctly classified.
-    for one in sorted(examined, key=lambda one: not one.correct):
-        chosen.setdefault((one.target, one.other), one)
-    shown = list(chosen.values())[:pictures]
-    photos = _first_photos(dataset, {one.other for one in shown})
-    examples = []
-    for seen, photo in look_again(study, model, run, dataset, [one.key for one in shown]):
-        labels = seen.examined.target, seen.examined.other
-        target, other = short_names([dataset.class_names[label] for label in labels])
-        examples.append(Example(seen, photo, target, other, photos.get(labels[1])))
+    examples = examples_of(study, model, run, dataset, examined, pictures)
     if examples:
         with whole(path) as aside:
             draw_examples(examples, study.count).save(aside)
-
-
-def _first_photos(dataset: Dataset, labels: set[int]) -> dict[int, Image]:
-    """Return the first photo of each of some classes that can be opened, if there is one."""
-    from finercam.errors import FinercamError
-
-    found: dict[int, Image] = {}
-    for item in dataset.items():
-        if item.label in labels - found.keys():
-            # One that cannot be opened was named before, or is not among the photos of the run.
-            with suppress(FinercamError):
-                found[item.label] = dataset.open(item).photo
-    return found

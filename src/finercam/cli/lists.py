@@ -28,7 +28,7 @@ def methods() -> None:
         stderr=False,
     )
     say(
-        "Recommended beside the default: fast and sharp, --method sharp --gamma 1 (about 2 forward passes); "
+        "Recommended besides the default: fast and sharp, --method sharp --gamma 1 (about 2 forward passes); "
         "sharpest, --method sharpest --gamma 1 (at most 30).",
         stderr=False,
     )

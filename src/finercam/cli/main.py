@@ -10,7 +10,21 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from finercam.cli import concept, evaluate, explain, faithfulness, lists, probe, regions, sanity, similarity
+from finercam.cli import app as browser
+from finercam.cli import (
+    concept,
+    evaluate,
+    explain,
+    faithfulness,
+    figure,
+    lists,
+    paper,
+    probe,
+    regions,
+    report,
+    sanity,
+    similarity,
+)
 from finercam.cli.console import say
 from finercam.cli.quiet import quieten
 from finercam.cli.stopping import Stopped, stopping_in_order
@@ -67,6 +81,11 @@ for _command in (
     similarity.similarity,
     faithfulness.faithfulness,
     sanity.sanity,
+    report.report,
+    browser.app,
+    figure.figure,
+    figure.figures,
+    paper.paper,
     lists.methods,
     lists.metrics,
     lists.datasets,
@@ -98,7 +117,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _end("stopped", 130)
     except MemoryError:
-        _end("the memory there is does not suffice; give fewer or smaller photos, or a smaller --batch-size", 2)
+        _end("there is not enough memory; give fewer or smaller photos, or a smaller --batch-size", 2)
     except OSError as error:
         # Whatever it is that cannot be read or written: the system's words for it and the file's name say it best.
         named = "" if error.filename is None else f"{os.fsdecode(error.filename)!r}: "

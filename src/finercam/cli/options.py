@@ -60,13 +60,13 @@ Gammas = Annotated[
         show_default=False,
     ),
 ]
-References = Annotated[list[str], typer.Option("--references", help="How many look-alikes; one number or several.")]
+References = Annotated[list[str], typer.Option("--references", help="Number of look-alikes, one or several.")]
 Against = Annotated[
     list[str],
     typer.Option(
         "--against",
-        help="Look-alikes: similar, predicted, weights (predicted@2 is only the second), or classes by name; in an "
-        "evaluation also compared: class d.",
+        help="Look-alikes: similar, predicted, weights (predicted@2 is only the second), or classes by name; "
+        "evaluate also takes compared, which is class d.",
     ),
 ]
 Weightings = Annotated[
@@ -112,7 +112,7 @@ RayAddress = Annotated[str | None, typer.Option(help="Address of the Ray cluster
 Gpus = Annotated[
     float | None, typer.Option(help="ray: GPUs for each model. [default: 1 if there is one]", show_default=False)
 ]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure the parts in which a photo failed again.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure again the parts in which a photo failed.")]
 
 
 def listed(given: Sequence[str] | None) -> list[str]:

@@ -28,16 +28,16 @@ def probe(
         str, typer.Option(help="timm/NAME, torchvision/NAME, transformers/ID, open_clip/NAME, a folder.")
     ] = "",
     out: Annotated[Path | None, typer.Option(help="Folder of the probe; with --compare, a .md or .csv file.")] = None,
-    pool: Annotated[str, typer.Option(help="mean over patches, cls (class token), or auto: as the backbone.")] = "auto",
+    pool: Annotated[str, typer.Option(help="mean over patches, cls (class token), or auto (the backbone's).")] = "auto",
     epochs: Annotated[int, typer.Option(help="Epochs: how often the features of each photo are used.")] = 100,
     lr: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 3e-4,
     minibatch: Annotated[int, typer.Option(help="Features per step; 0 takes all.")] = 128,
     early_stopping: Annotated[
         int | None, typer.Option(help="Stop after this many epochs without a better accuracy, and keep the best head.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the head's first weights and of the order.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the initial weights and of the order of the photos.")] = 0,
     split_seed: Annotated[
-        int, typer.Option(help="Seed of the photos kept back if the data set has no split, and of --images.")
+        int, typer.Option(help="Seed of the photos held out if the data set has no split, and of --images.")
     ] = 0,
     images: Annotated[int | None, typer.Option(help="Use this many photos of each split.")] = None,
     image_size: Annotated[
@@ -54,7 +54,7 @@ def probe(
     classes: Annotated[Path | None, typer.Option(help="With --head: its class names, one per line.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Print a table of the accuracies of probes.")] = False,
 ) -> None:
-    """Train a linear head on a frozen backbone's features; the folder it makes is a model like any other.
+    """Train a linear head on a frozen backbone's features; the folder it writes is a model like any other.
 
     The head is trained on the train split of the data set and measured on its test split. The features are computed
     once and kept in the folder, so a run that was stopped can resume.

@@ -23,7 +23,7 @@ def sanity(
     model: o.Model,
     out: Annotated[str, typer.Option(help="Folder of the run, or a URI such as s3://bucket/run.")],
     check: Annotated[
-        str, typer.Option(help="classes: the maps of two classes; weights: the map of a network made random.")
+        str, typer.Option(help="classes: the maps of two classes; weights: the map of a randomised network.")
     ] = "classes",
     method: o.Methods = ["gradcam"],  # noqa: B006 - typer copies it
     gamma: Annotated[float | None, typer.Option(help="Comparison strength; 0 is the plain map.")] = None,
@@ -32,9 +32,9 @@ def sanity(
     ] = "top-down",
     redraw: Annotated[str, typer.Option(help="weights: shuffle the values, or reset as for training.")] = "shuffle",
     layers: Annotated[
-        list[str] | None, typer.Option(help="weights: layers made random, input to output. [default: all]")
+        list[str] | None, typer.Option(help="weights: layers to randomise, from input to output. [default: all]")
     ] = None,
-    noisy: Annotated[int, typer.Option(help="weights: maps are means over so many noisy copies (sMPRT).")] = 0,
+    noisy: Annotated[int, typer.Option(help="weights: average the maps over this many noisy copies (sMPRT).")] = 0,
     target: Annotated[str, typer.Option(help="Class to explain: the label of each photo, or predicted.")] = "label",
     match: o.Match = None,
     skip_unmatched: o.SkipUnmatched = False,
@@ -56,8 +56,8 @@ def sanity(
 ) -> None:
     """Check whether maps depend on the class asked about (classes), or on what the network has learned (weights).
 
-    Both compare maps of one photo with each other: the less alike, the better. Neither knows what a good map looks
-    like; they are there to be failed. The same command resumes where it was stopped.
+    Both compare maps of the same photo: the less similar they are, the better. A method can fail these checks, but
+    passing them does not make its maps right. The same command resumes a run that was stopped.
     """
     from finercam.data.reading import read_dataset
     from finercam.studies.sanity.checking import check as run_check

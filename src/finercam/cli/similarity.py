@@ -24,18 +24,22 @@ def similarity(
     top: Annotated[int, typer.Option(help="Number of look-alikes listed for each class in pairs.csv.")] = 5,
     pairs: Annotated[int, typer.Option(help="Number of most similar pairs printed for each model.")] = 10,
     without_self: Annotated[
-        bool, typer.Option("--without-self", help="Leave each class's 0 for itself out of the curve; the paper has it.")
+        bool,
+        typer.Option(
+            "--without-self", help="Leave out of the curve each class's own value, 0, which the paper includes."
+        ),
     ] = False,
     out: Annotated[Path, typer.Option(help="Folder for similarity.png, pairs.csv and curve.csv.")] = Path("similarity"),
     device: Annotated[str, typer.Option(help="Where models are loaded: auto, cpu, cuda, mps, ...")] = "auto",
     revision: Annotated[str | None, typer.Option(help="Revision of a model on a hub.")] = None,
 ) -> None:
-    """Compare the rows of a model's final linear layer: each class's most similar others, and the curve over all.
+    """Compare the rows of a model's final linear layer: the most similar classes of each, and the curve over all.
 
     The figure is the left of the paper's Fig. 1: similarities sorted for each class, averaged over classes.
     """
     from finercam.models import load
-    from finercam.report.similarity import draw_curves
+    from finercam.report.figure import FIGURES
+    from finercam.report.printing import save_figure
     from finercam.studies.similarity import curve, look_alikes, most_similar_pairs, rows_of, titles
 
     for option, number in (("--top", top), ("--pairs", pairs)):
@@ -49,8 +53,8 @@ def similarity(
     for name, classifier in named.items():
         first, many = found[name].similarity[:, 0], len(rows[name])
         say(
-            f"{name}: {many} classes; a class and the one most like it {float(first.mean()):.3f} on average, "
-            f"the least {float(first.min()):.3f}, the most {float(first.max()):.3f}",
+            f"{name}: {many} classes; cosine of a class and its most similar one: {float(first.mean()):.3f} on "
+            f"average, {float(first.min()):.3f} to {float(first.max()):.3f}",
             stderr=False,
         )
         table = new_table("cosine", "class", "and")
@@ -58,7 +62,8 @@ def similarity(
             both = (classifier.class_name(index) for index in (pair.first, pair.second))
             table.add_row(f"{pair.similarity:.3f}", *both)
         show(table)
-    say(str(draw_curves(curves, out / "similarity.png")), stderr=False)
+    drawn = FIGURES["similarity"].draw({"classifiers": named}, {"own": not without_self})
+    say(str(save_figure(drawn, out / "similarity.png")), stderr=False)
     say(str(_write_pairs(out / "pairs.csv", named, found)), stderr=False)
     say(str(_write_curves(out / "curve.csv", curves)), stderr=False)
 

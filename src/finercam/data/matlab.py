@@ -65,7 +65,7 @@ def read_variables(path: Path) -> dict[str, Any]:
         )
         found = json.loads(ended.stdout)
     except (subprocess.TimeoutExpired, ValueError):
-        raise FinercamError(f"{path} cannot be read: it is damaged, and scipy did not survive it") from None
+        raise FinercamError(f"{path} cannot be read: it is damaged, and scipy crashed on it") from None
     if isinstance(found, str):
         raise FinercamError(f"{path} cannot be read: {next(iter(found.splitlines()), '')}")
     return dict(found)

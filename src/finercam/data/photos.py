@@ -114,7 +114,7 @@ def _moved_inside(start: float, side: float, limit: int) -> tuple[int, int]:
     return low, low + whole
 
 
-def open_photo(photo: Photo, about: int | None = None) -> Image.Image:
+def open_photo(photo: Photo, about: int | None = None, *, name: str | None = None) -> Image.Image:
     """Return the photo as an upright RGB picture, 8 bits per channel; of a crop its square.
 
     EXIF orientation is applied; transparency is laid over white; 16-bit values are scaled, not cut off.
@@ -123,20 +123,22 @@ def open_photo(photo: Photo, about: int | None = None) -> Image.Image:
         photo: a path, picture or array.
         about: the longer side in pixels at which it will be shown: a JPEG twice as large or more is decoded smaller,
             which is faster.
+        name: what messages call a file; its path if left out.
 
     Raises:
         FinercamError: the file is missing or is not a picture, the array is not one, or the crop lies outside.
     """
     if isinstance(photo, Crop):
-        whole = open_photo(photo.photo)
+        whole = open_photo(photo.photo, name=name)
         return whole.crop(photo.square(whole.size))
     if isinstance(photo, np.ndarray):
         return _to_rgb(_from_array(photo))
     if isinstance(photo, Image.Image):
         return _to_rgb(ImageOps.exif_transpose(photo))
+    called = os.fspath(photo) if name is None else name
     # One that is no file, such as a pipe, would be waited for without end.
     if not _is_file(photo):
-        raise FinercamError(f"{os.fspath(photo)!r} cannot be read: it is not a file")
+        raise FinercamError(f"{called!r} cannot be read: it is not a file")
 
     def upright(opened: Image.Image) -> Image.Image:
         if about is not None:
@@ -144,7 +146,7 @@ def open_photo(photo: Photo, about: int | None = None) -> Image.Image:
             opened.draft(None, (max(1, width * about // longer), max(1, height * about // longer)))
         return _to_rgb(ImageOps.exif_transpose(opened))
 
-    return read_photo(photo, os.fspath(photo), upright)
+    return read_photo(photo, called, upright)
 
 
 def read_photo(source: str | os.PathLike[str] | io.BytesIO, name: str, use: Callable[[Image.Image], Result]) -> Result:
@@ -169,7 +171,7 @@ def read_photo(source: str | os.PathLike[str] | io.BytesIO, name: str, use: Call
         advice = f"; pip install {HEIF_PACKAGE}" if heif else ""
         raise FinercamError(f"{name!r} is not a picture that can be read{advice}") from None
     except MemoryError:
-        raise FinercamError(f"{name!r} is too large for the memory there is") from None
+        raise FinercamError(f"{name!r} is too large for the available memory") from None
     except FinercamError:
         raise
     except Exception as error:

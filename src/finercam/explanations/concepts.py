@@ -4,8 +4,16 @@ The classifier is one made of words (``finercam.models.text``), so a concept is 
 prompts. Its logit for "red epaulets" alone also grows with all that makes the photo one of a bird;
 ``y_concept - gamma * y_base`` with the base "bird" takes that out.
 
->>> classifier = text("open_clip/ViT-B-16/laion400m_e32", ["red epaulets", "bird"], templates=BARE)
->>> ((found,),) = explain_batch(classifier, images, [concept_against(classifier, "red epaulets", "bird")], ...)
+>>> from finercam import open_photo
+>>> from finercam.explanations.explaining import explain_batch
+>>> from finercam.models.text import BARE, text
+>>> classifier = text("open_clip/ViT-B-16/openai", ["red wings", "bird"], templates=BARE)
+>>> images = classifier.preprocessing(open_photo("bird.jpg"))[None]
+>>> ((found,),) = explain_batch(
+...     classifier, images, [concept_against(classifier, "red wings", "bird")], sources=["bird.jpg"]
+... )
+>>> print(found)
+red wings, against bird, gamma 0.6
 """
 
 from __future__ import annotations
@@ -55,7 +63,7 @@ def concept_against(
     if bool((classifier.rows[c] == classifier.rows[b]).all()):
         # A class is never its own reference, but what is the same to the model may be asked for.
         left = 1 - contrast.strength
-        name = f"{concept}, against {base}, gamma {exactly(gamma)}"
+        name = f"{concept}, against {base}, gamma {exactly(contrast.strength)}"
         return Asked(Objective(lambda logits: left * logits[:, c], name), c, method)
     return Asked(contrast, c, method)
 

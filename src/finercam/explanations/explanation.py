@@ -71,7 +71,7 @@ class Explanation(Pictured):
 
     @property
     def empty(self) -> bool:
-        """Whether nothing speaks for the target: the saliency is zero everywhere."""
+        """Whether the saliency is zero everywhere; nothing speaks for the target then."""
         return float(self.saliency.max()) <= 0
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from finercam.explanations.explanation import Explanation
 from finercam.explanations.fields import failure
 from finercam.explanations.records import Records, answer_path
 from finercam.explanations.spreadsheet import write_csv
-from finercam.explanations.writers import WRITERS
+from finercam.explanations.writers import WRITERS, options_of
 from finercam.files import NotWritten, writable_folder
 from finercam.models.classifier import Classifier
 from finercam.models.run import Run
@@ -129,10 +128,16 @@ def save_whole(
         explanation: what is written.
         result: the path.
         formats: of the figure, without dots; the first is the record's ``picture``.
-        options: of the figure, as for ``Explanation.save``.
+        options: of the figure, as for ``Explanation.save``; a format that is no figure, such as one of a user's own,
+            gets those that it takes.
     """
-    # Not with_suffix: a photo's name may have dots in it.
-    pictures = {form: explanation.save(result.with_name(f"{result.name}.{form}"), **options) for form in formats}
+    pictures = {}
+    for form in formats:
+        # Not with_suffix: a photo's name may have dots in it.
+        path = result.with_name(f"{result.name}.{form}")
+        known = options_of(path)
+        own = {name: value for name, value in options.items() if name in known}
+        pictures[form] = explanation.save(path, **own)
     maps = explanation.save(result.with_name(result.name + ".safetensors"))
     first, *more = pictures
     files = {"picture": pictures[first], **{form: pictures[form] for form in more}, "maps": maps}
@@ -145,9 +150,8 @@ def picture_formats(given: Sequence[str]) -> tuple[str, ...]:
     Raises:
         FinercamError: there is no such format.
     """
-    # What has a size is a picture; maps and pages have none.
-    pictures = [suffix for suffix in WRITERS if "size" in inspect.signature(WRITERS[suffix]).parameters]
-    known = sorted(suffix.removeprefix(".") for suffix in pictures)
+    # The maps are written in any case.
+    known = sorted(suffix.removeprefix(".") for suffix in WRITERS if suffix != ".safetensors")
     found = tuple(dict.fromkeys(one.lower().removeprefix(".") for one in given))
     for one in found:
         if one not in known:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import os
 from abc import ABC
@@ -16,7 +15,7 @@ from torch import Tensor
 from finercam.contrast.options import refuse_unknown
 from finercam.data.original import Original
 from finercam.errors import FinercamError
-from finercam.explanations.writers import writer_of
+from finercam.explanations.writers import options_of, writer_of
 from finercam.files import whole
 from finercam.models.facts import Facts
 
@@ -145,7 +144,7 @@ class Pictured(ABC):
         """
         path = Path(path)
         write = writer_of(path)
-        known = [name for name, one in inspect.signature(write).parameters.items() if one.kind is one.KEYWORD_ONLY]
+        known = options_of(path)
         refuse_unknown(self.save, set(options) - set(known), known)
         with whole(path) as aside:
             write(self._own, aside, **options)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from finercam.errors import FinercamError
-from finercam.registry import Registry
+from finercam.registry import Registry, parameters_of
 
 #: Writes an explanation to a path, which has the suffix it is asked for; keyword-only arguments are its options.
 Writer: TypeAlias = "Callable[..., None]"
@@ -40,3 +40,12 @@ def writer_of(path: Path) -> Writer:
     if suffix not in WRITERS:
         raise FinercamError(f"cannot save as {suffix or 'a file without a suffix'!r}; use {', '.join(WRITERS)}")
     return WRITERS[suffix]
+
+
+def options_of(path: Path) -> list[str]:
+    """Return the options that the writer for a path takes.
+
+    Raises:
+        FinercamError: there is none for its suffix.
+    """
+    return list(parameters_of(writer_of(path)))

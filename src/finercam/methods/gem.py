@@ -128,7 +128,7 @@ class _Path:
             if block.norm is None or block.next_norm is None:
                 raise FinercamError(
                     f"gem needs blocks with a norm before attention and one behind it, and {block.name!r} of "
-                    f"{self.look.classifier.name} has not; use legrad"
+                    f"{self.look.classifier.name} has none; use legrad"
                 )
             norm = module.get_submodule(block.norm)
             norms[norm], ahead[norm] = self._measure, self._begin

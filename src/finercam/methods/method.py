@@ -86,12 +86,12 @@ class Method:
 
     @property
     def spec(self) -> str:
-        """The name with the parameters that differ from their defaults: ``rise@masks=2000``."""
+        """The name with the parameters that differ from their defaults, as in ``rise@masks=2000``."""
         return write_spec(self.name, self.gatherer, dict(self.parameters))
 
     @property
     def full_title(self) -> str:
-        """The title, with the parameters that differ from their defaults: ``RISE (masks=2000)``."""
+        """The title, with the parameters that differ from their defaults, as in ``RISE (masks=2000)``."""
         _, given = split_spec(self.spec)
         return f"{self.title} ({', '.join(given)})" if given else self.title
 

@@ -219,7 +219,7 @@ def metric(
         title: how tables call it; or a function of its parameters. To a text, what the spec gives is added.
         better: whether ``higher`` or ``lower`` values are.
         needs: what it reads of the view beside the map; or a function of its parameters, which may also refuse them.
-        numbers: its columns of one number; ``""`` is named as the metric is, ``"x"`` as the metric with `` x`` behind.
+        numbers: its columns of one number; ``""`` has the metric's name, ``"x"`` that name, a space and x.
         lists: its columns of a list of numbers.
         summaries: columns computed from all photos' rows together.
 

@@ -14,7 +14,11 @@ from finercam.metrics.view import OTHER_CLASS, RANDOM_CLASS, REVERSED, Needs, Vi
 #: The plain map of class d; the same question about a class chosen at random; the question the other way round.
 Other: TypeAlias = Literal["other", "random", "reversed"]
 _MAPS = {"other": OTHER_CLASS, "random": RANDOM_CLASS, "reversed": REVERSED}
-_TITLES = {"other": "Same as for d", "random": "Same for a random class", "reversed": "Same reversed"}
+_TITLES = {
+    "other": "Correlation with d",
+    "random": "Correlation with a random class",
+    "reversed": "Correlation with reversed",
+}
 
 
 def _needs(of: Other) -> Needs:

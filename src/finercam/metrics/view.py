@@ -97,7 +97,7 @@ def _reversed(asked: Asked) -> tuple[Contrast, Int[Tensor, " b"]] | None:
 OTHER_CLASS = OtherMap("other class", _plain_of_other)
 #: The same question about a class chosen at random.
 RANDOM_CLASS = OtherMap("random class", _of_drawn)
-#: The question the other way round: the plain map of class d for a plain map.
+#: The question the other way round; for a plain map, the plain map of class d.
 REVERSED = OtherMap("reversed", _reversed)
 
 

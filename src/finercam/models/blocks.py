@@ -71,7 +71,7 @@ class Blocks:
         """
         wanted = default if count is None else count
         if not 1 <= wanted <= len(self):
-            raise FinercamError(f"{method}: blocks is {wanted}; the network has {len(self)}, give a number from 1 on")
+            raise FinercamError(f"{method}: blocks is {wanted}; the network has {len(self)}, give 1 or more")
         return range(len(self) - wanted, len(self))
 
     def in_order(self, tokens: Float[Tensor, "_x _y K"]) -> Float[Tensor, "_b _N K"]:

@@ -64,6 +64,21 @@ def text(
     """
     names = _checked(names)
     templates = _checked_templates(templates)
+    model = load_text_image(spec, device=device, pretrained=pretrained, revision=revision)
+    return spoken(model, names, templates=templates, layer=layer, grid=grid, name=os.fspath(spec))
+
+
+def load_text_image(
+    spec: str | os.PathLike[str], *, device: str = "auto", pretrained: bool = True, revision: str | None = None
+) -> TextImageModel:
+    """Load a model of images and text, to be given words by ``spoken``, as often as one likes.
+
+    Args:
+        spec, device, pretrained, revision: as for ``text``.
+
+    Raises:
+        FinercamError: no such model, or it was not trained on text.
+    """
     source, checkpoint = find_model(spec, pretrained, revision)
     if source.text_image is None:
         raise FinercamError(
@@ -72,7 +87,31 @@ def text(
         )
     target = find_device(device)
     with plain_errors(spec, source):
-        model = source.text_image(checkpoint, target)
+        return source.text_image(checkpoint, target)
+
+
+def spoken(
+    model: TextImageModel,
+    names: Sequence[str],
+    *,
+    templates: Sequence[str] = CLASS_TEMPLATES,
+    layer: str | Sequence[str] | None = None,
+    grid: Grid | None = None,
+    name: str = "",
+) -> Classifier:
+    """Make a classifier out of a loaded model of images and text, and words.
+
+    Args:
+        model: what ``load_text_image`` returns.
+        names, templates, layer, grid: as for ``text``.
+        name: shown and recorded.
+
+    Raises:
+        FinercamError: as ``text`` does of names and templates.
+    """
+    names = _checked(names)
+    templates = _checked_templates(templates)
+    target = next(model.visual.parameters()).device
     with torch.no_grad():
         rows = _rows(model, names, templates)
         head = nn.Linear(rows.shape[1], len(rows), bias=model.bias is not None, device=target)
@@ -89,7 +128,7 @@ def text(
         # Class names in sentences tell photos apart; bare prompts are compared with a photo each by itself.
         prompts=tuple(templates) == BARE,
         trained=False,
-        name=os.fspath(spec),
+        name=name,
     )
 
 
@@ -166,7 +205,7 @@ def _refuse_unknown(names: Sequence[str], tokens: Tokens) -> None:
         if not words:
             raise FinercamError(f"the model's tokenizer knows none of the words in {name!r}; use other words")
         if unknown:
-            warnings.warn(f"the model does not know all the words of {name!r}; it uses the others", stacklevel=4)
+            warnings.warn(f"the model does not know all the words of {name!r}; it uses the others", stacklevel=5)
 
 
 def _refuse_too_long(prompts: Sequence[str], tokens: Tokens, context: int) -> None:

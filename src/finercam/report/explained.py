@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from finercam.contrast.contrast import Contrast, exactly
-from finercam.contrast.labels import full_name
+from finercam.contrast.labels import full_name, short_names
 from finercam.errors import FinercamError, nearest
 from finercam.report.panels import Bar, Panel, lay_out
 from finercam.report.render import OUTLINE, as_seen, hatch_unseen, overlay, resized, shown_size
@@ -52,7 +52,7 @@ def lay_out_explanation(explanation: Explanation, size: int | None = None, scale
         FinercamError: an unknown scale, or a size that no picture has.
     """
     check_look(size, scale)
-    photo, placed = _shown(explanation, size)
+    photo, placed = shown(explanation, size)
     contrast, title = explanation.contrast, explanation.method.full_title
     maps = []
     if not _is_plain(contrast):
@@ -93,7 +93,7 @@ def lay_out_hidden(explanation: Explanation, by_plain: Hidden, by_contrast: Hidd
         by_contrast: hidden by the map of the contrast.
         size: longer side of each picture in pixels; what suits its shape if left out.
     """
-    photo, placed = _shown(explanation, size)
+    photo, placed = shown(explanation, size)
     classes = (explanation.target, *explanation.references)
     panels = [_photo(explanation, photo, placed)]
     for heading, hidden, empty in (
@@ -103,16 +103,16 @@ def lay_out_hidden(explanation: Explanation, by_plain: Hidden, by_contrast: Hidd
         share = f"{100 * float(hidden.mask.float().mean()):.2g} % of the pixels are hidden"
         before, after = explanation.logits, hidden.logits
         change = [
-            f"{_strength(explanation, before, index)} → {_strength(explanation, after, index)} "
+            f"{strength_of(explanation, before, index)} → {strength_of(explanation, after, index)} "
             f"for {_name(explanation, index)}"
             for index in classes[: 1 + _SHOWN]
         ]
         lines = ["empty: nothing to hide" if empty else share, *change, *_unseen(placed)]
-        panels.append(Panel(_without(explanation, hidden, photo, placed), f"Hidden by {heading}", lines))
+        panels.append(Panel(without(explanation, hidden, photo, placed), f"Hidden by {heading}", lines))
     return _sheet(panels, photo, size)
 
 
-def _without(explanation: Explanation, hidden: Hidden, photo: Image.Image, placed: Placement | None) -> Image.Image:
+def without(explanation: Explanation, hidden: Hidden, photo: Image.Image, placed: Placement | None) -> Image.Image:
     """Return the photo with the hidden pixels in the colour that the model saw there."""
     seen = as_seen(hidden.image, explanation.facts.mean, explanation.facts.std)
     if placed is None:
@@ -132,7 +132,7 @@ def model_name(name: str) -> str:
     return Path(folder).name or folder if local else name
 
 
-def _shown(explanation: Explanation, size: int | None) -> tuple[Image.Image, Placement | None]:
+def shown(explanation: Explanation, size: int | None) -> tuple[Image.Image, Placement | None]:
     """Return the photo at the size it is shown in, and its placement; without one, the model's input."""
     original, placement = explanation.original, explanation.placement
     whole = None if original is None or placement is None else max(shown_size(original.size, size))
@@ -152,9 +152,9 @@ def _unseen(placed: Placement | None) -> list[str]:
 
 def _photo(explanation: Explanation, picture: Image.Image, placed: Placement | None) -> Panel:
     if explanation.facts.prompts:
-        seen = [_named(explanation, index) for index in (explanation.target, *explanation.references)[: 1 + _SHOWN]]
+        seen = [named(explanation, index) for index in (explanation.target, *explanation.references)[: 1 + _SHOWN]]
     else:
-        seen = [f"the model says {_named(explanation, int(explanation.logits.argmax()))}"]
+        seen = [f"the model says {named(explanation, int(explanation.logits.argmax()))}"]
     heading = "Photo" if placed is not None or explanation.original is None else "Photo, as the model saw it"
     original = explanation.original
     if original is not None and (box := original.box) is not None:
@@ -178,8 +178,8 @@ def _boxed(original: Original, box: Mapping[str, Any], height: int) -> Image.Ima
 def _asked(explanation: Explanation) -> list[str]:
     """Return the question as the lines under its map."""
     contrast = explanation.contrast
-    references = [_named(explanation, index) for index in explanation.references]
-    target = _named(explanation, explanation.target)
+    references = [named(explanation, index) for index in explanation.references]
+    target = named(explanation, explanation.target)
     if len(references) > _SHOWN:
         references[_SHOWN:] = [f"{len(references) - _SHOWN} more"]
     if not isinstance(contrast, Contrast):
@@ -192,10 +192,16 @@ def _asked(explanation: Explanation) -> list[str]:
     return [f"why {target}", f"and not {references[0]}", *(f"nor {name}" for name in references[1:])]
 
 
-def _named(explanation: Explanation, index: int) -> str:
-    """Return a class with its probability or similarity."""
+def named(explanation: Explanation, index: int) -> str:
+    """Return a class with its probability or similarity: ``Grandala 12 %``."""
     # Its last word and the number stay together.
-    return f"{_name(explanation, index)}\xa0{_strength(explanation, explanation.logits, index)}"
+    return f"{_name(explanation, index)}\xa0{strength_of(explanation, explanation.logits, index)}"
+
+
+def briefly(explanation: Explanation, index: int) -> str:
+    """Return a class as ``named`` does, by its common name alone where it has one."""
+    (name,) = short_names([explanation.facts.class_name(index)])
+    return f"{name}\xa0{strength_of(explanation, explanation.logits, index)}"
 
 
 def _name(explanation: Explanation, index: int) -> str:
@@ -217,7 +223,7 @@ def _is_plain(contrast: object) -> bool:
     return isinstance(contrast, Contrast) and contrast.strength == 0 and not contrast.reverse
 
 
-def _strength(explanation: Explanation, logits: Float[Tensor, " C"], index: int) -> str:
+def strength_of(explanation: Explanation, logits: Float[Tensor, " C"], index: int) -> str:
     """Return how strongly the model sees a class: its probability, or a prompt's similarity to the image."""
     if explanation.facts.prompts:
         return f"{float(explanation.facts.similarities(logits)[index]):.3f}"

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from PIL import Image
 
+from finercam.contrast.labels import short_names
+from finercam.data.dataset import Dataset
+from finercam.errors import FinercamError
+from finercam.models.classifier import Classifier
+from finercam.models.run import Run
 from finercam.report.panels import Panel, lay_out
 from finercam.report.render import outlined, overlay, resized, shown_size
+from finercam.runs.loaded import Loaded
+from finercam.studies.faithfulness.examined import Examined
 from finercam.studies.faithfulness.examining import Seen
 from finercam.studies.faithfulness.rows import LISTED, Row
+from finercam.studies.faithfulness.study import Faithfulness, look_again
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ def draw_examples(examples: Sequence[Example], most: int = 3, side: int = 220) -
         most: attributes per row.
         side: photos have as many pixels as a square of this side.
     """
-    rows = [lay_out(_panels(one, most, side)).image() for one in examples]
+    rows = [lay_out(panels_of(one, most, side)).image() for one in examples]
     sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "#ffffff")
     top = 0
     for row in rows:
@@ -52,7 +61,51 @@ def draw_examples(examples: Sequence[Example], most: int = 3, side: int = 220) -
     return sheet
 
 
-def _panels(example: Example, most: int, side: int) -> list[Panel]:
+def examples_of(
+    study: Faithfulness,
+    model: Loaded[Classifier],
+    run: Run,
+    dataset: Dataset,
+    examined: Sequence[Examined],
+    count: int,
+) -> list[Example]:
+    """Return a few photos with their maps, which are made again: rows hold numbers only.
+
+    One of each pair of classes, rather one that is correctly classified.
+
+    Args:
+        study, model, run, dataset: what was examined, and how.
+        examined: what was found.
+        count: how many at most.
+    """
+    # What is left out of a sample has others in its place.
+    dataset = dataset if dataset.sample is None else dataset.sample.whole
+    chosen: dict[tuple[int, int], Examined] = {}
+    for one in sorted(examined, key=lambda one: not one.correct):
+        chosen.setdefault((one.target, one.other), one)
+    shown = list(chosen.values())[:count]
+    photos = _first_photos(dataset, {one.other for one in shown})
+    examples = []
+    for seen, photo in look_again(study, model, run, dataset, [one.key for one in shown]):
+        labels = seen.examined.target, seen.examined.other
+        target, other = short_names([dataset.class_names[label] for label in labels])
+        examples.append(Example(seen, photo, target, other, photos.get(labels[1])))
+    return examples
+
+
+def _first_photos(dataset: Dataset, labels: set[int]) -> dict[int, Image.Image]:
+    """Return the first photo of each of some classes that can be opened, if there is one."""
+    found: dict[int, Image.Image] = {}
+    for item in dataset.items():
+        if item.label in labels - found.keys():
+            # One that cannot be opened was named before, or is not among the photos of the run.
+            with suppress(FinercamError):
+                found[item.label] = dataset.open(item).photo
+    return found
+
+
+def panels_of(example: Example, most: int, side: int) -> list[Panel]:
+    """Return the panels of one row; the arguments are those of ``draw_examples``."""
     seen, one = example.seen, example.seen.examined
     photo = _fitted(example.photo, side)
     saliency, placement = seen.saliency

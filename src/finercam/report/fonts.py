@@ -44,6 +44,17 @@ def undrawable(text: str) -> str:
     return "".join(dict.fromkeys(one for one in text if one.isprintable() and _file_with(one, False) is None))
 
 
+def lost(text: str) -> str:
+    """Return a sentence that says which characters of a text pictures show as escapes; empty if none."""
+    characters = undrawable(text)
+    if not characters:
+        return ""
+    return (
+        f"no font on this machine has the characters {characters!r}, so pictures show their escapes; install one that "
+        "has them, such as Noto Sans CJK"
+    )
+
+
 def length(text: str, size: int, bold: bool = False) -> float:
     """Return how wide a line is, in pixels."""
     return float(sum(font(size, bold, file).getlength(part) for part, file in in_fonts(text, bold)))

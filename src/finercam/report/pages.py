@@ -1,91 +1,89 @@
-"""A report as one HTML file: pictures inside it, readable on a phone."""
+"""A page as one HTML file: all it shows is inside it, it runs nothing it does not name, and it reads on a phone.
+
+Its policy, a ``<meta>``, lets in pictures that are inside the page, and the style sheets and scripts whose hashes it
+names; nothing is ever asked of a network.
+"""
 
 from __future__ import annotations
 
 import base64
-import html
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
-from PIL import Image
-
 from finercam.files import whole
-from finercam.report.panels import Panel
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c1c1c; --faint: #666; --paper: #fff; --line: #ddd; }
-@media (prefers-color-scheme: dark) { :root { --ink: #eee; --faint: #aaa; --paper: #161616; --line: #444; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 76rem; margin: 0 auto; padding: 1rem; }
-h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; } h3 { margin: 1.5rem 0 .5rem; font-size: 1.05rem; }
-p { max-width: 46rem; }
-.strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(190px, 45%), 1fr)); gap: .75rem; }
-figure { margin: 0; } figure img { width: 100%; display: block; border-radius: 4px; }
-figcaption { font-size: .85rem; line-height: 1.35; margin-top: .35rem; color: var(--faint); }
-figcaption b { color: var(--ink); display: block; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; }
-th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
-"""
+from finercam.report.parts import Part, escaped
+from finercam.texts import encoded
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a paragraph, and then rows of panels or a table.
-
-    Attributes:
-        strips: (title, panels) each.
-        table: rows of cells; the first is the heading.
-    """
+    """A heading, and what stands below it."""
 
     heading: str
-    text: str = ""
-    strips: Sequence[tuple[str, Sequence[Panel]]] = ()
-    table: Sequence[Sequence[str]] = field(default=())
+    parts: Sequence[Part]
 
 
 def write_report(path: Path, title: str, lead: str, sections: Sequence[Section]) -> Path:
-    """Write the report, whole or not at all, and return its path."""
-    body = [f"<h1>{html.escape(title)}</h1>", f"<p>{html.escape(lead)}</p>"]
-    for section in sections:
-        body.append(f"<h2>{html.escape(section.heading)}</h2>")
-        if section.text:
-            body.append(f"<p>{html.escape(section.text)}</p>")
-        for heading, panels in section.strips:
-            body.append(f"<h3>{html.escape(heading)}</h3>")
-            body.append('<div class="strip">' + "".join(_figure(panel) for panel in panels) + "</div>")
-        if section.table:
-            body.append(_table(section.table))
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>\n"
-        + "\n".join(body)
-        + "\n</body></html>\n"
-    )
+    """Write the page, whole or not at all, and return its path.
+
+    Args:
+        path: of the file.
+        title: of the page.
+        lead: what it is about, in a sentence or two.
+        sections: in their order; from three on there is a table of contents.
+
+    Raises:
+        NotWritten: it cannot be written.
+    """
+    content = encoded(page(title, lead, sections))
     with whole(path) as aside:
-        aside.write_text(page, encoding="utf-8")
+        aside.write_bytes(content)
     return path
 
 
-def _figure(panel: Panel) -> str:
-    lines = "<br>".join(html.escape(line) for line in panel.lines if line)
-    text = html.escape(panel.heading)
+def page(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """Return the page that ``write_report`` writes."""
+    parts = [part for section in sections for part in section.parts]
+    style = (files("finercam.report") / "page.css").read_text(encoding="utf-8")
+    policy = policy_of(
+        [style, *(one for part in parts for one in part.styles())], [s for p in parts for s in p.scripts()]
+    )
+    body = [f"<h1>{escaped(title)}</h1>", f'<p class="lead">{escaped(lead)}</p>']
+    if len(sections) > 2:
+        links = "".join(f'<li><a href="#s{n}">{escaped(one.heading)}</a></li>' for n, one in enumerate(sections, 1))
+        body.append(f'<nav aria-label="Contents"><ol>{links}</ol></nav>')
+    for number, section in enumerate(sections, 1):
+        body.append(f'<section id="s{number}"><h2>{escaped(section.heading)}</h2>')
+        body += [part.html() for part in section.parts]
+        body.append("</section>")
     return (
-        f'<figure><img alt="{text}" src="{_embedded(panel.picture)}">'
-        f"<figcaption><b>{text}</b>{lines}</figcaption></figure>"
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escaped(title)}</title><style>{style}</style></head><body><main>\n"
+        + "\n".join(body)
+        + "\n</main></body></html>\n"
     )
 
 
-def _embedded(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, "webp", quality=90)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+def policy_of(styles: Iterable[str], scripts: Iterable[str]) -> str:
+    """Return a policy that lets in these style sheets and scripts, pictures inside the page, and nothing else."""
+    return "; ".join(
+        [
+            "default-src 'none'",
+            "img-src data: blob:",
+            _named("style-src", styles),
+            _named("script-src", scripts),
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    heading, *rest = rows
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in heading)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rest)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+def _named(what: str, texts: Iterable[str]) -> str:
+    hashes = dict.fromkeys(hashlib.sha256(text.encode("utf-8")).digest() for text in texts)
+    names = [f"'sha256-{base64.b64encode(one).decode('ascii')}'" for one in hashes]
+    return " ".join([what, *(names or ["'none'"])])

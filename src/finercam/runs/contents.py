@@ -101,8 +101,8 @@ def refuse_changed(folder: RunFolder, manifest: Manifest, contents: Contents) ->
         first = next((entry for entry in others if entry.id in measured), None)
         if first is not None:
             raise FinercamError(
-                f"{first.item.uri} is not the photo that it was when this run was begun, and has rows in "
-                f"{folder.folder.uri} already ({NAME} says what it was); put it back, or give another --out"
+                f"{first.item.uri} has changed since this run began, and {folder.folder.uri} already has rows of it "
+                f"({NAME} says what it was); put it back, or give another --out"
             )
     return changed
 

@@ -112,11 +112,13 @@ class PartWorker:
         keep_memory()
         model = load()
         if code_of(study, model, open_item) != expected["code"]:
-            raise FinercamError(f"finercam on {machine} is not the one that the run was started with; install the same")
+            raise FinercamError(
+                f"finercam on {machine} differs from the one that started the run; install the same version"
+            )
         if dict(model.identity) != expected["model"]:
             differs = [key for key, value in expected["model"].items() if model.identity.get(key) != value]
             raise FinercamError(
-                f"the model on {machine} has other {' and '.join(differs)} than where the run was started"
+                f"the model on {machine} differs in {' and '.join(differs)} from the one that started the run"
             )
         self._measurer = Measurer(study, Bench(model.model, run, targets, Clock()))
         self._prepare: Preparer[Any] = Preparer(study, open_item, model.preprocessing, repaint)

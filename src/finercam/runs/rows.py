@@ -30,7 +30,7 @@ class Rows:
 
     @cached_property
     def described(self) -> dict[str, Any]:
-        """What decides the run's numbers: ``study``, ``settings``, ``model``, ``data``, ``classes`` and more.
+        """What decides the run's numbers, as ``study``, ``settings``, ``model``, ``data``, ``classes`` and more.
 
         Raises:
             FinercamError: the folder holds no run.

@@ -50,8 +50,8 @@ def classifier(checkpoint: Checkpoint) -> ClassifierParts:
         )
     except FinercamError as error:
         raise FinercamError(
-            f"the probe {str(folder)!r} stands on the backbone {record['backbone']!r}, and {error}. If the backbone is "
-            f"elsewhere now, write where as 'backbone' in {str(folder / RECORD)!r}"
+            f"the probe {str(folder)!r} is based on the backbone {record['backbone']!r}, and {error}. If the backbone "
+            f"is elsewhere now, write where as 'backbone' in {str(folder / RECORD)!r}"
         ) from error
     if backbone.weights != record["weights"]:
         raise FinercamError(

@@ -74,25 +74,31 @@ def _by_class(explanation: Explanation, evidence: Evidence, classes: Sequence[in
 
 def _by_strength(explanation: Explanation, evidence: Evidence, most: int) -> dict[str, Any]:
     """Return finished maps at a row of strengths: of what was asked, and while there is room of what is near."""
-    wanted = [(explanation.references, False), (explanation.references, True)]
+    contrast = explanation.contrast
+    assert isinstance(contrast, Contrast)
+    wanted = [(explanation.references, False)]
+    # The authors' weighting has no other direction.
+    if contrast.weighting != "official":
+        wanted.append((explanation.references, True))
     if len(explanation.references) > 1:
         wanted += [((one,), False) for one in explanation.references]
     tables: list[dict[str, Any]] = []
-    own = isinstance(explanation.contrast, Contrast) and explanation.contrast.reverse
-    for references, reverse in sorted(wanted, key=lambda one: (len(one[0]) == 1, one[1] != own)):
-        maps = _at(explanation, evidence, references, reverse, STRENGTHS)
+    # What was asked is there as it was answered, whatever its strength.
+    strengths = sorted({*STRENGTHS, contrast.strength})
+    for references, reverse in sorted(wanted, key=lambda one: (len(one[0]) == 1, one[1] != contrast.reverse)):
+        maps = _at(explanation, evidence, references, reverse, strengths)
         if tables and (1 + len(tables)) * maps.numel() > most:
             break
-        between = [(a + b) / 2 for a, b in pairwise(STRENGTHS)]
+        between = [(a + b) / 2 for a, b in pairwise(strengths)]
         true = _at(explanation, evidence, references, reverse, between).relu()
         guessed = ((maps[1:] + maps[:-1]) / 2).relu()
         # Where hardly anything is left of a map, its error is small beside what is shown next to it.
-        alone = maps[STRENGTHS.index(0.0)].relu().max()
+        alone = maps[strengths.index(0.0)].relu().max()
         peaks = torch.maximum(true.amax((1, 2)), alone).clamp(min=1e-12)
         error = float(((true - guessed).abs().amax((1, 2)) / peaks).max())
         about = {"target": explanation.target, "references": list(references), "reverse": reverse}
         shown = _packed(maps, most)
-        tables.append({**about, "strengths": list(STRENGTHS), "error": error, **shown})
+        tables.append({**about, "strengths": strengths, "error": error, **shown})
     return {"kind": "strengths", "cells": tables[0]["maps"]["shape"][1:], "tables": tables}
 
 

@@ -31,6 +31,11 @@ const model = {
   set() {}, save_changes() {}, on() {}, off() {},
 };
 view.render({ model, el: document.getElementById("view") });
+if (parent !== self) {
+  // In a frame: what is around it may fit the frame to the page.
+  const tell = () => parent.postMessage({ finercamHeight: document.documentElement.offsetHeight }, "*");
+  new ResizeObserver(tell).observe(document.body);
+}
 """
 
 

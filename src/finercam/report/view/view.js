@@ -94,6 +94,11 @@ export function mix(asked, aggregate, map, size) {
 
 const sameClasses = (one, other) => one.length === other.length && one.every((c) => other.includes(c));
 
+const sameQuestion = (one, other) =>
+  sameClasses(one.references, other.references) &&
+  ["gamma", "reverse"].every((name) => one[name] === other[name]) &&
+  ["weighting", "aggregate"].every((name) => (one[name] ?? "mean") === (other[name] ?? "mean"));
+
 /** Return the map at a strength between those of a table, and whether it was interpolated. */
 function between(table, maps, gamma) {
   const { strengths } = table;
@@ -111,7 +116,12 @@ function between(table, maps, gamma) {
  */
 export function signedMap(answer, question, kept) {
   const [h, w] = answer.cells;
-  if (answer.kind === "fixed") return { map: answer.table.map(question.plain ? 0 : 1), error: 0 };
+  if (answer.kind === "fixed") {
+    const { asked } = kept;
+    const same = question.target === asked.target && (question.plain || asked.objective || sameQuestion(question, asked));
+    if (same) return { map: answer.table.map(question.plain ? 0 : 1), error: 0 };
+    return { cannot: `${answer.title} was asked one question only`, do: "put it back with Reset, or run finercam again with this one" };
+  }
   const { target, references, gamma, reverse } = question;
   const alone = gamma === 0 && !reverse;
   if (!references.length && !alone) return { cannot: "there is no class to compare with", do: "add a class to compare with" };
@@ -245,15 +255,34 @@ function inRegion(region, x, y) {
 export function regionMask(region, axes) {
   const [W, H] = [axes.x.input, axes.y.input];
   const mask = new Uint8Array(H * W);
-  for (let i = 0; i < H; i++) {
-    const y = (i + 0.5 - axes.y.shift) / axes.y.scale;
-    if (y < 0 || y >= axes.y.photo) continue;
-    for (let j = 0; j < W; j++) {
-      const x = (j + 0.5 - axes.x.shift) / axes.x.scale;
-      if (x >= 0 && x < axes.x.photo && inRegion(region, x, y)) mask[i * W + j] = 1;
+  // Which of the input's pixels may have their middles between two places: only these are looked at.
+  const span = ({ scale, shift, photo, input }, from, to) => {
+    const ends = [Math.max(from, 0), Math.min(to, photo)].map((u) => u * scale + shift - 0.5);
+    return [Math.max(0, Math.floor(Math.min(...ends))), Math.min(input - 1, Math.ceil(Math.max(...ends)))];
+  };
+  for (const part of partsOf(region)) {
+    const [x0, y0, x1, y1] = around(part);
+    const reach = part.radius ?? 0;
+    const [left, right] = span(axes.x, x0 - reach, x1 + reach);
+    const [top, bottom] = span(axes.y, y0 - reach, y1 + reach);
+    for (let i = top; i <= bottom; i++) {
+      const y = (i + 0.5 - axes.y.shift) / axes.y.scale;
+      if (y < 0 || y >= axes.y.photo) continue;
+      for (let j = left; j <= right; j++) {
+        const x = (j + 0.5 - axes.x.shift) / axes.x.scale;
+        if (!mask[i * W + j] && x >= 0 && x < axes.x.photo && inRegion(part, x, y)) mask[i * W + j] = 1;
+      }
     }
   }
   return mask;
+}
+
+/** Return the pieces of a region: a box is one, a stroke one for each of its lines. */
+function partsOf(region) {
+  if (region.kind === "box") return [region];
+  return region.strokes.flatMap((points) =>
+    points.map((point, i) => ({ ...region, strokes: [points.slice(Math.max(0, i - 1), i + 1)] })),
+  );
 }
 
 /** Return which share of each cell's area a mask of the input's pixels takes. */
@@ -334,6 +363,9 @@ export function sentence(question, nameOf) {
   if (question.aggregate !== "mean") details.push(`${question.aggregate} of the references`);
   return [...looked, { text: ", against " }, ...against, { text: `${reverse}, ${details.join(", ")}` }];
 }
+
+/** Keep a number beside its word. */
+const together = (text) => text.replace("gamma ", "gamma\u00a0");
 
 const number = (v, digits = 3) => {
   if (!Number.isFinite(v)) return "?";
@@ -475,7 +507,7 @@ function furnish(node, attributes, children) {
     else if (name === "value" || name === "checked" || name === "disabled" || name === "hidden") node[name] = value;
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return node;
 }
 
@@ -582,8 +614,8 @@ function chooser({ label, several, options, onpick, onremove, empty }) {
         ),
       ),
     );
-    if (!shown.length) popup.append(make("li", { class: "fc-more" }, "No class of that name"));
-    if (found.length > shown.length) popup.append(make("li", { class: "fc-more" }, `${found.length - shown.length} more: type to narrow`));
+    if (!shown.length) popup.append(make("li", { class: "fc-more", role: "presentation" }, "No class of that name"));
+    if (found.length > shown.length) popup.append(make("li", { class: "fc-more", role: "presentation" }, `${found.length - shown.length} more: type to narrow`));
     popup.hidden = false;
     input.setAttribute("aria-expanded", "true");
     activate(typed && shown.length ? 0 : -1);
@@ -879,8 +911,13 @@ class PhotoView {
         make(
           "p",
           { class: "fc-hint fc-help", id: help },
-          kept.shares ? "Click, drag or brush on the photo to ask about a region. With the keyboard: arrows move it, Shift and arrows size it, Escape clears it." : "Regions cannot be asked about here: no shares of the logits were kept.",
-          many ? " Page Up and Page Down change the photo." : "",
+          kept.shares ? "Click or drag on the photo, or brush, to ask what that region speaks for. " : "Regions cannot be asked about here: no shares of the logits were kept. ",
+          make(
+            "span",
+            { class: "fc-for-keys" },
+            kept.shares ? "With the keyboard: Enter marks one, arrows move it, Shift and arrows size it, Escape clears it. " : "",
+            many ? "Page Up and Page Down change the photo." : "",
+          ),
         ),
         this.regionPart,
       ),
@@ -962,6 +999,9 @@ class PhotoView {
   // ------------------------------------------------------------ what is seen
 
   compute() {
+    // What was not kept by class was asked in one way of putting references together.
+    const { weighting, aggregate } = this.asked;
+    if (this.answer.kind !== "classes") Object.assign(this.question, { weighting, aggregate });
     const key = JSON.stringify([this.method, this.question]);
     if (this.found?.key !== key) this.found = { key, ...answered(this.kept, this.answer, this.question) };
     return this.found;
@@ -1010,12 +1050,12 @@ class PhotoView {
     const { show, scale, wipe, contour: top, tool } = view.display;
     const { finer, plain } = this.compute();
     this.heading.replaceChildren(
-      ...this.sentence().map((part) => (part.name ? named(part.text, { class: part.asked ? "fc-asked" : "fc-other" }) : part.text)),
+      ...this.sentence().map((part) => (part.name ? named(part.text, { class: part.asked ? "fc-asked" : "fc-other" }) : together(part.text))),
     );
     this.details.replaceChildren(...this.told());
 
     const at = scale === "common" ? Math.max(finer.peak ?? 0, plain.peak ?? 0) : ((show === "plain" ? plain : finer).peak ?? 0);
-    this.bar.hidden = !(at > 0);
+    this.bar.hidden = !(at > 0) || Boolean((show === "plain" ? plain : finer).cannot);
     this.barTop.textContent = number(at);
     const peaks = [["finer", finer], ["plain", plain]].filter(([which, one]) => one.peak > 0 && (show === "compare" || show === which));
     this.barMarks.replaceChildren(
@@ -1183,10 +1223,10 @@ class PhotoView {
       const id = (this.maskId ??= newId("mask"));
       parts.push(
         draw("mask", { id, maskUnits: "userSpaceOnUse", x: 0, y: 0, width: w, height: h }, draw("rect", { width: w, height: h, fill: "#fff" }), regionShape(this.region, { fill: "#000", stroke: "#000" })),
-        draw("rect", { width: w, height: h, fill: "#000", "fill-opacity": "0.45", mask: `url(#${id})` }),
+        draw("rect", { width: w, height: h, fill: "#000", "fill-opacity": "0.3", mask: `url(#${id})` }),
+        // A line around it, of which what is inside is masked.
+        draw("g", { mask: `url(#${id})` }, regionShape(this.region, { fill: "none", stroke: "#fff" }, (4 * w) / Math.max(1, this.stage.clientWidth))),
       );
-      if (this.region.kind === "box" || this.region.strokes.every((points) => points.length === 1))
-        parts.push(regionShape(this.region, { class: "fc-halo", fill: "none" }), regionShape(this.region, { class: "fc-edge", fill: "none" }));
     }
     this.overlay.replaceChildren(...parts);
   }
@@ -1253,7 +1293,7 @@ class PhotoView {
       make(
         "div",
         { class: "fc-two" },
-        [[further.slice(0, few), "It sets apart most from"], [further.slice(few).slice(-few), "and least from"]].map(([part, words]) =>
+        [[further.slice(0, few), "Other classes, most"], [further.slice(few).slice(-few), "and least"]].map(([part, words]) =>
           part.length ? make("div", {}, make("h3", {}, words), make("ul", { class: "fc-list" }, part.map((one) => row(one, false)))) : null,
         ),
       ),
@@ -1391,7 +1431,8 @@ class PhotoView {
     const [w, h] = [300, 150];
     const path = (values) => values.map((v, i) => `${i ? "L" : "M"}${(w * curves.fraction[i]).toFixed(1)} ${(h * (1 - v)).toFixed(1)}`).join("");
     const second = curves.second_class ?? null;
-    const legend = (what, dashed, name) => make("li", { class: `fc-key-${what}${dashed ? " fc-dashed" : ""}` }, name);
+    // The last is what was asked for: it has the accent.
+    const colour = (i) => (curves.lines.length - 1 - i) % 4;
     return make(
       "section",
       { class: "fc-curves" },
@@ -1404,12 +1445,12 @@ class PhotoView {
           draw("text", { x: -6, y: h * (1 - v) + 4, "text-anchor": "end" }, String(v)),
           draw("text", { x: w * v, y: h + 16, "text-anchor": v === 0 ? "start" : v === 1 ? "end" : "middle" }, percent(v)),
         ]),
-        curves.lines.flatMap((line, i) => [
-          draw("path", { class: `fc-curve fc-curve-${i % 4}`, d: path(line.target) }),
-          line.second ? draw("path", { class: `fc-curve fc-curve-${i % 4} fc-dashed`, d: path(line.second) }) : null,
+        curves.lines.map((line, i) => [
+          draw("path", { class: `fc-curve fc-curve-${colour(i)}`, d: path(line.target) }),
+          line.second ? draw("path", { class: `fc-curve fc-curve-${colour(i)} fc-dashed`, d: path(line.second) }) : null,
         ]),
       ),
-      make("ul", { class: "fc-keys" }, curves.lines.map((line, i) => legend(i % 4, false, named(printable(line.answer))))),
+      make("ul", { class: "fc-keys" }, curves.lines.map((line, i) => make("li", { class: `fc-key-${colour(i)}` }, named(printable(line.answer))))),
       make("p", { class: "fc-hint" }, "Solid: ", named(this.name(this.asked.target)), second === null ? "." : [". Dashed: ", named(this.name(second)), "."]),
     );
   }
@@ -1439,8 +1480,8 @@ class PhotoView {
     const pad = 16 * unit;
     const family = "system-ui, 'Segoe UI', 'Noto Sans', Helvetica, Arial, sans-serif";
     const measure = document.createElement("canvas").getContext("2d");
-    const lines = (text, size) => {
-      measure.font = `${size}px ${family}`;
+    const lines = (text, size, weight = "400") => {
+      measure.font = `${weight} ${size}px ${family}`;
       const found = [""];
       for (const word of text.split(" "))
         if (found.at(-1) && measure.measureText(`${found.at(-1)} ${word}`).width > width) found.push(word);
@@ -1450,12 +1491,12 @@ class PhotoView {
     let y = pad;
     const parts = [];
     const write = (text, size, fill, weight) => {
-      for (const line of lines(text, size)) {
+      for (const line of lines(text, size, weight)) {
         y += 1.3 * size;
         parts.push(draw("text", { x: pad, y, "font-size": size, "font-family": family, fill, "font-weight": weight }, line));
       }
     };
-    const isolated = this.sentence().map((part) => (part.name ? `\u2068${part.text}\u2069` : part.text));
+    const isolated = this.sentence().map((part) => (part.name ? `\u2068${part.text}\u2069` : together(part.text)));
     write(isolated.join(""), 21 * unit, "#1b1b1a", "600");
     const { show, scale } = view.display;
     const { finer, plain } = this.compute();
@@ -1466,7 +1507,7 @@ class PhotoView {
     parts.push(draw("image", { href: picture, x: pad, y, width, height }));
     const overlay = this.overlay.cloneNode(true);
     for (const part of overlay.querySelectorAll(".fc-halo")) furnish(part, { fill: "none", stroke: "#000", "stroke-opacity": "0.6", "stroke-width": (4 * w) / width }, []);
-    for (const part of overlay.querySelectorAll(".fc-contour, .fc-edge")) furnish(part, { fill: "none", stroke: "#fff", "stroke-width": (2 * w) / width }, []);
+    for (const part of overlay.querySelectorAll(".fc-contour")) furnish(part, { fill: "none", stroke: "#fff", "stroke-width": (2 * w) / width }, []);
     furnish(overlay, { x: pad, y, width, height }, []);
     overlay.removeAttribute("class");
     parts.push(overlay);
@@ -1509,10 +1550,11 @@ class PhotoView {
   }
 }
 
-function regionShape(region, attributes) {
+/** Return a region's shape; with an edge, a line so wide is around it. */
+function regionShape(region, attributes, edge = 0) {
   if (region.kind === "box") {
     const { x0, y0, x1, y1 } = region;
-    return draw("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, ...attributes });
+    return draw("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, "stroke-width": edge, ...attributes });
   }
   const { radius, strokes } = region;
   return draw(
@@ -1520,8 +1562,8 @@ function regionShape(region, attributes) {
     {},
     strokes.map((points) =>
       points.length === 1
-        ? draw("circle", { cx: points[0][0], cy: points[0][1], r: radius, ...attributes })
-        : draw("polyline", { points: points.map((p) => p.join(",")).join(" "), "stroke-width": 2 * radius, "stroke-linecap": "round", "stroke-linejoin": "round", ...attributes, fill: "none" }),
+        ? draw("circle", { cx: points[0][0], cy: points[0][1], r: radius, "stroke-width": edge, ...attributes })
+        : draw("polyline", { points: points.map((p) => p.join(",")).join(" "), "stroke-width": 2 * radius + edge, "stroke-linecap": "round", "stroke-linejoin": "round", ...attributes, fill: "none" }),
     ),
   );
 }
@@ -1877,6 +1919,8 @@ class View {
   async readHash() {
     const state = new URLSearchParams(this.linkable ? location.hash.slice(1) : "");
     const gallery = this.gallery;
+    // A link says all that is not as it was asked.
+    this.carried = {};
     const c = state.get("class");
     gallery.text = state.get("text") ?? "";
     gallery.class = c !== null && /^\d+$/.test(c) ? Number(c) : null;

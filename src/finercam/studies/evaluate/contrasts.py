@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Sequence
+from typing import Any
 
-from finercam.contrast.contrast import COMPARED, PLAIN, Contrast, exactly
+from finercam.contrast.contrast import COMPARED, PLAIN, WEIGHTINGS, Contrast, exactly
 from finercam.errors import FinercamError, nearest
 
 #: The name of a base method's own rows.
 PLAIN_NAME = "plain"
 CONTRASTS = (PLAIN_NAME, "finer")
+#: References in a contrast's name: how they are chosen, or the classes themselves as JSON.
+_AGAINST = re.compile(r" against=(\[.*\]|\S+)")
 
 
 def contrast_name(contrast: Contrast) -> str:
@@ -36,6 +40,33 @@ def contrast_name(contrast: Contrast) -> str:
     if contrast.reverse:
         parts.append("reverse")
     return " ".join(parts)
+
+
+def contrast_of(name: str) -> Contrast | None:
+    """Return the contrast of a name that ``contrast_name`` gave; ``None`` where it is not one: of a given map."""
+    if name == PLAIN_NAME:
+        return PLAIN
+    # Names of classes may have spaces in them, and nothing else has.
+    found = _AGAINST.search(name)
+    first, *parts = _AGAINST.sub("", name, count=1).split(" ")
+    if first != "finer":
+        return None
+    options: dict[str, Any] = {}
+    if found is not None:
+        given = found[1]
+        options["against"] = json.loads(given) if given.startswith("[") else given
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if equals:
+            options[key] = float(value) if key == "gamma" else int(value)
+        elif part == "reverse":
+            options["reverse"] = True
+        else:
+            options["weighting" if part in WEIGHTINGS else "aggregate"] = part
+    try:
+        return Contrast(**options)
+    except TypeError as error:
+        raise FinercamError(f"{name!r} is not the name of a contrast") from error
 
 
 def contrasts_of(
@@ -65,3 +96,15 @@ def contrasts_of(
         ):
             made.append(Contrast(against_, count, gamma, weighting, aggregate))
     return tuple({contrast_name(contrast): contrast for contrast in made}.values())
+
+
+def swept(name: str) -> tuple[float, int] | None:
+    """Return strength and number of references of a contrast by its name, if nothing else of it is unusual.
+
+    ``finer gamma=1 references=1`` is (1, 1). The plain map, controls and other ways of comparing are ``None``.
+    """
+    # Controls have a comma and what they are behind the name.
+    found = None if ", " in name else contrast_of(name)
+    if found is None or found == PLAIN or found.changed(gamma=None, references=Contrast().references) != Contrast():
+        return None
+    return found.strength, found.references

@@ -171,7 +171,7 @@ class Evaluation(Study[Classifier, Placed]):
     def check(self, model: Classifier, dataset: Dataset) -> None:
         """Raise where the data is not annotated with what is asked of it, or there are no maps to be measured."""
         if self.other == "known" and "difference" not in dataset.regions:
-            raise FinercamError(f"other is 'known', but {dataset.name} knows no differences; use other='similar'")
+            raise FinercamError(f"other is 'known', but {dataset.name} has no known differences; use other='similar'")
         for metric in self.measured:
             missing = metric.needs.missing(dataset.regions)
             if missing:

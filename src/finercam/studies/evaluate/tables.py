@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,8 @@ class Line:
         beyond: columns in which the difference is a gain, and larger than that of each of the method's own controls:
             the interval of the paired difference to the base, and to every such control, leaves out 0.
         called: what tables call the method: its title, and its spec where another method has the same title.
+        beside: of a control that is made of a method's base map or asks it another question: its own paired
+            differences to that map, by column. What a gain must be beyond.
     """
 
     method: str
@@ -50,6 +52,7 @@ class Line:
     differences: dict[str, Mean]
     beyond: frozenset[str] = frozenset()
     called: str = ""
+    beside: dict[str, Mean] = field(default_factory=dict)
 
     @property
     def control(self) -> bool:
@@ -158,8 +161,7 @@ def _block_of(run: Rows, only_correct: bool) -> Block:
     titles = _titles([method for method, _ in maps])
     lines = []
     for (method, contrast), values in found.items():
-        finer = contrast not in (PLAIN_NAME, GIVEN) and not is_control(contrast)
-        base = found.get((method, PLAIN_NAME)) if finer else None
+        base = found.get((method, PLAIN_NAME)) if contrast not in (PLAIN_NAME, GIVEN, CONTROL) else None
         own = [other for (how, asked), other in found.items() if how == method and is_control(asked)]
         lines.append(replace(_line(method, contrast, values, base, own, columns), called=titles[method]))
     # A finer map stands under its own base, before the controls made of both.
@@ -244,7 +246,7 @@ def _line(
     controls: Sequence[_Values],
     columns: Sequence[Column],
 ) -> Line:
-    differences, beyond = {}, set()
+    changes, beyond, control = {}, set(), is_control(contrast)
     if base is not None:
         # The same images: a run's rows hold every map of an image or none.
         if not all(np.array_equal(values.ids, other.ids) for other in (base, *controls)):
@@ -253,14 +255,23 @@ def _line(
         def gain(column: Column, other: _Values) -> Mean:
             return mean_of(values.numbers[column.spec] - other.numbers[column.spec])
 
-        differences = {column.spec: gain(column, base) for column in columns}
-        for column in columns:
+        changes = {column.spec: gain(column, base) for column in columns}
+        for column in () if control else columns:
             # A control that has no number in the column (the map of another question has no answers) asks nothing.
-            gains = [differences[column.spec], *(found for one in controls if (found := gain(column, one)).n)]
+            gains = [changes[column.spec], *(found for one in controls if (found := gain(column, one)).n)]
             if all(better(found, column) for found in gains):
                 beyond.add(column.spec)
     means = {column.spec: mean_of(values.numbers[column.spec]) for column in columns}
-    return Line(method, contrast, len(values.ids), values.empty, means, differences, frozenset(beyond))
+    return Line(
+        method,
+        contrast,
+        len(values.ids),
+        values.empty,
+        means,
+        {} if control else changes,
+        frozenset(beyond),
+        beside=changes if control else {},
+    )
 
 
 def better(gain: Mean, column: Column) -> bool:

@@ -7,9 +7,29 @@ from collections.abc import Iterator, Sequence
 
 from finercam.metrics.intervals import FEWEST_TO_JUDGE, Mean
 from finercam.metrics.metric import Column
+from finercam.runs.storage import Folder
 from finercam.studies.evaluate.maps import CONTROL
-from finercam.studies.evaluate.tables import Block, Line, better
-from finercam.texts import csv_text, markdown, tex
+from finercam.studies.evaluate.tables import Block, Line, better, read_block
+from finercam.texts import Cell, csv_text, encoded, markdown, tex
+
+
+def write_tables(
+    runs: Sequence[str], out: str | None, *, only_correct: bool = False, name: str = "table"
+) -> list[Block]:
+    """Return the tables of runs, and write them to a folder as ``table.md``, ``table.csv`` and ``table.tex``.
+
+    Args:
+        runs: their folders.
+        out: a folder or a URI, if they are to be written.
+        only_correct: count only photos that the model classifies correctly.
+        name: of the files.
+    """
+    blocks = [read_block(run, only_correct=only_correct) for run in runs]
+    if out is not None:
+        folder = Folder(out)
+        for suffix, write in (("md", to_markdown), ("csv", to_csv), ("tex", to_tex)):
+            folder.write(f"{name}.{suffix}", encoded(write(blocks)))
+    return blocks
 
 
 def best(block: Block, column: Column) -> Line | None:
@@ -26,41 +46,63 @@ def to_markdown(blocks: Sequence[Block]) -> str:
     return "\n".join(line for block in blocks for line in _markdown_block(block)) + "\n"
 
 
-def _markdown_block(block: Block) -> Iterator[str]:
-    yield f"## {markdown(block.data)}, {markdown(block.model)}"
-    yield ""
+def about(block: Block) -> list[str]:
+    """Return what is to be said of a table of means: over which photos, what the controls are, what is left out."""
     accuracy = f"{100 * block.accuracy.mean:.1f} % correctly classified" if block.accuracy.n else "no labels"
     failed = f", {len(block.failed)} failed" if block.failed else ""
-    yield (
+    first = (
         f"{_photos(block)}{failed}; {accuracy}. Means over n photos with 95 % intervals; the best of "
         f"the methods in bold where n is at least {FEWEST_TO_JUDGE}. Controls: random, blurred random and centre know "
         "nothing of the network; cubed is the base map to the third power; noisy the base map with noise of a tenth "
         "of its peak; random class and reversed the same method asked about a class chosen at random, and the other "
         "way round."
     )
-    yield from _about_known(block)
-    yield ""
+    return [first, *_about_known(block)]
+
+
+def means_table(block: Block) -> list[list[str | Cell]]:
+    """Return the table of means, its heading first: the map, how many photos, a mean with its interval per column."""
     empties = any(line.empty for line in block.lines)
-    headings = ["map", "n", *(markdown(column.heading) for column in block.columns), *(["empty"] if empties else [])]
-    yield from _markdown_head(headings)
+    headings = ["map", "n", *(column.heading for column in block.columns), *(["empty"] if empties else [])]
     winners = {column.spec: best(block, column) for column in block.columns}
+    table: list[list[str | Cell]] = [[*headings]]
     for line in block.lines:
-        cells = [_cell(line.means[c.spec], line.images, bold=winners[c.spec] is line) for c in block.columns]
+        cells = [_cell(line.means[c.spec], line.images, strong=winners[c.spec] is line) for c in block.columns]
         empty = [f"{100 * line.empty:.1f} %"] if empties else []
-        yield _markdown_row([markdown(line.title), str(line.images), *cells, *empty])
-    yield ""
+        table.append([line.title, str(line.images), *cells, *empty])
+    return table
+
+
+#: What is to be said of ``differences_table``.
+ABOUT_DIFFERENCES = (
+    "What the contrast changes, photo by photo (in bold where the interval leaves out 0; † marks a gain that "
+    "is not beyond all of the method's own controls):"
+)
+
+
+def differences_table(block: Block) -> list[list[str | Cell]]:
+    """Return the table of paired differences to the base, its heading first; empty where nothing is compared."""
     compared = [line for line in block.lines if line.differences]
-    if compared:
-        yield (
-            "What the contrast changes, photo by photo (in bold where the interval leaves out 0; † marks a gain that "
-            "is not beyond all of the method's own controls):"
-        )
+    table: list[list[str | Cell]] = [["map", "n", *(column.heading for column in block.columns)]] if compared else []
+    for line in compared:
+        cells = [_difference(line.differences[c.spec], line.images, _mark(line, c)) for c in block.columns]
+        table.append([f"{line.called} {line.title}", str(line.images), *cells])
+    return table
+
+
+def _markdown_block(block: Block) -> Iterator[str]:
+    yield f"## {markdown(block.data)}, {markdown(block.model)}"
+    for sentence in about(block):
         yield ""
-        yield from _markdown_head(["map", "n", *(markdown(column.heading) for column in block.columns)])
-        for line in compared:
-            cells = [_difference(line.differences[c.spec], line.images) + _mark(line, c) for c in block.columns]
-            title = markdown(f"{line.called} {line.title}")
-            yield _markdown_row([title, str(line.images), *cells])
+        yield sentence
+    yield ""
+    yield from _markdown_table(means_table(block))
+    yield ""
+    differences = differences_table(block)
+    if differences:
+        yield ABOUT_DIFFERENCES
+        yield ""
+        yield from _markdown_table(differences)
         yield ""
     for key, error in block.failed[:20]:
         yield f"- failed: {markdown(key)}: {markdown(error)}"
@@ -78,11 +120,9 @@ def _about_known(block: Block) -> Iterator[str]:
             *([f"{alike} that the model does not tell from class d"] if alike else []),
             *([f"{without} without a class of which the difference is known"] if without else []),
         ]
-        yield ""
         yield f"Not explained: {', and '.join(parts)}."
     if block.repainted is not None:
         fall, sides = block.repainted
-        yield ""
         yield (
             f"Painting what differs as class d's lowers the margin over d by {fall} and changes the side of "
             f"{100 * sides.mean:.1f} % of {sides.n} photos."
@@ -99,23 +139,32 @@ def _photos(block: Block) -> str:
     return there if block.measured == block.photos else f"{block.measured} of {there} so far"
 
 
-def _markdown_head(headings: Sequence[str]) -> Iterator[str]:
-    yield _markdown_row(headings)
-    yield "|" + "---|" * len(headings)
+def _markdown_table(table: Sequence[Sequence[str | Cell]]) -> Iterator[str]:
+    heading, *rows = table
+    yield _markdown_row(heading)
+    yield "|" + "---|" * len(heading)
+    for row in rows:
+        yield _markdown_row(row)
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def _markdown_row(cells: Sequence[str | Cell]) -> str:
+    return "| " + " | ".join(map(_markdown_cell, cells)) + " |"
 
 
-def _cell(mean: Mean, images: int, bold: bool) -> str:
+def _markdown_cell(cell: str | Cell) -> str:
+    if isinstance(cell, str):
+        return markdown(cell)
+    # Numbers, whose brackets are those of an interval.
+    return (f"**{cell.text}**" if cell.strong else cell.text) + cell.rest
+
+
+def _cell(mean: Mean, images: int, strong: bool) -> Cell:
     number, space, between = mean.text().partition(" ")
-    return f"{f'**{number}**' if bold else number}{space}{between}{_counted(mean, images)}"
+    return Cell(number, f"{space}{between}{_counted(mean, images)}", strong)
 
 
-def _difference(mean: Mean, images: int) -> str:
-    text = mean.text("+.4f")
-    return (f"**{text}**" if mean.leaves_out_zero else text) + _counted(mean, images)
+def _difference(mean: Mean, images: int, mark: str) -> Cell:
+    return Cell(mean.text("+.4f"), _counted(mean, images) + mark, mean.leaves_out_zero)
 
 
 def _counted(mean: Mean, images: int) -> str:

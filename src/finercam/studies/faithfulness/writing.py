@@ -12,13 +12,21 @@ from finercam.files import whole
 from finercam.metrics.intervals import Mean
 from finercam.studies.faithfulness.examined import Examined
 from finercam.studies.faithfulness.rows import Row
-from finercam.studies.faithfulness.verdicts import Judgement, percent
+from finercam.studies.faithfulness.verdicts import Finding, Judgement, percent
 from finercam.texts import csv_text, encoded, markdown
 
 _MEANS = ("alignment", "chance", "advantage", "gain", "overlap", "overlap_chance", "found")
-_HEADER = (
-    "| attribute or place | classes | difference | alignment | chance | over chance | over the plain map | "
-    "text model on its place | verdict | photos: uses, ignores, uncertain |"
+_HEADINGS = (
+    "attribute or place",
+    "classes",
+    "difference",
+    "alignment",
+    "chance",
+    "over chance",
+    "over the plain map",
+    "text model on its place",
+    "verdict",
+    "photos: uses, ignores, uncertain",
 )
 _SHARES = ("off", "off_plain", "off_area", "on_listed")
 
@@ -68,30 +76,14 @@ def to_markdown(
     failed: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Return the report: for each judgement its verdict, where the saliency lies, and a table of findings."""
-    measure = (
-        "Alignment is the rank correlation of the classifier's map and the text model's map of the attribute; chance "
-        "is the mean over attributes that both classes have alike."
-        if in_words
-        else "Alignment is the share of the classifier's saliency on the places where the attribute is seen; chance "
-        "is the share that they would have if they held as much as the places in which the classes agree."
-    )
-    scale = (
-        "Advantages over chance and over the map without the comparison are differences of correlations."
-        if in_words
-        else "Advantages over chance and over the map without the comparison are (a - b) / (a + b): 0 for equal "
-        "shares, 0.33 for twice as much, 1 for all."
-    )
-    lines = [f"# {markdown(heading)}", "", measure, scale, "Intervals are 95 % intervals over photos.", ""]
+    lines = [f"# {markdown(heading)}", "", *about(in_words), "Intervals are 95 % intervals over photos.", ""]
     for one in judgements:
-        lines += [f"## {markdown(title_of(one, names))}", "", f"**{markdown(one.sentence())}**", "", _photos(one), ""]
-        lines += [_HEADER, "|" + "---|" * _HEADER.count(" | ") + "---|"]
-        lines += [
-            f"| {markdown(found.words)} | {found.status} | {found.difference:.0f} | {found.alignment} | "
-            f"{found.chance.mean:.3f} | {_signed(found.advantage)} | {_signed(found.gain)} | "
-            f"{_signed(found.found) if found.found.n else ''} | {found.verdict} | "
-            f"{', '.join(map(str, found.photos))} |"
-            for found in one.findings
-        ]
+        lines += [f"## {markdown(title_of(one, names))}", "", f"**{markdown(one.sentence())}**", ""]
+        lines += [photos_of(one), "", f"| {' | '.join(_HEADINGS)} |", "|" + "---|" * len(_HEADINGS)]
+        for found in one.findings:
+            # Numbers, whose brackets are those of an interval.
+            words, *numbers = cells(found)
+            lines.append(f"| {' | '.join([markdown(words), *numbers])} |")
         lines.append("")
     if failed:
         lines += [
@@ -101,6 +93,43 @@ def to_markdown(
             "",
         ]
     return "\n".join(lines)
+
+
+def about(in_words: bool) -> list[str]:
+    """Return what the numbers of findings are: of a text model's maps, or of places."""
+    if in_words:
+        return [
+            "Alignment is the rank correlation of the classifier's map and the text model's map of the attribute; "
+            "chance is the mean over attributes that both classes have alike.",
+            "Advantages over chance and over the map without the comparison are differences of correlations.",
+        ]
+    return [
+        "Alignment is the share of the classifier's saliency on the places where the attribute is seen; chance "
+        "is the share that they would have if they held as much as the places in which the classes agree.",
+        "Advantages over chance and over the map without the comparison are (a - b) / (a + b): 0 for equal "
+        "shares, 0.33 for twice as much, 1 for all.",
+    ]
+
+
+def headings() -> list[str]:
+    """Return the headings of the cells of a finding."""
+    return list(_HEADINGS)
+
+
+def cells(found: Finding) -> list[str]:
+    """Return a finding as the cells of a table."""
+    return [
+        found.words,
+        found.status,
+        f"{found.difference:.0f}",
+        str(found.alignment),
+        f"{found.chance.mean:.3f}",
+        _signed(found.advantage),
+        _signed(found.gain),
+        _signed(found.found) if found.found.n else "",
+        found.verdict,
+        ", ".join(map(str, found.photos)),
+    ]
 
 
 def findings_csv(judgements: Sequence[Judgement], names: Sequence[str]) -> str:
@@ -143,7 +172,8 @@ def rows_csv(examined: Sequence[Examined], names: Sequence[str]) -> str:
     return csv_text(table)
 
 
-def _photos(one: Judgement) -> str:
+def photos_of(one: Judgement) -> str:
+    """Return on how many photos a judgement is, and where their saliency lies."""
     said = f"{one.photos} photos, {one.correct} correctly classified, {one.empty} with an empty map."
     if not one.off.n:
         return said

@@ -25,6 +25,9 @@ _COLUMNS = {
     "signed": "rank correlation of signed maps",
 }
 
+#: What is to be said of the table, behind how many images it is over.
+ABOUT = "means with 95 % intervals over those where neither map is constant. The lower, the better: 1 is the same map."
+
 
 def check(
     study: ClassSensitivity | Randomisation,
@@ -65,16 +68,23 @@ def to_markdown(lines: Sequence[LikenessSummary], heading: str, of: str) -> str:
         heading: of the table.
         of: heading of the first column: ``layer`` or ``compared``.
     """
-    images = lines[0].images
-    table = [[of, *_COLUMNS.values(), "empty"], ["---"] * (len(_COLUMNS) + 2)]
+    table = [headings(of), ["---"] * (len(_COLUMNS) + 2)]
     for line in lines:
-        means = [_shown(getattr(line, name), line.images) for name in _COLUMNS]
-        table.append([markdown(line.of), *means, f"{100 * line.empty:.1f} %"])
-    said = (
-        f"{images} images; means with 95 % intervals over those where neither map is constant. "
-        "The lower, the better: 1 is the same map."
-    )
+        named, *numbers = cells(line)
+        table.append([markdown(named), *numbers])
+    said = f"{lines[0].images} images; {ABOUT}"
     return "\n".join([f"## {markdown(heading)}", "", said, "", *("| " + " | ".join(row) + " |" for row in table), ""])
+
+
+def headings(of: str) -> list[str]:
+    """Return the headings of the cells of a line; ``of`` is that of the first."""
+    return [of, *_COLUMNS.values(), "empty"]
+
+
+def cells(line: LikenessSummary) -> list[str]:
+    """Return a line as the cells of a table."""
+    means = [_shown(getattr(line, name), line.images) for name in _COLUMNS]
+    return [line.of, *means, f"{100 * line.empty:.1f} %"]
 
 
 def to_csv(lines: Sequence[LikenessSummary], of: str) -> str:

@@ -1,0 +1,1 @@
+"""The app: new photos in a browser. It makes evidence; the live page in it answers everything else."""

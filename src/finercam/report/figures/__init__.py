@@ -1,0 +1,1 @@
+"""Figures for print, after those of the paper: one file each."""

@@ -1,0 +1,1 @@
+"""The kinds of folders that a report is made of: one file each; see ``finercam.report.folder``."""

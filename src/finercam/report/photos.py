@@ -1,0 +1,221 @@
+"""The photos of an evaluation that a page shows: chosen by the numbers, and explained anew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from finercam.contrast.contrast import COMPARED, Contrast
+from finercam.data.reading import read_dataset
+from finercam.errors import FinercamError
+from finercam.explanations.explaining import explain
+from finercam.explanations.explanation import Explanation
+from finercam.metrics.metric import Column
+from finercam.models import Classifier, load
+from finercam.models.run import Run
+from finercam.report.charts import Curve, chart
+from finercam.runs.loaded import of_weights
+from finercam.runs.rows import Rows
+from finercam.studies.evaluate.contrasts import PLAIN_NAME, contrast_of
+from finercam.studies.evaluate.maps import CONTROL
+from finercam.studies.evaluate.tables import Block, Line
+
+#: What photos are ranked by, the first that was measured.
+_RANKED_BY = ("relative-drop", "average-precision", "localization", "deletion")
+#: By how much a photo's probability may differ when it is explained anew, on another device for one.
+_SAME = 0.01
+#: Curves in one drawing.
+_MOST_CURVES = 5
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A photo and its numbers.
+
+    Attributes:
+        key: in its data set.
+        label: its class there.
+        target, other: the model's classes c and d; d is -1 where there is none.
+        correct: whether it is correctly classified; ``None`` where its class is not the model's.
+        confidence, margin: the probability of class c, and by how much its logit leads class d's.
+        value, base: what photos are ranked by, of the finer map and of the plain one; NaN where there is none.
+        empty: whether the finer map is empty.
+    """
+
+    key: str
+    label: int
+    target: int
+    other: int
+    correct: bool | None
+    confidence: float
+    margin: float
+    value: float
+    base: float
+    empty: bool
+
+
+def main_line(block: Block) -> Line | None:
+    """Return the line whose photos are shown: the first comparison, or the first map of the network."""
+    asked = [line for line in block.lines if not line.control and contrast_of(line.contrast) is not None]
+    return next((line for line in asked if line.contrast != PLAIN_NAME), next(iter(asked), None))
+
+
+def ranked_by(block: Block) -> Column | None:
+    """Return the column that photos are ranked by."""
+    columns = [column for column in block.columns if column.better]
+    first = [column for name in _RANKED_BY for column in columns if column.spec.partition("@")[0] == name]
+    return next(iter([*first, *columns]), None)
+
+
+def ranked(run: Rows, line: Line, column: Column) -> list[Ranked]:
+    """Return a run's photos, the most convincing map first; those without a number are left out."""
+    about = ["id", "key", "label", "target", "other", "correct", "confidence", "margin", "empty"]
+    own = _rows(run, line.method, line.contrast, [*about, column.spec])
+    base = {one["id"]: one[column.spec] for one in _rows(run, line.method, PLAIN_NAME, ["id", column.spec])}
+    found = [
+        Ranked(
+            one["key"],
+            one["label"],
+            one["target"],
+            -1 if one["other"] is None else one["other"],
+            one["correct"],
+            _number(one["confidence"]),
+            _number(one["margin"]),
+            _number(one[column.spec]),
+            _number(base.get(one["id"])),
+            one["empty"],
+        )
+        for one in own
+        if one[column.spec] is not None
+    ]
+    sign = -1 if column.better == "higher" else 1
+    # Of equals the one of which the model is surer.
+    return sorted(found, key=lambda one: (sign * one.value, -one.margin if one.margin == one.margin else math.inf))
+
+
+def _rows(run: Rows, method: str, contrast: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+    return run.table(columns, (pc.field("method") == method) & (pc.field("contrast") == contrast)).to_pylist()
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else math.nan
+
+
+def explained(run: Rows, line: Line, photos: Sequence[Ranked]) -> tuple[list[Explanation], list[str]]:
+    """Return some photos of a run explained anew by its model, with their evidence, and what stood in the way.
+
+    Nothing is shown that is not what was measured: the model must have the weights of the run, and the photo the
+    probability that it had.
+    """
+    try:
+        classifier = _model(run)
+        contrast = contrast_of(line.contrast)
+        assert contrast is not None
+        opened = _opened(run, classifier, line, contrast, photos)
+    except (FinercamError, OSError) as error:
+        return [], [f"The photos cannot be explained anew: {error}."]
+    found, problems = [], []
+    for photo in photos:
+        one = opened.get(photo.key)
+        if isinstance(one, Explanation):
+            found.append(one)
+        else:
+            problems.append(f"{photo.key} is not shown: {one or 'it is not in the data set any more'}.")
+    return found, problems
+
+
+def _model(run: Rows) -> Classifier:
+    """Return the model of a run.
+
+    Raises:
+        FinercamError: it cannot be loaded, or is another one now.
+    """
+    described = run.described["model"]
+    name, layers = described["name"], described["layers"]
+    classifier = load(name)
+    if list(classifier.layers) != layers:
+        classifier = load(name, layer=layers)
+    if of_weights(classifier.module) != described["weights"]:
+        raise FinercamError(f"the model {name} has other weights now than in the run")
+    return classifier
+
+
+def _opened(
+    run: Rows, classifier: Classifier, line: Line, contrast: Contrast, photos: Sequence[Ranked]
+) -> dict[str, Explanation | str]:
+    """Return each photo that is found explained, or why it is not."""
+    name, precision = run.described["data"]["name"], run.described["plan"]["precision"]
+    wanted = {photo.key: photo for photo in photos}
+    found: dict[str, Explanation | str] = {}
+    for split in ("test", "train"):
+        data = read_dataset(name, split)
+        for item in data.items():
+            photo = wanted.get(item.key)
+            if photo is None or item.key in found:
+                continue
+            against = contrast
+            if contrast.against == COMPARED:
+                against = replace(contrast, against=[photo.other], references=1)
+            try:
+                one = explain(
+                    classifier,
+                    data.open(item).photo,
+                    photo.target,
+                    contrast=against,
+                    method=line.method,
+                    keep=True,
+                    run=Run(precision),
+                )
+            except FinercamError as error:
+                found[item.key] = str(error)
+                continue
+            if abs(float(one.probabilities[photo.target]) - photo.confidence) > _SAME:
+                found[item.key] = "the model answers otherwise than when it was measured, so the photo has changed"
+            else:
+                found[item.key] = replace(one, source=item.key)
+        if len(found) == len(wanted):
+            break
+    return found
+
+
+def deletion_curves(run: Rows, block: Block) -> Iterator[str]:
+    """Yield, for each metric that keeps curves and each method, charts of both classes' mean probabilities."""
+    names = set(run.dataset.schema.names)
+    metrics = [column for column in block.columns if f"{column.spec} curve" in names]
+    controls = [line for line in block.lines if line.contrast == CONTROL and line.method == "random"]
+    for column in metrics:
+        for method, lines in _by_method(block).items():
+            for suffix, of in (("curve", "class c"), ("curve of other", "class d")):
+                curves = [
+                    Curve(line.title, np.linspace(0, 1, len(mean)).tolist(), mean, control=line.control)
+                    for line in [*lines[: _MOST_CURVES + 1], *controls]
+                    if (mean := _mean_curve(run, line, f"{column.spec} {suffix}"))
+                ]
+                if curves:
+                    title = f"{method}, {column.title}: probability of {of}"
+                    yield chart(title, curves, "share of the pixels changed", from_zero=True)
+
+
+def _by_method(block: Block) -> dict[str, list[Line]]:
+    found: dict[str, list[Line]] = {}
+    for line in block.lines:
+        if not line.control:
+            found.setdefault(line.called, []).append(line)
+    return found
+
+
+def _mean_curve(run: Rows, line: Line, column: str) -> list[float]:
+    """Return the mean over photos of a list of numbers; empty where no photo has one."""
+    where = (pc.field("method") == line.method) & (pc.field("contrast") == line.contrast)
+    rows = run.table([column], where)[column].combine_chunks().drop_null()
+    if not len(rows):
+        return []
+    # A run's curves have as many steps each.
+    values = rows.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), -1)
+    known = values[~np.isnan(values).any(1)]
+    return [float(one) for one in known.mean(0)] if len(known) else []
