@@ -76,6 +76,14 @@ def furnish(folder: Path, monkeypatch, images: int = 200) -> None:
         there = folder / "photos" / bird.parent.name / bird.name
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(bird, there)
+    found = [{"category": "animal", "confidence": 0.9, "bbox": [8.0, 8.0, 90.0, 80.0]}]
+    photos = sorted((folder / "photos").rglob("*.png"))
+    # On a few only, the others are without.
+    detected = [
+        {"file": str(photo.relative_to(folder / "photos")), "detections": found if number < 3 else []}
+        for number, photo in enumerate(photos)
+    ]
+    (folder / "detections.json").write_text(json.dumps(detected))
     (folder / "names.txt").write_text("a finch\na jay\na plover\na parakeet\n")
     found = finding.find_model
 
