@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import cache
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from finercam import aviary
 from finercam.models import finding
@@ -52,10 +54,18 @@ MODELS = {
 }
 
 
+@cache
+def _drawn(images: int) -> tuple[TemporaryDirectory, Path]:
+    """Return a folder that is drawn once in a process, and what has it removed in the end."""
+    kept = TemporaryDirectory()
+    _cub(Path(kept.name) / "CUB_200_2011", images)
+    return kept, Path(kept.name)
+
+
 def furnish(folder: Path, monkeypatch, images: int = 200) -> None:
     """Put data, photos and models into a folder, and have the models of hubs be those."""
     _model(folder / "my_model")
-    _cub(folder / "CUB_200_2011", images)
+    shutil.copytree(_drawn(images)[1], folder, dirs_exist_ok=True)
     # As docs/results.md calls data and model that are the reader's.
     (folder / "DIR").symlink_to("CUB_200_2011")
     (folder / "MODEL").symlink_to("my_model")
@@ -66,6 +76,14 @@ def furnish(folder: Path, monkeypatch, images: int = 200) -> None:
         there = folder / "photos" / bird.parent.name / bird.name
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(bird, there)
+    found = [{"category": "animal", "confidence": 0.9, "bbox": [8.0, 8.0, 90.0, 80.0]}]
+    photos = sorted((folder / "photos").rglob("*.png"))
+    # On a few only, the others are without.
+    detected = [
+        {"file": str(photo.relative_to(folder / "photos")), "detections": found if number < 3 else []}
+        for number, photo in enumerate(photos)
+    ]
+    (folder / "detections.json").write_text(json.dumps(detected))
     (folder / "names.txt").write_text("a finch\na jay\na plover\na parakeet\n")
     found = finding.find_model
 
