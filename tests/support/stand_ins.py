@@ -9,6 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
+import finercam
 from finercam import aviary
 from finercam.models import finding
 
@@ -50,6 +53,7 @@ MODELS = {
     "timm/resnet50.a1_in1k": "my_model",
     "timm/vit_base_patch14_dinov2.lvd142m": "my_model",
     "open_clip/ViT-B-16/openai": "aviary-clip",
+    "open_clip/hf-hub:imageomics/bioclip": "aviary-clip",
     "/shared/probe": "my_model",
 }
 
@@ -72,6 +76,7 @@ def furnish(folder: Path, monkeypatch, images: int = 200) -> None:
     birds = sorted((folder / "CUB_200_2011" / "images").rglob("*.png"))
     shutil.copy(birds[0], folder / "bird.jpg")
     shutil.copy(birds[-1], folder / "other.jpg")
+    shutil.copy(birds[len(birds) // 2], folder / "third.jpg")
     for bird in birds:
         there = folder / "photos" / bird.parent.name / bird.name
         there.parent.mkdir(parents=True, exist_ok=True)
@@ -90,8 +95,21 @@ def furnish(folder: Path, monkeypatch, images: int = 200) -> None:
     def find(spec, pretrained=True, revision=None):
         return found(MODELS.get(str(spec), spec), pretrained, revision)
 
-    for module in ("finercam.models.loading", "finercam.models.backbone", "finercam.models.text"):
-        monkeypatch.setattr(import_module(module), "find_model", find)
+    _tree(folder)
+    for module in ("loading", "backbone", "text", "embeddings"):
+        monkeypatch.setattr(import_module(f"finercam.models.{module}"), "find_model", find)
+
+
+def _tree(folder: Path) -> None:
+    """Write families of the model's classes, and label embeddings of a tree of life with a subset of it."""
+    names = json.loads((folder / "my_model" / "config.json").read_text())["pretrained_cfg"]["label_names"]
+    lines = [f'"{name}",{name.removesuffix(")").split()[-1]}idae' for name in names]
+    _write(folder / "taxonomy.csv", ["name,family", *lines])
+    tree = [[[*"KPCOF", f"Genus{i // 3}", f"species{i}"], f"bird {i}"] for i in range(9)]
+    (folder / "txt_emb_species.json").write_text(json.dumps(tree))
+    width = finercam.load("aviary-clip").classes
+    np.save(folder / "txt_emb_species.npy", np.random.default_rng(0).standard_normal((width, 9), np.float32))
+    _write(folder / "islands.csv", ["genus", "Genus0", "Genus2"])
 
 
 def _model(folder: Path) -> None:

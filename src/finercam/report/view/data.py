@@ -179,7 +179,7 @@ def _with_evidence(explanation: Explanation) -> Explanation:
     evidence, _ = gather(
         explanation.classifier,
         explanation.image[None],
-        [PLAIN, explanation.contrast],
+        [explanation.contrast.alone, explanation.contrast],
         explanation.target,
         method=explanation.method,
         collect=LIKELIEST,
@@ -196,8 +196,10 @@ def _likeliest(explanation: Explanation) -> list[int]:
 def _asked(explanation: Explanation) -> dict[str, Any]:
     contrast = explanation.contrast
     about = {"answer": 0, "target": explanation.target, "references": list(explanation.references)}
-    if not isinstance(contrast, Contrast):
-        return {**about, "objective": printable(contrast.name), "gamma": 0.0, "reverse": False}
+    if not isinstance(contrast, Contrast) or contrast.rank is not None:
+        # What is asked about taxa is not made of rows of single classes.
+        name = str(explanation) if isinstance(contrast, Contrast) else contrast.name
+        return {**about, "objective": printable(name), "gamma": 0.0, "reverse": False}
     return {
         **about,
         "objective": None,
