@@ -87,8 +87,9 @@ def test_every_field_of_a_record_is_in_the_dictionary_and_in_the_schema(written,
 def test_the_version_grows_with_the_fields():
     """When this fails: a field that went or changed its meaning needs another number; a new one goes in here."""
     assert SCHEMA == measuring.SCHEMA == RECORD["$defs"]["explanation"]["properties"]["schema"]["const"] == 1
-    names = """aggregate against box empty files fraction gamma hidden hidden_by_plain image layer method mode model
-        objective peak plain_peak precision probabilities question references reverse schema target top weighting"""
+    names = """aggregate against among box empty files fit fraction gamma hidden hidden_by_plain image layer method mode
+        model objective peak plain_peak precision probabilities question rank references reverse schema target taxon
+        top weighting"""
     assert sorted(RECORD["$defs"]["explanation"]["properties"]) == sorted(names.split())
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from finercam.explanations.explaining import saliency as saliency
     from finercam.explanations.explanation import Explanation as Explanation
     from finercam.explanations.files import explain_files as explain_files
+    from finercam.explanations.pairs import Pair as Pair
+    from finercam.explanations.pairs import pair as pair
     from finercam.explanations.writers import writer as writer
     from finercam.methods.evidence import Evidence as Evidence
     from finercam.methods.method import METHODS as METHODS
@@ -61,6 +63,8 @@ _WHERE = {
     "explain": "explanations.explaining",
     "explain_files": "explanations.files",
     "Explanation": "explanations.explanation",
+    "Pair": "explanations.pairs",
+    "pair": "explanations.pairs",
     "METHODS": "methods.method",
     "method": "methods.method",
     "explainer": "methods.method",

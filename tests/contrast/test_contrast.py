@@ -16,6 +16,8 @@ from finercam import PLAIN, Contrast, FinercamError, Objective
 from finercam.contrast import contrast as contrast_module
 from finercam.contrast.contrast import AGAINST, AGGREGATES, COMPARED, WEIGHTINGS, find_targets
 from finercam.contrast.labels import Labels
+from finercam.contrast.taxa import taxon
+from finercam.contrast.taxonomy import Taxonomy
 from support import reference
 
 BIRDS = Labels(["Blue Grosbeak", "Grandala", "Indigo Bunting", "Lazuli Bunting", "House Finch", "Purple Finch"])
@@ -382,10 +384,13 @@ def test_one_row_per_reference_where_maps_are_combined_later(aggregate: str) -> 
 def test_a_batch_is_its_single_images(against: str, weighting: str) -> None:
     logits = 3 * torch.randn(4, 9, generator=torch.Generator().manual_seed(5))
     head = torch.randn(9, 3, generator=torch.Generator().manual_seed(6))
+    # Three classes in each genus, and one of nothing that is known.
+    ranks = [[*"kpcof", f"Genus{'abc'[i // 3]}", f"sp{i}"] for i in range(8)]
+    labels = Labels([f"class {i}" for i in range(9)], Taxonomy.of([*map(taxon, ranks), None]))
     contrast = Contrast(against, weighting=weighting)
-    batch = contrast.ask(logits, [0, 1, 2, 8], head=head)
+    batch = contrast.ask(logits, [0, 1, 2, 8], head=head, labels=labels)
     for i, target in enumerate([0, 1, 2, 8]):
-        one = contrast.ask(logits[i : i + 1], target, head=head)
+        one = contrast.ask(logits[i : i + 1], target, head=head, labels=labels)
         assert one.references.tolist() == batch.references[i : i + 1].tolist()
         assert torch.allclose(one.rows, batch.rows[i : i + 1])
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.io import savemat
 
 from finercam.data import matlab
-from finercam.data.reading import read_dataset
+from finercam.data.reading import check_download, read_dataset
 from finercam.errors import FinercamError
 from support.pictures import save_picture
 
@@ -175,3 +175,23 @@ def test_pictures_outside_of_the_folder_are_not_opened(tmp_path, name):
     root = two(tmp_path, train=((name, 1, (1, 1, 3, 3)),))
     with pytest.raises(FinercamError, match="does not lie below"):
         read_dataset(f"cars:{root}", "train")
+
+
+def test_a_mirror_with_the_annotations_of_other_photos_is_read_by_the_devkit(tmp_path):
+    """As mirrors have it: photos in folders twice, and ``cars_annos.mat``, whose ``car_ims`` are not there."""
+    root = two(tmp_path)
+    for name in ("cars_train", "cars_test"):
+        (root / name).rename(root / "moved")
+        (root / name).mkdir()
+        (root / "moved").rename(root / name / name)
+    one(tmp_path / "other")
+    (tmp_path / "other" / "cars_annos.mat").rename(root / "cars_annos.mat")
+    assert len(list(read_dataset(f"cars:{root}", "all").items())) == 3
+    _, found = check_download(f"cars:{root}")
+    assert not [line for line in found if line.lacking]
+    (root / "devkit" / "cars_meta.mat").unlink()
+    with pytest.raises(FinercamError, match=r"devkit/cars_meta.mat or cars_meta.mat is missing"):
+        read_dataset(f"cars:{root}", "all")
+    assert [line.part for line in check_download(f"cars:{root}")[1] if line.lacking] == [
+        "devkit/cars_meta.mat or cars_meta.mat"
+    ]

@@ -161,6 +161,19 @@ def test_photos_of_an_evaluation_are_those_that_were_measured(run, report):
     confidences = {one["key"]: one["confidence"] for one in rows}
     for key, photo in zip([*order[:4], *order[-4:]], first["photos"], strict=True):
         assert photo["target_probability"] == pytest.approx(confidences[key], abs=1e-3)
+    # Each with its own deletion curves, of the plain map and the finer one.
+    plain = {one["key"]: one for one in Rows(str(run)).table().to_pylist() if one["contrast"] == "plain"}
+    for number, key in enumerate([*order[:4], *order[-4:]]):
+        curves = json.loads(re.search(rf'id="kept-{number}">(.*?)</script>', frames[0])[1])["curves"]
+        finer = next(one for one in rows if one["key"] == key)
+        (spec,) = {
+            name.removesuffix(" curve") for name in finer if name.startswith("deletion") and name.endswith(" curve")
+        }
+        assert curves["second_class"] == finer["other"]
+        assert [line["target"] for line in curves["lines"]] == [one[f"{spec} curve"] for one in (plain[key], finer)]
+        assert [line["second"] for line in curves["lines"]] == [
+            one[f"{spec} curve of other"] for one in (plain[key], finer)
+        ]
     second = json.loads(re.search(r'id="data">(.*?)</script>', frames[1])[1])
     assert len(second["photos"]) == 2
 

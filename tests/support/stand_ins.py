@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import cache
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
+
+import finercam
 from finercam import aviary
 from finercam.models import finding
 
@@ -48,32 +53,63 @@ MODELS = {
     "timm/resnet50.a1_in1k": "my_model",
     "timm/vit_base_patch14_dinov2.lvd142m": "my_model",
     "open_clip/ViT-B-16/openai": "aviary-clip",
+    "open_clip/hf-hub:imageomics/bioclip": "aviary-clip",
     "/shared/probe": "my_model",
 }
+
+
+@cache
+def _drawn(images: int) -> tuple[TemporaryDirectory, Path]:
+    """Return a folder that is drawn once in a process, and what has it removed in the end."""
+    kept = TemporaryDirectory()
+    _cub(Path(kept.name) / "CUB_200_2011", images)
+    return kept, Path(kept.name)
 
 
 def furnish(folder: Path, monkeypatch, images: int = 200) -> None:
     """Put data, photos and models into a folder, and have the models of hubs be those."""
     _model(folder / "my_model")
-    _cub(folder / "CUB_200_2011", images)
+    shutil.copytree(_drawn(images)[1], folder, dirs_exist_ok=True)
     # As docs/results.md calls data and model that are the reader's.
     (folder / "DIR").symlink_to("CUB_200_2011")
     (folder / "MODEL").symlink_to("my_model")
     birds = sorted((folder / "CUB_200_2011" / "images").rglob("*.png"))
     shutil.copy(birds[0], folder / "bird.jpg")
     shutil.copy(birds[-1], folder / "other.jpg")
+    shutil.copy(birds[len(birds) // 2], folder / "third.jpg")
     for bird in birds:
         there = folder / "photos" / bird.parent.name / bird.name
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(bird, there)
+    found = [{"category": "animal", "confidence": 0.9, "bbox": [8.0, 8.0, 90.0, 80.0]}]
+    photos = sorted((folder / "photos").rglob("*.png"))
+    # On a few only, the others are without.
+    detected = [
+        {"file": str(photo.relative_to(folder / "photos")), "detections": found if number < 3 else []}
+        for number, photo in enumerate(photos)
+    ]
+    (folder / "detections.json").write_text(json.dumps(detected))
     (folder / "names.txt").write_text("a finch\na jay\na plover\na parakeet\n")
     found = finding.find_model
 
     def find(spec, pretrained=True, revision=None):
         return found(MODELS.get(str(spec), spec), pretrained, revision)
 
-    for module in ("finercam.models.loading", "finercam.models.backbone", "finercam.models.text"):
-        monkeypatch.setattr(import_module(module), "find_model", find)
+    _tree(folder)
+    for module in ("loading", "backbone", "text", "embeddings"):
+        monkeypatch.setattr(import_module(f"finercam.models.{module}"), "find_model", find)
+
+
+def _tree(folder: Path) -> None:
+    """Write families of the model's classes, and label embeddings of a tree of life with a subset of it."""
+    names = json.loads((folder / "my_model" / "config.json").read_text())["pretrained_cfg"]["label_names"]
+    lines = [f'"{name}",{name.removesuffix(")").split()[-1]}idae' for name in names]
+    _write(folder / "taxonomy.csv", ["name,family", *lines])
+    tree = [[[*"KPCOF", f"Genus{i // 3}", f"species{i}"], f"bird {i}"] for i in range(9)]
+    (folder / "txt_emb_species.json").write_text(json.dumps(tree))
+    width = finercam.load("aviary-clip").classes
+    np.save(folder / "txt_emb_species.npy", np.random.default_rng(0).standard_normal((width, 9), np.float32))
+    _write(folder / "islands.csv", ["genus", "Genus0", "Genus2"])
 
 
 def _model(folder: Path) -> None:

@@ -58,6 +58,12 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    classes: o.Classes = None,
+    template: o.Template = None,
+    embeddings: o.Embeddings = None,
+    subset: o.Subset = None,
+    taxonomy: o.Taxonomy = None,
+    squash: o.Squash = False,
     match: o.Match = None,
     skip_unmatched: o.SkipUnmatched = False,
     split: o.Split = "test",
@@ -101,6 +107,7 @@ def evaluate(
         weightings=o.listed(weighting),
         aggregates=o.listed(aggregate),
     )
+    more = o.load_options(classes, template, embeddings, subset, taxonomy, squash)
     if bool(model) == bool(backbone):
         raise FinercamError("give --model, or --backbone to train a linear probe on its features first")
     if backbone and split != "test":
@@ -131,6 +138,7 @@ def evaluate(
         probabilities=probabilities,
         match=match,
         skip_unmatched=skip,
+        more=more,
     )
     with watched() as bar:
         finished = run_study(

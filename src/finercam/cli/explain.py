@@ -29,11 +29,17 @@ def explain(
     against: o.Against = ["similar"],  # noqa: B006 - typer copies it
     references: o.References = ["3"],  # noqa: B006
     gamma: o.Gammas = None,
+    rank: o.Rank = None,
     method: o.Methods = ["gradcam"],  # noqa: B006
     weighting: o.Weightings = ["mean"],  # noqa: B006
     aggregate: o.Aggregates = ["mean"],  # noqa: B006
     reverse: Annotated[bool, typer.Option("--reverse", help="Look for the look-alikes' traits instead.")] = False,
     classes: o.Classes = None,
+    template: o.Template = None,
+    embeddings: o.Embeddings = None,
+    subset: o.Subset = None,
+    taxonomy: o.Taxonomy = None,
+    squash: o.Squash = False,
     layer: o.Layer = None,
     probabilities: o.Probabilities = None,
     device: o.Device = "auto",
@@ -67,7 +73,7 @@ def explain(
     record of each photo, and explanations.csv the same as a table. With several methods, strengths or other options,
     each photo gets a folder with an answer for each.
     """
-    from finercam.cli.names import read_names
+    from finercam.cli.names import told
     from finercam.contrast.contrast import Contrast
     from finercam.contrast.labels import find_class
     from finercam.data.boxes import read_boxes
@@ -87,7 +93,7 @@ def explain(
     chosen = _against(against)
     strengths: list[float | None] = [*o.numbers(gamma, "gamma")]
     contrasts = [
-        Contrast([chosen] if chosen is not None else way, count, strength, share, combined, reverse)
+        Contrast([chosen] if chosen is not None else way, count, strength, share, combined, reverse, rank)
         for way, count, strength, share, combined in itertools.product(
             ["similar"] if chosen is not None else o.listed(against),
             o.whole_numbers(references, "references"),
@@ -100,12 +106,14 @@ def explain(
     found = find_photos(photos, out)
     if detected is not None:
         found = detected.crops(found, margin=margin, confidence=confidence)
-    names = None if classes is None else read_names(classes)
-    classifier = load(model, layer=layer, device=device, revision=revision, classes=names, probabilities=probabilities)
-    if target != "predicted":
+    options = o.load_options(classes, template, embeddings, subset, taxonomy, squash)
+    classifier = load(model, layer=layer, device=device, revision=revision, probabilities=probabilities, **options)
+    for sentence in told(classifier, options):
+        say(sentence)
+    if target != "predicted" and rank is None:
         find_class(target, classifier.classes, classifier.labels)
     if chosen is not None:
-        named = _named_classes(chosen, classifier)
+        named = o.listed([chosen]) if rank is not None else _named_classes(chosen, classifier)
         contrasts = [contrast.changed(against=named) for contrast in contrasts]
     asked = {
         _file_name(how.spec, contrast, contrasts): Asked(contrast, target, how)
@@ -184,7 +192,7 @@ def _summary(explanation: Explanation, record: dict[str, object], several: bool)
 
     similarities, contrast = explanation.similarities, explanation.contrast
     if similarities is None:
-        seen = f"{100 * float(explanation.probabilities[explanation.target]):.1f} %"
+        seen = f"{100 * explanation.confidence:.1f} %"
         # The sentence begins with the class whose probability it is, unless it is about others.
         if not isinstance(contrast, Contrast) or contrast.reverse:
             (name,) = short_names([explanation.target_name])

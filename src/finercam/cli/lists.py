@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from finercam.cli.console import new_table, say, show
 
 
@@ -46,14 +50,57 @@ def metrics() -> None:
     say("A parameter is set as in relative-drop@0.1 or deletion@steps=20.", stderr=False)
 
 
-def datasets() -> None:
-    """List the formats of data sets, how to write them, and what annotations they have."""
+def datasets(
+    action: Annotated[
+        str, typer.Argument(metavar="[check]", help="check: say what a download has and what is missing.")
+    ] = "",
+    dataset: Annotated[str, typer.Argument(metavar="[DATASET]", help="The download: FORMAT:DIR.")] = "",
+) -> None:
+    """List the formats of data sets, how to write them, and what annotations they have; or check a download of one."""
     from finercam.data.format import FORMATS
+    from finercam.errors import FinercamError
 
+    if action:
+        if action != "check" or not dataset:
+            given = f"{action} {dataset}".strip()
+            raise FinercamError(
+                f"'finercam datasets {given}' is not a command; write finercam datasets check FORMAT:DIR"
+            )
+        _check(dataset)
+        return
     table = new_table("spec", "data set", "knows", "source")
     for _, known in sorted(FORMATS.items()):
         table.add_row(" or ".join(known.specs), known.title, ", ".join(known.knows) or "-", known.source or "-")
     show(table)
+
+
+def _check(dataset: str) -> None:
+    """Print what a download has, what is missing of it, and how many photos can be read."""
+    from finercam.data.reading import check_download, read_dataset
+    from finercam.errors import FinercamError
+
+    layout, found = check_download(dataset)
+    if found:
+        table = new_table("part", "what for", "where")
+        for one in found:
+            absent = "missing, not needed" if one.optional else "MISSING"
+            table.add_row(one.part, one.gives, absent if one.place is None else str(one.place))
+        show(table)
+    lacking = [one.part for one in found if one.lacking]
+    if lacking:
+        say(f"missing: {', '.join(lacking)}")
+        raise typer.Exit(1)
+    try:
+        data = read_dataset(dataset, "all")
+        labels = [item.label for item in data.items()]
+    except FinercamError as error:
+        say(str(error))
+        raise typer.Exit(1) from None
+    say(f"{len(labels):,} photos of {len(set(labels)):,} classes can be read", stderr=False)
+    if layout is not None and (layout.photos, layout.classes) != (None, None):
+        photos = "" if layout.photos is None else f"{layout.photos:,} photos"
+        classes = "" if layout.classes is None else f"{layout.classes:,} classes"
+        say(f"published: {' of '.join(filter(None, (photos, classes)))}", stderr=False)
 
 
 def models() -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from finercam.errors import FinercamError
+
+if TYPE_CHECKING:
+    from finercam.models.classifier import Classifier
 
 
 def read_names(file: Path) -> list[str]:
@@ -32,3 +37,26 @@ def read_names(file: Path) -> list[str]:
     if not first:
         raise FinercamError(f"{str(file)!r} has no names in it; write one on each line")
     return list(first)
+
+
+def told(classifier: Classifier, options: Mapping[str, Any]) -> list[str]:
+    """Return what is to be said of a classifier that was loaded with options: its classes' ranks, how photos fit."""
+    from finercam.data.placement import Placer
+
+    said = [placed_in(Path(options["taxonomy"]), classifier)] if "taxonomy" in options else []
+    if {"classes", "embeddings", "squash"} & set(options):
+        height, width = classifier.image_size
+        how = {"squash": "squashed to", "crop": "resized and cropped to", "pad": "resized and padded to"}
+        # Wider than high: what is done to it can be told from how it lies in the input.
+        fit = Placer(classifier.preprocessing)((640, 427)).fit
+        said.append(f"photos are {how.get(fit, 'resized to')} {width} x {height}")
+    return said
+
+
+def placed_in(file: Path, classifier: Classifier) -> str:
+    """Return how many of a model's classes a taxonomy has, as a sentence."""
+    assert classifier.labels is not None
+    assert classifier.labels.given is not None
+    taxonomy = classifier.labels.given
+    known = int((taxonomy.codes >= 0).any(0).sum())
+    return f"{file}: {known} of {classifier.classes} classes have a place, at the ranks {', '.join(taxonomy.knows())}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,9 +66,17 @@ Against = Annotated[
     list[str],
     typer.Option(
         "--against",
-        help="Look-alikes: similar, predicted, weights (predicted@2 is only the second), or classes by name; "
-        "evaluate also takes compared, which is class d.",
+        help="Look-alikes: similar, predicted, weights (predicted@2 is only the second); relatives: genus, family, "
+        "...; or classes by name; evaluate also takes compared, which is class d.",
     ),
+]
+Rank = Annotated[
+    str | None,
+    typer.Option(help="Ask about the target's genus, family, ... instead of the class: the log-sum of its logits."),
+]
+Taxonomy = Annotated[
+    Path | None,
+    typer.Option(help="CSV or JSON with the ranks of the classes, where their names do not tell them."),
 ]
 Weightings = Annotated[
     list[str], typer.Option("--weighting", help="How the look-alikes share the strength: mean, softmax, official.")
@@ -78,6 +87,24 @@ Aggregates = Annotated[
 Classes = Annotated[
     Path | None,
     typer.Option(help="File of class names, one per line, for a model of images and text (zero-shot)."),
+]
+Template = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Sentence with {} in place of each class name; several are averaged. [default: a photo of a {}.]",
+        show_default=False,
+    ),
+]
+Embeddings = Annotated[
+    Path | None,
+    typer.Option(help="Instead of --classes: label embeddings made before, .npy with .json (TreeOfLife) or .parquet."),
+]
+Subset = Annotated[
+    Path | None, typer.Option(help="Of --embeddings: CSV whose first column is a rank; only these classes.")
+]
+Squash = Annotated[
+    bool,
+    typer.Option("--squash", help="Resize photos to the input whatever their shape (pybioclip) instead of cropping."),
 ]
 Match = Annotated[
     Path | None,
@@ -113,6 +140,32 @@ Gpus = Annotated[
     float | None, typer.Option(help="ray: GPUs for each model. [default: 1 if there is one]", show_default=False)
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Measure again the parts in which a photo failed.")]
+
+
+def load_options(
+    classes: Path | None,
+    template: list[str] | None,
+    embeddings: Path | None,
+    subset: Path | None,
+    taxonomy: Path | None,
+    squash: bool,
+) -> dict[str, Any]:
+    """Return these as options of ``finercam.load``, such that they work from any working directory.
+
+    Raises:
+        FinercamError: templates without class names, or the file of names cannot be read.
+    """
+    from finercam.cli.names import read_names
+
+    if template and classes is None:
+        raise FinercamError("--template is for class names in words; give --classes FILE too")
+    files = {"embeddings": embeddings, "subset": subset, "taxonomy": taxonomy}
+    given: dict[str, Any] = {name: os.path.abspath(file) for name, file in files.items() if file is not None}
+    if classes is not None:
+        given["classes"] = read_names(classes)
+    if template:
+        given["templates"] = list(template)
+    return given | ({"squash": True} if squash else {})
 
 
 def listed(given: Sequence[str] | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from finercam.cli.classes import model_classes
 from finercam.cli.console import progress, say
+from finercam.cli.names import told
 from finercam.cli.stopping import Stopped
 from finercam.errors import FinercamError, nearest
 
@@ -46,13 +47,17 @@ def matched(
     probabilities: str | None,
     match: Path | None,
     skip_unmatched: bool,
+    more: Mapping[str, Any] | None = None,
 ) -> Matched:
     """Load a classifier and match its classes with a data set's; say which of those with photos have none."""
     from finercam.models import load
     from finercam.runs.loaded import loaded_classifier
 
     options: dict[str, Any] = {"layer": layer, "device": device, "revision": revision, "probabilities": probabilities}
+    options |= more or {}
     classifier = load(spec, **options)
+    for sentence in told(classifier, options):
+        say(sentence)
     # Where photos may be left out a run draws others for them, so any class with photos may be met.
     among = data.sample.whole if skip_unmatched and data.sample is not None else data
     return Matched(

@@ -23,15 +23,19 @@ from finercam.contrast.references import (
     Targets,
     find_targets,
     frozen,
+    group_targets,
+    grouped,
     named_references,
     nearest_references,
     rank_of,
 )
+from finercam.contrast.taxa import RANKS
+from finercam.contrast.taxonomy import Among, Taxonomy, check_rank
 from finercam.errors import FinercamError, nearest
 
 #: The class that an evaluation compares a photo's with, of whose difference it may know the pixels.
 COMPARED = "compared"
-AGAINST = ("similar", "predicted", "weights", COMPARED)
+AGAINST = ("similar", "predicted", "weights", *RANKS, COMPARED)
 WEIGHTINGS = ("mean", "softmax", "official")
 AGGREGATES = ("mean", "max", "mean-after-relu")
 #: The largest strength, either way. Far below what overflows, and far above what leaves anything of the target.
@@ -49,6 +53,8 @@ class Contrast:
         against: how references are chosen. ``"similar"``: the classes whose logits are nearest to the target's.
             ``"predicted"``: the highest logits other than the target's. ``"weights"``: the highest cosine
             similarity of classifier rows (Eq. 11). ``"predicted@2"`` and the like: only the second of these.
+            ``"genus"``, ``"family"`` and the other ``RANKS``: the nearest in logit of the target's relatives at that
+            rank, by the labels' taxonomy; where it has none, of those one rank up, and the sentence says so.
             ``"compared"``: in an evaluation, the class d that it measures against. Or the
             classes themselves, by name or index, for all images or one list per image. The target never is its own
             reference.
@@ -61,6 +67,8 @@ class Contrast:
         aggregate: ``"mean"`` of the references before the ReLU (Eq. 8), ``"max"`` before it, or
             ``"mean-after-relu"``.
         reverse: look for the references' traits instead: ``sum_t w_t y_(d_t) - gamma * y_c`` (Section C.5).
+        rank: ask about taxa instead of classes: the target and its references are genera, families or the like, and
+            the logit of each is ``log sum_c exp y_c`` over its classes ("why a wren at all?").
     """
 
     against: str | Named = "similar"
@@ -69,6 +77,7 @@ class Contrast:
     weighting: str = "mean"
     aggregate: str = "mean"
     reverse: bool = False
+    rank: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.against, str):
@@ -78,6 +87,8 @@ class Contrast:
                 raise FinercamError(f"against is {self.against!r}; {COMPARED!r} is a single class and takes no rank")
         else:
             object.__setattr__(self, "against", frozen(self.against))
+        if self.rank is not None:
+            check_rank(self.rank)
         _check_choice("weighting", self.weighting, WEIGHTINGS)
         _check_choice("aggregate", self.aggregate, AGGREGATES)
         if self.gamma is None:
@@ -118,6 +129,8 @@ class Contrast:
             FinercamError: an unknown class, or an image left without any reference.
         """
         logits = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
+        if self.rank is not None:
+            return self._ask_of_taxa(self.rank, logits, targets, labels)
         target = find_targets(targets, logits, labels)
         references = self._find_references(logits, target, labels, head)
         present = references >= 0
@@ -130,20 +143,15 @@ class Contrast:
                     "reference); name another class, or use gamma=0 for the plain CAM"
                 )
         share = self._shares(logits, references, present)
-        e_target = torch.zeros_like(logits).scatter_(1, target[:, None], 1.0)
-        e_references = torch.zeros(*references.shape, logits.shape[1], dtype=logits.dtype, device=logits.device)
-        e_references.scatter_(2, references.clamp(min=0)[:, :, None], present[:, :, None].to(logits.dtype))
-
         if self.aggregate == "mean" or (self.strength == 0 and not self.reverse):
             # Without comparison the references' maps are one and the same.
-            # (Products and sums, not einsum: a caller's autocast must not round coefficients.)
-            against = (share[:, :, None] * e_references).sum(1, keepdim=True)
-            rows, shares = self._difference(e_target[:, None], against), torch.ones_like(e_target[:, :1])
+            rows = self._rows(logits, target, references[:, None], share[:, None])
+            shares = torch.ones_like(logits[:, :1])
         else:
             # An image with fewer references repeats its first: that changes neither the maximum nor, with a
             # share of zero, the mean.
-            e_references = torch.where(present[:, :, None], e_references, e_references[:, :1])
-            rows, shares = self._difference(e_target[:, None].expand_as(e_references), e_references), share
+            repeated = torch.where(present, references, references[:, :1])[:, :, None]
+            rows, shares = self._rows(logits, target, repeated, torch.ones_like(share)[:, :, None]), share
         return Question(rows, shares, target, references, self.aggregate)
 
     def part(self, images: slice) -> Contrast:
@@ -158,9 +166,37 @@ class Contrast:
             changes["gamma"] = None
         return replace(self, **changes)
 
-    def _difference(self, target: Tensor, references: Tensor) -> Tensor:
-        gamma = self.strength
-        return references - gamma * target if self.reverse else target - gamma * references
+    def _rows(
+        self, logits: Float[Tensor, "b C"], target: Int[Tensor, " b"], references: Tensor, share: Tensor
+    ) -> Float[Tensor, "b r C"]:
+        """Return the rows: 1 for the target less gamma times the shares of ``references`` (b r T), or the reverse.
+
+        Only the rows themselves are as long as there are classes, of which there may be a million.
+        """
+        rows = torch.zeros(*references.shape[:2], logits.shape[1], dtype=logits.dtype, device=logits.device)
+        of_target, of_references = (-self.strength, 1.0) if self.reverse else (1.0, -self.strength)
+        rows.scatter_add_(2, references.clamp(min=0), of_references * share.masked_fill(references < 0, 0.0))
+        own = target[:, None, None].expand(-1, rows.shape[1], 1)
+        return rows.scatter_add_(2, own, torch.full_like(own, 1, dtype=rows.dtype) * of_target)
+
+    def _ask_of_taxa(
+        self, rank: str, logits: Float[Tensor, "b C"], targets: Targets, labels: Labels | None
+    ) -> Question:
+        """Return the rows where what is asked about are taxa: the chain rule through their logits."""
+        groups = _taxonomy(labels, f"rank={rank!r}").groups(rank)
+        sums = groups.log_sums(logits)
+        asked = grouped(self.against, groups, labels)
+        of = replace(self, rank=None, against=asked).ask(
+            sums, group_targets(targets, sums, groups, labels), labels=Labels(groups.names, groups.taxonomy)
+        )
+        target, references = (groups.likeliest(of_, logits) for of_ in (of.targets[:, None], of.references))
+        rows = groups.spread(of.rows, logits)
+        return Question(rows, of.shares, target[:, 0], references, self.aggregate, by_class=False)
+
+    @property
+    def alone(self) -> Contrast:
+        """The same target with nothing to compare it with."""
+        return PLAIN if self.rank is None else replace(PLAIN, rank=self.rank)
 
     def _shares(self, logits: Tensor, references: Tensor, present: Tensor) -> Float[Tensor, "b T"]:
         """Weight of each reference; 0 where there is none."""
@@ -182,6 +218,13 @@ class Contrast:
         if self.against == COMPARED:
             raise FinercamError(f"against={COMPARED!r} is for evaluations, which choose a class d; name classes here")
         if isinstance(self.against, str):
+            way, place = rank_of(self.against)
+            if way in RANKS:
+                among = _taxonomy(labels, f"against={self.against!r}").relatives(way, target, logits)
+                # Their own logits stay: nearest is measured from them.
+                kept = among.scatter(1, target[:, None], True)
+                way = "similar" if place is None else f"similar@{place}"
+                return nearest_references(way, self.references, target, logits.masked_fill(~kept, torch.inf), head)
             return nearest_references(self.against, self.references, target, logits, head)
         return named_references(self.against, target, logits, labels)
 
@@ -190,10 +233,12 @@ class Contrast:
 
         ``Blue Grosbeak, against Grandala, Indigo Bunting, Lazuli Bunting, gamma 0.6``
         """
-        name, *others = short_names([display_name(i, labels) for i in (target, *references[:_SAID])])
+        name, *others = short_names([self.called(i, labels) for i in (target, *references[:_SAID])])
         if len(references) > _SAID:
             others.append(f"and {len(references) - _SAID} more")
-        looked_for, against = (", ".join(others), name) if self.reverse else (name, ", ".join(others))
+        among = self.among(target, references, labels)
+        them = ", ".join(others) + ("" if among is None else str(among))
+        looked_for, against = (them, name) if self.reverse else (name, them)
         reverse = ", reversed" if self.reverse else ""
         if self.strength == 0:
             return f"{looked_for}, alone{reverse}"
@@ -204,10 +249,40 @@ class Contrast:
             details.append(f"{self.aggregate} of the references")
         return f"{looked_for}, against {against}{reverse}, {', '.join(details)}"
 
+    def called(self, index: int, labels: Labels | None) -> str:
+        """Return what is asked about where a class stands for it: its name, or ``family Icteridae``."""
+        if self.rank is None:
+            return display_name(index, labels)
+        return f"{self.rank} {_taxonomy(labels, f'rank={self.rank!r}').name(self.rank, index)}"
+
+    def classes_of(self, index: int, labels: Labels | None) -> list[int]:
+        """Return the classes that one stands for: itself, or all of its taxon at ``rank``."""
+        if self.rank is None:
+            return [index]
+        row = _taxonomy(labels, f"rank={self.rank!r}").codes[RANKS.index(self.rank)]
+        return (row == row[index]).nonzero().flatten().tolist()
+
+    def among(self, target: int, references: Sequence[int], labels: Labels | None) -> Among | None:
+        """Return where the references were found, where they were looked for by a rank."""
+        taxonomy, way = None if labels is None else labels.taxonomy, str(self.against).partition("@")[0]
+        if taxonomy is None or way not in RANKS or not references:
+            return None
+        return taxonomy.among(way, target, references)
+
 
 def exactly(number: float) -> str:
     """Return the shortest text that is read as this number and no other, without a needless ``.0``."""
     return repr(float(number)).removesuffix(".0")
+
+
+def _taxonomy(labels: Labels | None, asked: str) -> Taxonomy:
+    found = None if labels is None else labels.taxonomy
+    if found is None:
+        raise FinercamError(
+            f"{asked} needs the ranks of the classes, which their names do not tell; give a table of them when the "
+            "model is loaded (taxonomy=, --taxonomy): CSV, or a TreeOfLife JSON"
+        )
+    return found
 
 
 def _own_strength(weighting: str) -> float:

@@ -6,17 +6,23 @@ import operator
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 
+from finercam.contrast.taxa import taxon_named
+from finercam.contrast.taxonomy import Taxonomy
 from finercam.errors import FinercamError, nearest
 from finercam.texts import shortened
 
+#: Names that need no more than their case folded: most, where there are a million.
+_PLAIN = re.compile("[A-Za-z]+(?: [A-Za-z]+)*")
 _APOSTROPHES = "['’‘ʼ´`]"
 
 
 def folded(name: str) -> str:
     """Return ``name`` without case, accents, punctuation and the number CUB-style names begin with."""
+    if _PLAIN.fullmatch(name):
+        return name.casefold()
     name = re.sub(r"^\d+\.", "", name)
     # Only the accents of Latin, Greek and Cyrillic letters: in other scripts marks tell words apart.
     name = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFKD", name))
@@ -40,7 +46,8 @@ def spellings(name: str, fold: Callable[[str], str] = folded) -> set[str]:
     """Return the folded forms by which a class may be asked for.
 
     ``Agelaius phoeniceus (Red-winged Blackbird)`` answers to the whole, to ``Agelaius phoeniceus`` and to
-    ``Red_winged_Blackbird``; a list of synonyms ``tench, Tinca tinca`` to each of them.
+    ``Red_winged_Blackbird``; a list of synonyms ``tench, Tinca tinca`` to each of them; and the strings of iNaturalist
+    and SpeciesNet (``taxon_named``) to the scientific and the common name.
 
     Args:
         name: of a class.
@@ -50,23 +57,55 @@ def spellings(name: str, fold: Callable[[str], str] = folded) -> set[str]:
     inside = re.fullmatch(r"(.*?)\s*\(([^()]*)\)\s*", name)
     if inside:
         parts |= {inside[1], inside[2]}
+    taxon = taxon_named(name)
+    if taxon is not None:
+        parts |= {taxon.scientific, taxon.common}
     return {fold(part) for part in parts} - {""}
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Names of the classes, in the order of the logits."""
+    """Names of the classes, in the order of the logits.
+
+    Attributes:
+        names: as the model has them.
+        given: the taxonomy of the classes, where it was given and is not told by their names.
+    """
 
     names: tuple[str, ...]
+    given: Taxonomy | None = field(default=None, compare=False, repr=False)
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], given: Taxonomy | None = None) -> None:
         object.__setattr__(self, "names", tuple(str(name) for name in names))
+        object.__setattr__(self, "given", given)
+        if given is not None and len(given) != len(self.names):
+            raise FinercamError(f"the taxonomy is of {len(given)} classes, and there are {len(self.names)}")
 
     @cached_property
-    def _tables(self) -> list[tuple[Callable[[str], set[str]], dict[str, list[int]]]]:
-        """From the strictest way of comparing names to the most lenient: forms of a name, and where each leads."""
-        ways = (_as_it_stands, _folded_whole, spellings, partial(spellings, fold=loosened))
-        return [(forms, self._table(forms)) for forms in ways]
+    def taxonomy(self) -> Taxonomy | None:
+        """The taxonomy of the classes: the one given, or what the names of at least half of them tell."""
+        if self.given is not None:
+            return self.given
+        taxa = [taxon_named(name) for name in self.names]
+        return Taxonomy.of(taxa) if 2 * sum(taxon is not None for taxon in taxa) >= len(taxa) else None
+
+    # Each is made when it is first needed: a million names take a while.
+
+    @cached_property
+    def _exact(self) -> dict[str, list[int]]:
+        return self._table(_as_it_stands)
+
+    @cached_property
+    def _whole(self) -> dict[str, list[int]]:
+        return self._table(_folded_whole)
+
+    @cached_property
+    def _spelled(self) -> dict[str, list[int]]:
+        return self._table(spellings)
+
+    @cached_property
+    def _loose(self) -> dict[str, list[int]]:
+        return self._table(_loosely)
 
     def _table(self, forms: Callable[[str], set[str]]) -> dict[str, list[int]]:
         table: dict[str, list[int]] = {}
@@ -91,8 +130,7 @@ class Labels:
             FinercamError: no class, or more than one, goes by that name.
         """
         if isinstance(given, str):
-            (_, exact), _, (_, spelled), (_, loose) = self._tables
-            found = exact.get(given) or spelled.get(folded(given)) or loose.get(loosened(given), [])
+            found = self._exact.get(given) or self._spelled.get(folded(given)) or self._loose.get(loosened(given), [])
             if len(found) == 1:
                 return found[0]
             if found:
@@ -104,9 +142,13 @@ class Labels:
             given = number
         return check_index(given, len(self.names))
 
+    def spelled(self, name: str) -> list[int]:
+        """Return the classes of which a name is one of the spellings, folded."""
+        return self._spelled.get(folded(name), [])
+
     def nearest(self, given: str) -> str:
         """Return the classes whose names look most like ``given``, as a phrase for the end of an error message."""
-        called = {name: self.names[indices[0]] for name, indices in self._tables[2][1].items()}
+        called = {name: self.names[indices[0]] for name, indices in self._spelled.items()}
         return nearest(folded(given) or given, self.names, called=called)
 
     def called(self, name: str) -> list[int]:
@@ -115,11 +157,21 @@ class Labels:
         Names are compared as they stand; if none agrees, folded; if none does, by any of the spellings of both; and
         last by any of these ``loosened``. A number is a name like any other here.
         """
-        for forms, table in self._tables:
-            found = {index for form in forms(name) for index in table.get(form, ())}
+        # From the strictest way of comparing names to the most lenient.
+        ways: tuple[tuple[Callable[[str], set[str]], str], ...] = (
+            (_as_it_stands, "_exact"),
+            (_folded_whole, "_whole"),
+            (spellings, "_spelled"),
+            (_loosely, "_loose"),
+        )
+        for forms, table in ways:
+            found = {index for form in forms(name) for index in getattr(self, table).get(form, ())}
             if found:
                 return sorted(found)
         return []
+
+
+_loosely = partial(spellings, fold=loosened)
 
 
 def _as_it_stands(name: str) -> set[str]:
@@ -184,14 +236,15 @@ def display_name(index: int, labels: Labels | None) -> str:
 
 def full_name(name: str) -> str:
     """Return a name as people write it, common and scientific: ``010.Red_winged_Blackbird`` without its number."""
-    whole = name if "(" in name else name.split(",")[0]
+    taxon = None if "(" in name else taxon_named(name)
+    whole = name if "(" in name else name.split(",")[0] if taxon is None else taxon.label
     return " ".join(re.sub(r"^\d+\.", "", whole).replace("_", " ").split())
 
 
 def short_names(names: Sequence[str]) -> list[str]:
     """Return names fit for a picture: the common name where ``Genus species (Common Name)`` has one."""
     short = []
-    for name in names:
+    for name in map(full_name, names):
         inside = re.fullmatch(r".*?\(([^()]+)\)\s*", name)
         short.append(full_name(inside[1] if inside else name))
     return short

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.contrast.labels import Labels
 from finercam.contrast.question import Question
 from finercam.contrast.references import Targets, find_targets
@@ -50,6 +51,15 @@ class Objective:
         none = torch.empty(len(y), 0, dtype=torch.long, device=y.device)
         targets_found = find_targets(targets, y, labels)
         return Question(rows[:, None], torch.ones_like(rows[:, :1]), targets_found, none, by_class=False)
+
+    @property
+    def alone(self) -> Contrast:
+        """The target's logit, beside which an objective's map is shown."""
+        return PLAIN
+
+    def classes_of(self, index: int, labels: Labels | None) -> list[int]:
+        """Return the classes that one stands for: itself."""
+        return [index]
 
     def part(self, images: slice) -> Objective:
         """Return the objective: it is the same for every image."""

@@ -12,7 +12,7 @@ from finercam.errors import FinercamError, nearest
 Weighting: TypeAlias = Literal["mean", "softmax", "official"]
 Aggregate: TypeAlias = Literal["mean", "max", "mean-after-relu"]
 #: What a contrast's options are called, for functions that take them.
-OPTIONS = ("against", "references", "gamma", "weighting", "aggregate", "reverse")
+OPTIONS = ("against", "references", "gamma", "weighting", "aggregate", "reverse", "rank")
 
 
 def contrast_from(contrast: Contrast | Objective | None, **options: Any) -> Contrast | Objective:

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from finercam.contrast.labels import Labels, class_given, find_class, whole_number
+from finercam.contrast.labels import Labels, class_given, find_class, folded, whole_number
+from finercam.contrast.taxonomy import Groups
 from finercam.errors import FinercamError
 from finercam.texts import shortened
 
@@ -50,6 +51,49 @@ def named_references(
     return torch.tensor(padded, dtype=torch.long, device=logits.device).reshape(batch, width)
 
 
+def group_targets(
+    targets: Targets, sums: Float[Tensor, "b G"], groups: Groups, labels: Labels | None
+) -> Int[Tensor, " b"]:
+    """Return one group per image; the one with the highest logit where none is named.
+
+    A class stands for the taxon that it is in: its name, or any index. A taxon may be named itself.
+    """
+    if targets is None or (isinstance(targets, str) and targets == "predicted"):
+        return sums.argmax(1)
+    batch = len(sums)
+    each: list[Any] = [targets] * batch if _is_class(targets) else list(targets)  # type: ignore[arg-type]
+    if len(each) != batch:
+        raise FinercamError(f"{len(each)} targets were given for {batch} images; give one, or one per image")
+    return torch.tensor([_group(one, groups, labels) for one in each], device=sums.device)
+
+
+def grouped(against: Any, groups: Groups, labels: Labels | None) -> Any:
+    """Return how references are chosen among groups: as among classes, or the groups that were named."""
+    if isinstance(against, str):
+        if against.partition("@")[0] == "weights":
+            raise FinercamError(f"against='weights' compares classes, and a {groups.rank} has no row; use 'similar'")
+        return against
+    return tuple(
+        tuple(_group(inner, groups, labels) for inner in one) if isinstance(one, tuple) else _group(one, groups, labels)
+        for one in against
+    )
+
+
+def _group(given: Any, groups: Groups, labels: Labels | None) -> int:
+    given = class_given(given)
+    if isinstance(given, str):
+        named = [index for index, name in enumerate(groups.names) if folded(name) == folded(given)]
+        if len(named) == 1:
+            return named[0]
+    index = find_class(given, len(groups.codes), labels)
+    code = int(groups.codes[index])
+    if code < 0:
+        raise FinercamError(
+            f"the {groups.rank} of class {given!r} is not known; name another class, or a {groups.rank}"
+        )
+    return code
+
+
 def frozen(named: Any) -> tuple[ClassName, ...] | tuple[tuple[ClassName, ...], ...]:
     """Return named classes as tuples of text and plain numbers: for all images, or one tuple per image."""
     if _is_class(named):
@@ -83,8 +127,11 @@ def nearest_references(
                 "against='weights' compares the rows of a final linear layer and this classifier has none; "
                 "use against='similar'"
             )
-        rows = torch.nn.functional.normalize(head.detach().to(logits), dim=1)
-        order = -(rows[target] @ rows.T)
+        rows = head.detach().to(logits)
+        # The lengths aside, so that there are not two copies of a million rows.
+        lengths = rows.norm(dim=1).clamp(min=1e-12)
+        own_rows = rows[target] / lengths[target, None]
+        order = -(own_rows @ rows.T) / lengths
     elif against == "predicted":
         order = -logits
     else:

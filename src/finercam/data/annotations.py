@@ -32,21 +32,6 @@ class Publication:
         """Return the error for something that a complete download contains."""
         return FinercamError(f"{self.name}: {what}; the data is published at {self.page}")
 
-    def root(self, given: str, marker: str, inside: Iterable[str] = ()) -> Path:
-        """Return the folder that contains ``marker``: the one given, or one that the archive unpacks into.
-
-        Raises:
-            FinercamError: there is no such folder, or none of them contains it.
-        """
-        top = Path(os.path.expanduser(given))
-        # Not Path's own question, which raises where a name is too long.
-        if not os.path.isdir(top):
-            raise self.missing(f"there is no folder {shortened(given)!r}")
-        for folder in (top, *(top / name for name in inside)):
-            if (folder / marker).exists():
-                return folder
-        raise self.missing(f"{marker} is missing from {given!r}")
-
 
 @dataclass(frozen=True)
 class Row:

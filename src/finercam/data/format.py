@@ -18,6 +18,7 @@ from inspect import signature
 from typing import TypeVar
 
 from finercam.data.dataset import Dataset
+from finercam.data.layout import Choose
 from finercam.errors import FinercamError, nearest
 from finercam.registry import Registry
 
@@ -40,6 +41,7 @@ class Format:
         specs: the ways to write it, ``("cub:DIR",)``. A place is needed unless the bare name is among them.
         knows: what may be known of its photos and classes, of ``KNOWN``; a download may hold less.
         source: the paper and the page where the data can be had; empty if there is none.
+        layout: what a download holds, given its folder and the parameters of ``read``; ``None`` where there is none.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Format:
     specs: tuple[str, ...]
     knows: tuple[str, ...] = ()
     source: str = ""
+    layout: Choose | None = None
 
     @property
     def needs_place(self) -> bool:
@@ -65,7 +68,13 @@ FORMATS: Registry[Format] = Registry("data format", "finercam.formats", "finerca
 
 
 def data_format(
-    name: str, title: str, *, specs: Sequence[str] = (), knows: Sequence[str] = (), source: str = ""
+    name: str,
+    title: str,
+    *,
+    specs: Sequence[str] = (),
+    knows: Sequence[str] = (),
+    source: str = "",
+    layout: Choose | None = None,
 ) -> Callable[[Reader], Reader]:
     """Register the function below as the reader of a data format; the arguments are those of ``Format``.
 
@@ -76,6 +85,8 @@ def data_format(
         knows: what may be known of the photos and classes: of ``KNOWN``; ``present`` and ``absent`` are whether
             what sets two classes apart is to be seen in a photo.
         source: the paper and the page where the data can be had.
+        layout: what a download holds, given its folder and the parameters of the reader, for ``finercam datasets
+            check``.
 
     Raises:
         FinercamError: the name is taken or cannot be written in a spec, or ``knows`` holds something else.
@@ -87,7 +98,7 @@ def data_format(
             raise FinercamError(f"data format {name!r} says that it knows {one!r}; {nearest(one, KNOWN)}")
 
     def register(reader: Reader) -> Reader:
-        FORMATS.add(name, Format(name, title, reader, tuple(specs) or (f"{name}:DIR",), tuple(knows), source))
+        FORMATS.add(name, Format(name, title, reader, tuple(specs) or (f"{name}:DIR",), tuple(knows), source, layout))
         return reader
 
     return register

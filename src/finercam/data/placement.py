@@ -86,6 +86,21 @@ class Placement:
     x: Axis
     y: Axis
 
+    @property
+    def fit(self) -> str:
+        """How a photo of this size is brought to the input: ``crop``, ``squash``, ``pad``, or ``whole``.
+
+        ``squash``: its sides are scaled differently, by more than sizes are rounded; ``crop``: part of it is not seen;
+        ``pad``: part of the input is not of it.
+        """
+        x, y = self.x, self.y
+        if abs(abs(x.scale / y.scale) - 1) > 2 / min(x.input, y.input):
+            return "squash"
+        if not bool(self.seen().all()):
+            return "crop"
+        ends = [(sorted((axis.shift, axis.scale * axis.photo + axis.shift)), axis.input) for axis in (x, y)]
+        return "pad" if any(low > 1 or high < size - 1 for (low, high), size in ends) else "whole"
+
     @classmethod
     def in_place(cls, size: tuple[int, int]) -> Placement:
         """Return that of an input of this height and width that is itself the photo."""

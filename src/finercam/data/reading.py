@@ -11,8 +11,9 @@ from heapq import nsmallest
 
 from finercam.data.dataset import SPLITS, Dataset, Item, Sample
 from finercam.data.format import FORMATS, Format
+from finercam.data.layout import Found, Layout, check
 from finercam.errors import FinercamError, check_between, nearest
-from finercam.registry import folded, read_parameters, split_spec
+from finercam.registry import folded, parameters_of, read_parameters, split_spec
 
 #: Photos in a sample.
 MOST_IMAGES = 100_000_000
@@ -36,13 +37,40 @@ def read_dataset(spec: str, split: str = "test", images: int | None = None, seed
         raise FinercamError(f"split is {split!r}; {nearest(split, SPLITS)}")
     if images is not None:
         check_between("images", images, 1, MOST_IMAGES)
+    head, known, place = _parts(spec)
+    arguments = (place, split, images, seed) if known.draws else (place, split)
+    dataset = replace(known.read(*arguments, **read_parameters(known.read, head)), name=spec)
+    return dataset if images is None or known.draws else draw(dataset, images, seed)
+
+
+def check_download(spec: str) -> tuple[Layout | None, list[Found]]:
+    """Return what a download of a published data set should hold, and where each part of it is.
+
+    Args:
+        spec: as for ``read_dataset``.
+
+    Returns:
+        The layout, and a line for each part; ``None`` and no lines where the format has no layout.
+
+    Raises:
+        FinercamError: there is no such format or folder.
+    """
+    head, known, place = _parts(spec)
+    if known.layout is None:
+        return None, []
+    own = parameters_of(known.layout)
+    given = {name: value for name, value in read_parameters(known.read, head).items() if name in own}
+    layout = known.layout(place, **given)
+    return layout, check(layout, place)
+
+
+def _parts(spec: str) -> tuple[str, Format, str]:
+    """Return what stands before the colon of a spec, the format of that name, and the place."""
     head, _, place = spec.partition(":")
     known = _find(head, spec)
     if known.needs_place and not place:
         raise FinercamError(f"{spec!r} is not a data set: write {' or '.join(known.specs)}")
-    arguments = (place, split, images, seed) if known.draws else (place, split)
-    dataset = replace(known.read(*arguments, **read_parameters(known.read, head)), name=spec)
-    return dataset if images is None or known.draws else draw(dataset, images, seed)
+    return head, known, place
 
 
 def _find(head: str, spec: str) -> Format:

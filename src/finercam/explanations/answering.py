@@ -160,11 +160,12 @@ def _rows_for(look: Look, questions: Sequence[Question], collect: Collect | None
 
 def _without_repeats(rows: Sequence[Float[Tensor, "b _r C"]]) -> Float[Tensor, "b m C"]:
     """Return all rows, those that are the same for every image once."""
-    kept: list[Tensor] = []
-    for row in torch.cat(list(rows), 1).unbind(1):
-        if not any(torch.equal(row, other) for other in kept):
-            kept.append(row)
-    return torch.stack(kept, 1)
+    every = torch.cat(list(rows), 1)
+    kept: list[int] = []
+    for index, row in enumerate(every.unbind(1)):
+        if not any(torch.equal(row, every[:, other]) for other in kept):
+            kept.append(index)
+    return every if len(kept) == every.shape[1] else every[:, kept]
 
 
 def _unique_classes(classes: Tensor) -> Tensor:

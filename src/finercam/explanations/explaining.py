@@ -13,7 +13,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from finercam.contrast.contrast import PLAIN, Contrast
+from finercam.contrast.contrast import Contrast
 from finercam.contrast.objective import Objective
 from finercam.contrast.options import Aggregate, Weighting, contrast_from, refuse_unknown
 from finercam.contrast.references import Named, Targets
@@ -40,6 +40,7 @@ def explain(  # type: ignore[overload-overlap] # a path is a sequence too, of no
     weighting: Weighting | None = None,
     aggregate: Aggregate | None = None,
     reverse: bool | None = None,
+    rank: str | None = None,
     contrast: Contrast | Objective | None = None,
     method: str | Method = "gradcam",
     keep: bool = False,
@@ -58,6 +59,7 @@ def explain(
     weighting: Weighting | None = None,
     aggregate: Aggregate | None = None,
     reverse: bool | None = None,
+    rank: str | None = None,
     contrast: Contrast | Objective | None = None,
     method: str | Method = "gradcam",
     keep: bool = False,
@@ -75,6 +77,7 @@ def explain(
     weighting: str | None = None,
     aggregate: str | None = None,
     reverse: bool | None = None,
+    rank: str | None = None,
     contrast: Contrast | Objective | None = None,
     method: str | Method = "gradcam",
     keep: bool = False,
@@ -89,7 +92,7 @@ def explain(
         photos: one photo (path, picture or array; a ``Crop`` of one; or a preprocessed tensor 3 H W), several, or a
             preprocessed batch b 3 H W.
         target: a class for all photos or one per photo, by name or index; the top prediction if left out.
-        against, references, gamma, weighting, aggregate, reverse: what is asked, as for ``Contrast``.
+        against, references, gamma, weighting, aggregate, reverse, rank: what is asked, as for ``Contrast``.
         contrast: what is asked, instead of these options.
         method: how it is answered: a name in ``finercam.METHODS``, with parameters if need be
             (``rise@masks=2000``).
@@ -114,6 +117,7 @@ def explain(
         weighting=weighting,
         aggregate=aggregate,
         reverse=reverse,
+        rank=rank,
     )
     model, how, run = as_classifier(classifier), find_method(method), run or Run()
     several = isinstance(photos, (list, tuple)) or (isinstance(photos, Tensor) and photos.ndim == 4)
@@ -148,6 +152,7 @@ def saliency(
     weighting: str | None = None,
     aggregate: str | None = None,
     reverse: bool | None = None,
+    rank: str | None = None,
     contrast: Contrast | Objective | None = None,
     method: str | Method = "gradcam",
     run: Run | None = None,
@@ -159,7 +164,7 @@ def saliency(
         classifier: as for ``explain``.
         images: preprocessed; all of them are looked at together.
         target: class per image or one for all, by name or index; the top prediction if left out.
-        against, references, gamma, weighting, aggregate, reverse, contrast, method, run: as for ``explain``.
+        against, references, gamma, weighting, aggregate, reverse, rank, contrast, method, run: as for ``explain``.
         unknown: refused, with the name of the option that is meant.
 
     Raises:
@@ -174,6 +179,7 @@ def saliency(
         weighting=weighting,
         aggregate=aggregate,
         reverse=reverse,
+        rank=rank,
     )
     evidence, (question,) = gather(as_classifier(classifier), images, [what], target, method=method, run=run)
     return answer(evidence, question).saliency
@@ -216,7 +222,7 @@ def explain_batch(
     """
     methods = [find_method(one.method) for one in asked]
     with classifier.look(images, run, at=taps_of(methods, classifier)) as look:
-        questions = [ask(classifier, look.logits, [PLAIN, one.contrast], one.targets) for one in asked]
+        questions = [ask(classifier, look.logits, [one.contrast.alone, one.contrast], one.targets) for one in asked]
         gathered = gather_each(look, methods, [question for pair in questions for question in pair], collect)
     found = [
         explanations_from(

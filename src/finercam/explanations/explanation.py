@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from finercam.contrast.contrast import PLAIN, Contrast
+from finercam.contrast.contrast import Contrast
 from finercam.contrast.objective import Objective
 from finercam.contrast.options import OPTIONS, refuse_unknown
 from finercam.contrast.question import Question
@@ -80,6 +80,11 @@ class Explanation(Pictured):
         return self.facts.probabilities_of(self.logits)
 
     @property
+    def confidence(self) -> float:
+        """The probability of what is explained: of the target, or of its taxon where one was asked about, 0 to 1."""
+        return float(self.probabilities[self.contrast.classes_of(self.target, self.facts.labels)].sum())
+
+    @property
     def similarities(self) -> Float[Tensor, " C"] | None:
         """Cosines of the image and the prompts, -1 to 1, where the classes are prompts."""
         return self.facts.similarities(self.logits) if self.facts.prompts else None
@@ -132,7 +137,7 @@ class Explanation(Pictured):
             if self.evidence is None:
                 raise NotGathered("no evidence was kept; explain with keep=True, or ask with collect=True")
             evidence = self.evidence.by(how)
-            questions = ask(self.facts, evidence.logits, [PLAIN, what], wanted)
+            questions = ask(self.facts, evidence.logits, [what.alone, what], wanted)
             answer(evidence, questions[1])
         except NotGathered:
             if not collect:
@@ -145,7 +150,7 @@ class Explanation(Pictured):
             already = (self.evidence.classes() if self.evidence is not None else None) or []
             images = self.image[None]
             evidence, questions = gather(
-                classifier, images, [PLAIN, what], wanted, method=how, collect=already, run=self.run
+                classifier, images, [what.alone, what], wanted, method=how, collect=already, run=self.run
             )
         (again,) = explanations_from(
             evidence,

@@ -30,6 +30,12 @@ def record(explanation: Explanation) -> dict[str, Any]:
             "aggregate": contrast.aggregate,
             "reverse": contrast.reverse,
         }
+        among = contrast.among(explanation.target, explanation.references, explanation.facts.labels)
+        if among is not None:
+            asked["among"] = {"rank": among.rank, "name": among.name}
+        if contrast.rank is not None:
+            asked["rank"] = contrast.rank
+            asked["taxon"] = contrast.called(explanation.target, explanation.facts.labels)
     else:
         asked = {"objective": contrast.name}
     box = None if explanation.original is None else explanation.original.box
@@ -47,11 +53,18 @@ def record(explanation: Explanation) -> dict[str, Any]:
         "layer": list(explanation.facts.layers),
         "model": explanation.facts.name,
         "probabilities": explanation.facts.probabilities,
+        **_fitted(explanation),
         "precision": explanation.run.precision,
         "empty": explanation.empty,
         "peak": float(explanation.saliency.max()),
         "plain_peak": float(explanation.plain.max()),
     }
+
+
+def _fitted(explanation: Explanation) -> dict[str, str]:
+    """Return how the photo was brought to the model's input, where it is known."""
+    placement = explanation.placement
+    return {} if placement is None else {"fit": placement.fit}
 
 
 def failure(photo: str | os.PathLike[str] | Crop, error: str) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -15,6 +17,7 @@ from torch import Tensor
 from finercam.contrast.contrast import Contrast
 from finercam.contrast.labels import Labels
 from finercam.contrast.objective import Objective
+from finercam.contrast.taxonomy import Taxonomy
 from finercam.data.original import Original, unpacked
 from finercam.data.placement import Axis, Placement
 from finercam.errors import FinercamError
@@ -31,7 +34,11 @@ if TYPE_CHECKING:
     Found = TypeVar("Found", bound=Explanation)
 
 #: Of what is written beside the maps; raised when a reader of before would misread it.
-FORMAT = 1
+FORMAT = 2
+#: Values from which on a tensor that is mostly zeros is written without them.
+_SPARSE = 65536
+#: Values of such a tensor that are read; a damaged file may say anything.
+_MOST = 2**31
 _MAPS = ("saliency", "map", "plain", "logits")
 _FACTS = ("name", "classes", "layers", "mean", "std", "probabilities", "prompts", "scale", "shift")
 
@@ -59,13 +66,16 @@ def write(explanation: Explanation, path: Path) -> None:
             "source": explanation.source,
             "run": asdict(explanation.run),
             "facts": {name: getattr(facts, name) for name in _FACTS},
-            "labels": None if labels is None else labels.names,
+            "named": labels is not None,
             "evidence": plain,
         }
         if explanation.original is not None and explanation.placement is not None:
             tensors["photo"] = explanation.original.packed()
             again["photo"] = asdict(explanation.placement)
             again["box"] = explanation.original.box
+        if labels is not None:
+            # A million names are more than the file's header may hold.
+            tensors["labels"] = _as_bytes({"names": labels.names, "taxonomy": labels.given and labels.given.packed()})
         metadata["again"] = json_line(again)
     # Not save_file, which writes to a file of its own that a killed process leaves behind.
     path.write_bytes(save({name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}, metadata))
@@ -88,8 +98,8 @@ def read(kind: type[Found], path: Path, classifier: Classifier | None) -> Found:
         if again["format"] != FORMAT:
             raise FinercamError(f"{str(path)!r} is of format {again['format']}, this finercam reads {FORMAT}")
         method = find_method(again["method"])
-        labels = None if again["labels"] is None else Labels(again["labels"])
-        given: dict[str, Any] = {
+        labels = _labels(tensors["labels"]) if again["named"] else None
+        facts: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in again["facts"].items()
         }
         evidence = unpack(
@@ -110,17 +120,28 @@ def read(kind: type[Found], path: Path, classifier: Classifier | None) -> Found:
             references=tuple(again["references"]),
             contrast=_asked(again["contrast"]),
             method=method,
-            facts=Facts(labels=labels, rows=rows, **given),
+            facts=Facts(labels=labels, rows=rows, **facts),
             run=Run(**again["run"]),
             source=again["source"],
             original=_original(tensors, again.get("photo"), again.get("box")),
             evidence=evidence,
             classifier=classifier,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, FinercamError):
             raise
         raise FinercamError(f"{str(path)!r} is not an explanation that finercam wrote ({error!r})") from error
+
+
+def _as_bytes(value: Any) -> Tensor:
+    """Return plain data as the bytes of its JSON."""
+    return torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+
+
+def _labels(kept: Tensor) -> Labels:
+    found = json.loads(kept.numpy().tobytes())
+    given = found["taxonomy"]
+    return Labels(found["names"], None if given is None else Taxonomy.unpacked(given))
 
 
 def _original(
@@ -154,6 +175,12 @@ def unpack(tensors: Mapping[str, Tensor], plain: Mapping[str, Any], **more: Any)
 def _apart(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """Return a field's value as plain data; its tensors are put beside by their names."""
     if isinstance(value, Tensor):
+        flat = value.detach().flatten()
+        at = flat.nonzero().flatten()
+        if flat.numel() > _SPARSE and 4 * len(at) < flat.numel():
+            # Rows over a million classes are nearly all zeros.
+            tensors[name], tensors[f"{name}.at"] = flat[at], at
+            return {"tensor": name, "shape": list(value.shape)}
         tensors[name] = value.detach()
         return {"tensor": name}
     if isinstance(value, Evidence):
@@ -171,7 +198,13 @@ def _together(value: Any, tensors: Mapping[str, Tensor], more: Mapping[str, Any]
     if not isinstance(value, dict):
         return value
     if "tensor" in value:
-        return tensors[value["tensor"]]
+        found = tensors[value["tensor"]]
+        if "shape" not in value:
+            return found
+        if math.prod(value["shape"]) > _MOST:
+            raise ValueError(f"it has a tensor of the shape {value['shape']}")
+        whole = torch.zeros(math.prod(value["shape"]), dtype=found.dtype)
+        return whole.scatter_(0, tensors[f"{value['tensor']}.at"], found).reshape(value["shape"])
     below = f"{value['below']}."
     inner = {name.removeprefix(below): tensor for name, tensor in tensors.items() if name.startswith(below)}
     return unpack(inner, value["evidence"], **more)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from finercam.methods.evidence import Evidence
 from finercam.methods.maps import fuse
@@ -114,4 +114,5 @@ def gradient_taps(classifier: Classifier) -> tuple[str, ...]:
 
 def one_hot_rows(classes: Int[Tensor, "b m"], count: int, like: Float[Tensor, "*any"]) -> Float[Tensor, "b m C"]:
     """Return one row per class."""
-    return nn.functional.one_hot(classes, count).to(like)
+    rows = torch.zeros(*classes.shape, count, dtype=like.dtype, device=classes.device)
+    return rows.scatter_(2, classes[:, :, None], 1.0).to(like)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from finercam.contrast.labels import Labels, display_name
@@ -20,12 +20,14 @@ def mixture_of(
     """
     if collected.shape == wanted.shape and bool(torch.equal(collected, wanted)):
         return torch.eye(wanted.shape[1], device=wanted.device, dtype=wanted.dtype).expand(len(wanted), -1, -1)
-    # Small and ill-suited to some accelerators: a Gram matrix of m x m, in float64 on the CPU.
-    rows, v = collected.double().cpu(), wanted.double().cpu()
+    # Small and ill-suited to some accelerators: a Gram matrix of m x m, in float64 on the CPU. Of a million classes
+    # a question reaches a few.
+    reached = _reached(collected, wanted)
+    rows, v = collected[:, :, reached].double().cpu(), wanted[:, :, reached].double().cpu()
     gram = rows @ rows.mT
     mixture = v @ rows.mT @ torch.linalg.pinv(gram, hermitian=True)
     rest = (v - mixture @ rows).abs() > 1e-5 * v.abs().amax(2, keepdim=True)
-    missing = rest.any(1).any(0).nonzero().flatten().tolist()
+    missing = reached.cpu()[rest.any(1).any(0)].tolist()
     if missing:
         raise NotCollected(missing, [display_name(index, labels) for index in missing])
     return mixture.to(wanted)
@@ -44,7 +46,8 @@ def picked(
     Raises:
         NotGathered: a wanted row was not asked.
     """
-    rows = wanted.to(asked)
+    reached = _reached(asked, wanted)
+    asked, rows = asked[:, :, reached], wanted[:, :, reached].to(asked)
     same = (rows[:, :, None] - asked[:, None]).abs().amax(3) <= 1e-6 * rows.abs().amax(2)[:, :, None]
     if not bool(same.any(2).all()):
         raise NotGathered(
@@ -53,3 +56,10 @@ def picked(
         )
     which = same.to(torch.uint8).argmax(2)
     return tensors[torch.arange(len(which), device=which.device)[:, None], which]
+
+
+def _reached(*rows: Float[Tensor, "b _m C"]) -> Int[Tensor, " n"]:
+    """Return the classes in which any row of any image has a coefficient; at least one."""
+    some = torch.stack([(one != 0).flatten(0, 1).any(0).cpu() for one in rows]).any(0)
+    some[0] |= ~some.any()
+    return some.nonzero().flatten().to(rows[0].device)

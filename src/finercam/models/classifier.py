@@ -77,7 +77,7 @@ class Classifier:
         layer: str | nn.Module | Sequence[str | nn.Module] | None = None,
         grid: Grid | None = None,
         preprocess: Callable[[Any], Tensor] | None = None,
-        class_names: Iterable[str] | None = None,
+        class_names: Iterable[str] | Labels | None = None,
         read: Callable[[Any], Tensor] = read_logits,
         image_size: tuple[int, int] = (224, 224),
         mean: tuple[float, ...] | None = None,
@@ -138,7 +138,7 @@ class Classifier:
         *,
         layer: str | nn.Module | Sequence[str | nn.Module] | None = None,
         grid: Grid | None = None,
-        class_names: Iterable[str] | None = None,
+        class_names: Iterable[str] | Labels | None = None,
         read: Callable[[Any], Tensor] = read_logits,
         probabilities: str = SOFTMAX,
         prompts: bool = False,
@@ -155,7 +155,7 @@ class Classifier:
         """
         module = _bare(module)
         found = find_layers(module, preprocessing.size, read, layer, grid, preprocessing.channels)
-        labels = None if class_names is None else Labels(class_names)
+        labels = class_names if isinstance(class_names, Labels | None) else Labels(class_names)
         if labels is not None and len(labels) != found.classes:
             alone = "; name the class that the one logit is for" if found.classes == 1 else ""
             raise FinercamError(f"{len(labels)} class names were given for a model with {found.classes} logits{alone}")

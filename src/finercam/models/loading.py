@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+from finercam.contrast.labels import Labels
+from finercam.contrast.taxonomy_files import taxonomy_of
 from finercam.errors import FinercamError
 from finercam.models.assumed import check_kind
 from finercam.models.classifier import Classifier
+from finercam.models.embeddings import embedded
 from finercam.models.finding import find_device, find_model, plain_errors, ways
 from finercam.models.grid import Grid
-from finercam.models.text import text
+from finercam.models.text import CLASS_TEMPLATES, text
 
 
 def load(
@@ -23,6 +27,11 @@ def load(
     pretrained: bool = True,
     revision: str | None = None,
     classes: Sequence[str] | None = None,
+    templates: Sequence[str] = CLASS_TEMPLATES,
+    embeddings: str | os.PathLike[str] | None = None,
+    subset: str | os.PathLike[str] | None = None,
+    taxonomy: str | os.PathLike[str] | None = None,
+    squash: bool = False,
     probabilities: str | None = None,
 ) -> Classifier:
     """Load a classifier with its own preprocessing and class names, ready to be explained.
@@ -37,18 +46,52 @@ def load(
         pretrained: ``False`` gives random weights of the architecture.
         revision: of a model on a hub.
         classes: names by which a model of images and text (OpenCLIP; CLIP and SigLIP of transformers) tells
-            photos apart, with no training: ``finercam.models.text`` with its usual template.
+            photos apart, with no training (``finercam.models.text``).
+        templates: sentences with ``{}`` where the name of each of these goes; embeddings are averaged over them.
+        embeddings: instead of ``classes`` a file of label embeddings that such a model made before: ``.npy`` with a
+            ``.json`` of names beside it, or ``.parquet`` (``finercam.models.embeddings``).
+        subset: of these, a CSV whose first column is a rank: only classes with one of its values.
+        taxonomy: a file with the ranks of the classes, for ``against="genus"`` and the like where their names do not
+            tell them: CSV or JSON (``finercam.contrast.taxonomy_files.taxonomy_of``).
+        squash: resize each photo to the input's height and width, whatever its shape, as pybioclip does, instead of
+            the model's own preprocessing, which may crop.
         probabilities: ``softmax``, or ``sigmoid`` where several classes may be present at once; what the model says
             of itself if left out.
 
     Raises:
         FinercamError: no such model, no access to its weights, or a model without a classification head.
     """
+    if classes is not None and embeddings is not None:
+        raise FinercamError("give either classes= or embeddings=, not both")
     if probabilities is not None:
         check_kind(probabilities)
-    if classes is not None:
-        found = text(spec, classes, layer=layer, grid=grid, device=device, pretrained=pretrained, revision=revision)
-        return found if probabilities is None else replace(found, probabilities=probabilities)
+    if subset is not None and embeddings is None:
+        raise FinercamError("subset= is of label embeddings; give embeddings= too")
+    options: dict[str, Any] = {"layer": layer, "grid": grid, "device": device, "pretrained": pretrained}
+    options["revision"] = revision
+    if embeddings is not None:
+        classifier = embedded(spec, embeddings, subset=subset, **options)
+    elif classes is not None:
+        classifier = text(spec, classes, templates=templates, **options)
+    else:
+        classifier = _trained(spec, probabilities=probabilities, **options)
+    if taxonomy is not None:
+        classifier = in_taxonomy(classifier, taxonomy)
+    if probabilities is not None:
+        classifier = replace(classifier, probabilities=probabilities)
+    return replace(classifier, preprocessing=classifier.preprocessing.squashed()) if squash else classifier
+
+
+def _trained(
+    spec: str | os.PathLike[str],
+    *,
+    layer: str | Sequence[str] | None,
+    grid: Grid | None,
+    device: str,
+    pretrained: bool,
+    revision: str | None,
+    probabilities: str | None,
+) -> Classifier:
     source, checkpoint = find_model(spec, pretrained, revision)
     if source.classifier is None:
         raise FinercamError(
@@ -68,3 +111,17 @@ def load(
         probabilities=probabilities or parts.probabilities,
         name=os.fspath(spec),
     )
+
+
+def in_taxonomy(classifier: Classifier, file: str | os.PathLike[str]) -> Classifier:
+    """Return a classifier whose labels carry the taxonomy of a file.
+
+    Raises:
+        FinercamError: the classifier has no class names, or the file none of them.
+    """
+    if classifier.labels is None:
+        raise FinercamError(
+            f"{classifier.name} has no class names that could be looked up in {os.fspath(file)!r}; name them first"
+        )
+    names = classifier.labels.names
+    return replace(classifier, labels=Labels(names, taxonomy_of(classifier.labels, file)))

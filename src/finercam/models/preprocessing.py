@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -14,6 +16,26 @@ from finercam.errors import FinercamError
 
 #: Pixels along a side of an input.
 _LARGEST = 16384
+
+
+@dataclass(frozen=True)
+class Squash:
+    """Resize a picture to a height and width, whatever its shape, and normalise it.
+
+    Bilinear on the values 0..1, as pybioclip has it: ``ToTensor``, ``Resize((224, 224), antialias=True)``,
+    ``Normalize``.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, picture: Image.Image) -> Float[Tensor, "c H W"]:
+        """Return the picture as a tensor."""
+        values = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None].float() / 255
+        resized = torch.nn.functional.interpolate(values, self.size, mode="bilinear", antialias=True)[0]
+        mean, std = (torch.tensor(of)[:, None, None] for of in (self.mean, self.std))
+        return (resized - mean) / std
 
 
 @dataclass(frozen=True)
@@ -42,6 +64,16 @@ class Preprocessing:
             raise FinercamError(f"mean is {self.mean} and std {self.std}; they must be of one length")
         if len(self.size) != 2 or not all(isinstance(side, int) and 1 <= side <= _LARGEST for side in self.size):
             raise FinercamError(f"the input's size is {self.size}; it must be height and width, 1 to {_LARGEST} each")
+
+    def squashed(self) -> Preprocessing:
+        """Return a preprocessing that resizes without regard to a photo's shape, and crops nothing.
+
+        Raises:
+            FinercamError: it is not known what the inputs are normalised by, or they are not in colour.
+        """
+        if self.mean is None or self.std is None or self.channels != 3 or self.transform is None:
+            raise FinercamError("squash= needs a model of colour photos whose mean and std are known")
+        return replace(self, transform=Squash(self.size, self.mean, self.std))
 
     def check(self) -> None:
         """See that the transform makes an image of a photo, before there are photos.

@@ -189,7 +189,9 @@ def _asked(explanation: Explanation) -> list[str]:
         return [*lines, "alone"] if contrast.strength == 0 else [*lines, f"and not {target}"]
     if contrast.strength == 0:
         return [f"why {target}", "alone"]
-    return [f"why {target}", f"and not {references[0]}", *(f"nor {name}" for name in references[1:])]
+    among = contrast.among(explanation.target, explanation.references, explanation.facts.labels)
+    where = [] if among is None else [str(among).strip()]
+    return [f"why {target}", f"and not {references[0]}", *(f"nor {name}" for name in references[1:]), *where]
 
 
 def named(explanation: Explanation, index: int) -> str:
@@ -205,6 +207,9 @@ def briefly(explanation: Explanation, index: int) -> str:
 
 
 def _name(explanation: Explanation, index: int) -> str:
+    contrast = explanation.contrast
+    if isinstance(contrast, Contrast) and contrast.rank is not None:
+        return contrast.called(index, explanation.facts.labels)
     return full_name(explanation.facts.class_name(index))
 
 
@@ -227,5 +232,6 @@ def strength_of(explanation: Explanation, logits: Float[Tensor, " C"], index: in
     """Return how strongly the model sees a class: its probability, or a prompt's similarity to the image."""
     if explanation.facts.prompts:
         return f"{float(explanation.facts.similarities(logits)[index]):.3f}"
-    probability = float(explanation.facts.probabilities_of(logits)[index])
+    stands_for = explanation.contrast.classes_of(index, explanation.facts.labels)
+    probability = float(explanation.facts.probabilities_of(logits)[stands_for].sum())
     return f"{100 * probability:.0f}\xa0%" if probability >= 0.01 else f"{100 * probability:.1g}\xa0%"

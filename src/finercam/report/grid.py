@@ -183,7 +183,8 @@ def _under(cell: Cell, across: float) -> list[tuple[str, str]]:
     texts = [(text, INK if number == 0 else FAINT) for number, text in enumerate(cell.lines) if text]
     if cell.peak is not None and cell.peak > 0:
         texts.append((f"peak {cell.peak:.3g}", FAINT))
-    return [(line, ink) for text, ink in texts for line in fitted_lines([text], across)]
+    # A little narrower: at the edge of the page the first letter would be cut.
+    return [(line, ink) for text, ink in texts for line in fitted_lines([text], across - 3.0)]
 
 
 def _height(picture: Image.Image, across: float) -> float:

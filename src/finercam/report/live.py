@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finercam.report.panels import Panel
 from finercam.report.parts import Part, Strip, escaped
@@ -37,14 +37,20 @@ class Live(Part):
     panels: Sequence[Panel]
 
     @classmethod
-    def of(cls, photos: Sequence[Sequence[Explanation]], title: str) -> Live:
+    def of(
+        cls,
+        photos: Sequence[Sequence[Explanation]],
+        title: str,
+        curves: Sequence[dict[str, Any] | None] = (),
+    ) -> Live:
         """Return photos in the live view.
 
         Args:
             photos: of each the explanations of it, with evidence; the first is shown first. All are of one model.
             title: of the frame.
+            curves: of each photo, as for ``view.data.kept``.
         """
-        return cls(write_page(photos, title), title, [_on_paper(own[0]) for own in photos])
+        return cls(write_page(photos, title, curves), title, [_on_paper(own[0]) for own in photos])
 
     def html(self) -> str:
         """Return the frame, and what is printed instead of it."""

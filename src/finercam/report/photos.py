@@ -183,6 +183,35 @@ def _opened(
     return found
 
 
+def curves_of(run: Rows, block: Block, line: Line, photos: Sequence[str]) -> list[dict[str, Any] | None]:
+    """Return each photo's own deletion curves, as the live view shows them; ``None`` where none were kept.
+
+    Args:
+        run, block: the rows, and their table.
+        line: the finer map; the plain one of its method stands beside it.
+        photos: their keys.
+    """
+    names = set(run.dataset.schema.names)
+    spec = next((c.spec for c in block.columns if c.spec.startswith("deletion") and f"{c.spec} curve" in names), None)
+    if spec is None:
+        return [None] * len(photos)
+    both = {"target": f"{spec} curve", "second": f"{spec} curve of other"}
+    found: dict[str, dict[str, Any]] = {}
+    for title, contrast in (("plain", PLAIN_NAME), (line.title, line.contrast)):
+        for row in _rows(run, line.method, contrast, ["key", "other", *both.values()]):
+            own = {name: row[column] for name, column in both.items()}
+            if row["key"] not in photos or row["other"] is None or not all(_known(values) for values in own.values()):
+                continue
+            steps = np.linspace(0, 1, len(own["target"])).tolist()
+            of = found.setdefault(row["key"], {"fraction": steps, "lines": [], "second_class": row["other"]})
+            of["lines"].append({"answer": title, **own})
+    return [found.get(key) for key in photos]
+
+
+def _known(values: Sequence[float] | None) -> bool:
+    return bool(values) and all(isinstance(one, float) and math.isfinite(one) for one in values or ())
+
+
 def deletion_curves(run: Rows, block: Block) -> Iterator[str]:
     """Yield, for each metric that keeps curves and each method, charts of both classes' mean probabilities."""
     names = set(run.dataset.schema.names)

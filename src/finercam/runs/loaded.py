@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -56,6 +57,8 @@ def loaded_classifier(
         "probabilities": classifier.probabilities,
         "classes": of_text("\n".join(classifier.labels.names) if classifier.labels else str(classifier.classes)),
     }
+    if classifier.labels is not None and classifier.labels.given is not None:
+        identity["taxonomy"] = of_text(json.dumps(classifier.labels.given.packed()))
     uses = own_code(classifier.module, [classifier.read, classifier.preprocessing.transform])
     elsewhere = None if spec is None else partial(_load_classifier, spec, dict(options or {}))
     return Loaded(classifier, classifier.preprocessing, identity, uses, elsewhere)

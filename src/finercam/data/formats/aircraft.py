@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from finercam.data.annotations import Publication, by_id, check_listed, checked_box, read_lines, read_rows, row_of
 from finercam.data.dataset import Dataset, Example, Item, open_files
 from finercam.data.format import data_format
+from finercam.data.layout import Layout, Part
 from finercam.errors import FinercamError
 
 PUBLICATION = Publication(
@@ -24,8 +25,30 @@ LEVELS = {"variant": "variants.txt", "family": "families.txt"}
 PARTS = {"train": ("trainval",), "test": ("test",), "all": ("trainval", "test")}
 
 
-@data_format("aircraft", "FGVC-Aircraft: 100 variants of aircraft", knows=("box",), source=PUBLICATION.source)
-def read(place: str, split: str, *, level: Literal["variant", "family"] = "variant") -> Dataset:
+Level: TypeAlias = Literal["variant", "family"]
+
+
+def layout(place: str, *, level: Level = "variant") -> Layout:
+    """Return what a download holds: ``fgvc-aircraft-2013b.tar.gz`` as it unpacks; some mirrors have one folder more."""
+    splits = tuple(dict.fromkeys(part for parts in PARTS.values() for part in parts))
+    return Layout(
+        PUBLICATION,
+        (
+            Part((LEVELS[level],), "names of the classes"),
+            *(Part((f"images_{level}_{split}.txt",), f"photos and labels of {split}") for split in splits),
+            Part(("images_box.txt",), "boxes"),
+            Part(("images",), "photos"),
+        ),
+        inside=("data", "fgvc-aircraft-2013b/data", "fgvc-aircraft-2013b/fgvc-aircraft-2013b/data"),
+        classes={"variant": 100, "family": 70}[level],
+        photos=10_000,
+    )
+
+
+@data_format(
+    "aircraft", "FGVC-Aircraft: 100 variants of aircraft", knows=("box",), source=PUBLICATION.source, layout=layout
+)
+def read(place: str, split: str, *, level: Level = "variant") -> Dataset:
     """Read FGVC-Aircraft; ``train`` is the publisher's training and validation photos together.
 
     There is a copyright notice, 20 pixels high, below each photo; the publisher asks for it to be removed before
@@ -40,30 +63,36 @@ def read(place: str, split: str, *, level: Literal["variant", "family"] = "varia
     Raises:
         FinercamError: a file, a line or photos are missing, or a line is malformed.
     """
-    inside = ("data", "fgvc-aircraft-2013b/data")
-    root = PUBLICATION.root(place, LEVELS[level], inside)
-    names = tuple(text for _, text in read_lines(root / LEVELS[level], PUBLICATION))
+    root = layout(place, level=level).root(place)
+    names = tuple(text for _, text in read_lines(root.at(LEVELS[level]), PUBLICATION))
     labels = {name: label for label, name in enumerate(names)}
-    boxes = by_id(read_rows(root / "images_box.txt", PUBLICATION, 5))
+    box_table, photos = root.at("images_box.txt"), root.at("images")
+    boxes = by_id(read_rows(box_table, PUBLICATION, 5))
     items: dict[str, Item] = {}
     for part in PARTS[split]:
-        for row in by_id(read_rows(root / f"images_{level}_{part}.txt", PUBLICATION, 2)).values():
+        for row in by_id(read_rows(root.at(f"images_{level}_{part}.txt"), PUBLICATION, 2)).values():
             number, name = row.fields
             if name not in labels:
                 raise row.wrong(f"{name!r} is not in {LEVELS[level]}")
             if number in items:
                 raise row.wrong(f"photo {number} is also in the other split")
-            box_row = row_of(number, boxes, root / "images_box.txt", row.path)
+            box_row = row_of(number, boxes, box_table, row.path)
             x0, y0, x1, y1 = box_row.reals(1, 5, "the box")
             box = checked_box(x0 - 1, y0 - 1, x1, y1, box_row.wrong)
             key = f"images/{number}.jpg"
-            items[number] = Item(key, str(root / key), labels[name], box)
-    check_listed((item.key for item in items.values()), root, PUBLICATION, "photos")
-    photos = partial(iter, tuple(items.values()))
-    return Dataset(f"aircraft@{level}:{place}", names, photos, open_photo_only, regions=("box",))
+            items[number] = Item(key, str(photos / f"{number}.jpg"), labels[name], box)
+    check_listed((item.key for item in items.values()), root.path, PUBLICATION, "photos")
+    each = partial(iter, tuple(items.values()))
+    return Dataset(f"aircraft@{level}:{place}", names, each, open_photo_only, regions=("box",))
 
 
-@data_format("aircraft-family", "FGVC-Aircraft: 70 families of aircraft", knows=("box",), source=PUBLICATION.source)
+@data_format(
+    "aircraft-family",
+    "FGVC-Aircraft: 70 families of aircraft",
+    knows=("box",),
+    source=PUBLICATION.source,
+    layout=lambda place: layout(place, level="family"),
+)
 def read_families(place: str, split: str) -> Dataset:
     """Read FGVC-Aircraft with its families as classes: short for ``aircraft@family:DIR``."""
     return read(place, split, level="family")

@@ -9,6 +9,7 @@ from finercam.data.annotations import Publication, check_listed, read_columns
 from finercam.data.dataset import Dataset
 from finercam.data.format import data_format
 from finercam.data.formats import folder
+from finercam.data.layout import Layout, Part
 
 PUBLICATION = Publication(
     "BIRDS 525 SPECIES", "Piosenka 2023", "https://www.kaggle.com/datasets/gpiosenka/100-bird-species"
@@ -18,7 +19,23 @@ PUBLICATION = Publication(
 SPLITS = {"train": ("train",), "test": ("test",), "all": ("train", "valid", "test")}
 
 
-@data_format("birds525", "BIRDS 525 SPECIES: 525 species of birds", source=PUBLICATION.source)
+LAYOUT = Layout(
+    PUBLICATION,
+    (
+        *(Part((name,), f"photos of the split {name}, a folder for each species") for name in SPLITS["all"]),
+        Part(("birds.csv",), "names of all photos, to tell which are missing", optional=True),
+    ),
+    classes=525,
+    photos=84_635 + 2_625 + 2_625,
+)
+
+
+@data_format(
+    "birds525",
+    "BIRDS 525 SPECIES: 525 species of birds",
+    source=PUBLICATION.source,
+    layout=lambda place: LAYOUT,
+)
 def read(place: str, split: str) -> Dataset:
     """Read ``train``, ``valid`` and ``test`` with a folder for each species.
 
@@ -33,15 +50,15 @@ def read(place: str, split: str) -> Dataset:
     Raises:
         FinercamError: a folder or photos are missing, or ``birds.csv`` is malformed.
     """
-    root = PUBLICATION.root(place, "train")
+    found = LAYOUT.root(place)
+    root = found.path
     for name in SPLITS["all"]:
-        if not (root / name).is_dir():
-            raise PUBLICATION.missing(f"the folder {name} is missing from {str(root)!r}")
+        found.at(name)
     classes = folder.class_folders(str(root), SPLITS["all"])
     on_disk = {(part, _single(name)): name for part, names in classes.items() for name in names}
     names = sorted({name for _, name in on_disk})
-    table = root / "birds.csv"
-    if table.is_file():
+    table = found.find("birds.csv")
+    if table is not None:
         check_listed(_listed(table, on_disk), root, PUBLICATION)
     labels = {name: label for label, name in enumerate(names)}
     places = [(part, name, labels[_single(name)]) for part in SPLITS[split] for name in classes[part]]

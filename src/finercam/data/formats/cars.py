@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from finercam.data.annotations import Publication, check_listed, checked_box
 from finercam.data.dataset import Dataset, Item
 from finercam.data.format import data_format
+from finercam.data.layout import Layout, Part, Root
 from finercam.data.matlab import read_variables
 from finercam.errors import FinercamError
 from finercam.texts import shortened
@@ -19,15 +19,56 @@ PUBLICATION = Publication(
     "Stanford Cars", "Krause et al., 3dRR 2013", "https://ai.stanford.edu/~jkrause/cars/car_dataset.html"
 )
 
-#: Split -> where its annotations and its pictures may be: archives unpack beside or into one another.
-ANNOTATIONS = {
-    "train": ("devkit/cars_train_annos.mat", "cars_train_annos.mat"),
-    "test": ("cars_test_annos_withlabels.mat", "devkit/cars_test_annos_withlabels.mat"),
-}
-PICTURES = {"train": ("cars_train/cars_train", "cars_train"), "test": ("cars_test/cars_test", "cars_test")}
+#: ``car_devkit.tgz`` (``devkit``), ``cars_train.tgz``, ``cars_test.tgz`` and the labels of test by themselves; mirrors
+#: have the folders of photos in folders of the same name, and often ``cars_annos.mat`` too, whose photos are others.
+TWO = Layout(
+    PUBLICATION,
+    (
+        Part(("devkit/cars_meta.mat", "cars_meta.mat"), "names of the classes"),
+        Part(("devkit/cars_train_annos.mat", "cars_train_annos.mat"), "labels and boxes of train"),
+        Part(
+            ("cars_test_annos_withlabels.mat", "devkit/cars_test_annos_withlabels.mat"),
+            "labels and boxes of test (cars_test_annos.mat alone has no labels)",
+        ),
+        Part(("cars_train/cars_train", "cars_train"), "photos of train"),
+        Part(("cars_test/cars_test", "cars_test"), "photos of test"),
+    ),
+    inside=("stanford_cars",),
+    classes=196,
+    photos=16_185,
+)
+#: ``car_ims.tgz`` and ``cars_annos.mat``.
+ONE = Layout(
+    PUBLICATION,
+    (Part(("cars_annos.mat",), "names of the classes, labels, boxes and splits"), Part(("car_ims",), "photos")),
+    inside=("stanford_cars",),
+    classes=196,
+    photos=16_185,
+)
+_ANNOTATIONS = {"train": "devkit/cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"}
+_PHOTOS = {"train": "cars_train/cars_train", "test": "cars_test/cars_test"}
 
 
-@data_format("cars", "Stanford Cars: 196 makes, models and years", knows=("box",), source=PUBLICATION.source)
+def layout(place: str) -> Layout:
+    """Return which of its two forms a download has.
+
+    Raises:
+        FinercamError: there is no such folder.
+    """
+    whole = any(
+        root.has("car_ims") or (root.has("cars_annos.mat") and not _other(root)) for root in ONE.candidates(place)
+    )
+    return ONE if whole else TWO
+
+
+def _other(root: Root) -> bool:
+    """Return whether there is anything of the other form."""
+    return any((root.path / place).exists() for part in TWO.parts for place in part.places)
+
+
+@data_format(
+    "cars", "Stanford Cars: 196 makes, models and years", knows=("box",), source=PUBLICATION.source, layout=layout
+)
 def read(place: str, split: str) -> Dataset:
     """Read Stanford Cars in either of the two forms in which it was published.
 
@@ -43,52 +84,48 @@ def read(place: str, split: str) -> Dataset:
         FinercamError: a file or pictures are missing, an annotation is malformed, or scipy, which reads the
             annotations, is not installed.
     """
-    root = Path(os.path.expanduser(place))
-    if not os.path.isdir(root):
-        raise PUBLICATION.missing(f"there is no folder {shortened(place)!r}")
-    root = root / "stanford_cars" if (root / "stanford_cars").is_dir() else root
-    names, items = _in_one(root, split) if (root / "cars_annos.mat").is_file() else _in_two(root, split)
+    form = layout(place)
+    root = form.root(place)
+    names, items = _in_one(root, split) if form is ONE else _in_two(root, split)
     return Dataset(f"cars:{place}", names, partial(iter, tuple(items)), regions=("box",))
 
 
-def _in_one(root: Path, split: str) -> tuple[tuple[str, ...], list[Item]]:
+def _in_one(root: Root, split: str) -> tuple[tuple[str, ...], list[Item]]:
     """Read the form with one file of annotations."""
-    path = root / "cars_annos.mat"
+    path = root.at("cars_annos.mat")
+    root.at("car_ims")
     content = read_variables(path)
     names = _class_names(path, content)
     tests = [value == 1 for value in _field(path, content, "test")]
-    items = [_item(root, item.key, item) for item in _entries(path, content, "relative_im_path", names)]
-    check_listed((item.key for item in items), root, PUBLICATION)
+    items = [_item(root.path, item.key, item) for item in _entries(path, content, "relative_im_path", names)]
+    check_listed((item.key for item in items), root.path, PUBLICATION)
     return names, [item for item, test in zip(items, tests, strict=True) if split == "all" or test == (split == "test")]
 
 
-def _in_two(root: Path, split: str) -> tuple[tuple[str, ...], list[Item]]:
+def _in_two(root: Root, split: str) -> tuple[tuple[str, ...], list[Item]]:
     """Read the form with a file of annotations for each split."""
-    meta = _find(root, ("devkit/cars_meta.mat", "cars_meta.mat"))
+    meta = root.at("devkit/cars_meta.mat")
     names = _class_names(meta, read_variables(meta))
     items = []
     for part in ("train", "test") if split == "all" else (split,):
-        path = _find(root, ANNOTATIONS[part])
+        path = _annotations(root, part)
         entries = list(_entries(path, read_variables(path), "fname", names))
-        folder = _find(root, PICTURES[part])
+        folder = root.at(_PHOTOS[part])
         check_listed((item.key for item in entries), folder, PUBLICATION)
-        items += [_item(root, f"{folder.relative_to(root).as_posix()}/{item.key}", item) for item in entries]
+        below = folder.relative_to(root.path).as_posix()
+        items += [_item(root.path, f"{below}/{item.key}", item) for item in entries]
     return names, items
+
+
+def _annotations(root: Root, part: str) -> Path:
+    name = _ANNOTATIONS[part]
+    if part == "test" and not root.has(name) and (root.path / "devkit" / "cars_test_annos.mat").exists():
+        raise PUBLICATION.missing(f"{name} is missing from {str(root.path)!r}; cars_test_annos.mat alone has no labels")
+    return root.at(name)
 
 
 def _item(root: Path, key: str, entry: Item) -> Item:
     return Item(key, str(root / key), entry.label, entry.box)
-
-
-def _find(root: Path, places: Iterable[str]) -> Path:
-    """Return the first of these places that exists."""
-    places = list(places)
-    for place in places:
-        if (root / place).exists():
-            return root / place
-    unlabelled = root / "devkit" / "cars_test_annos.mat"
-    also = "; cars_test_annos.mat alone has no labels" if "withlabels" in places[0] and unlabelled.exists() else ""
-    raise PUBLICATION.missing(f"{' or '.join(places)} is missing from {str(root)!r}{also}")
 
 
 def _entries(path: Path, content: Mapping[str, Any], picture: str, names: tuple[str, ...]) -> Iterator[Item]:

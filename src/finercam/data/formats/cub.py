@@ -22,6 +22,7 @@ from finercam.data.attributes import Attributes
 from finercam.data.dataset import Box, Dataset, Item, Point
 from finercam.data.format import data_format
 from finercam.data.formats.cub_attributes import CUB_PARTS, cub_attribute
+from finercam.data.layout import Layout, Part, Root
 from finercam.errors import FinercamError
 
 PUBLICATION = Publication(
@@ -31,11 +32,37 @@ PUBLICATION = Publication(
 )
 
 
+#: ``CUB_200_2011.tgz`` has that folder and, beside it, ``attributes.txt``; ``segmentations.tgz`` a folder of its own.
+LAYOUT = Layout(
+    PUBLICATION,
+    (
+        Part(("images.txt",), "names of the photos"),
+        Part(("images",), "photos"),
+        Part(("classes.txt",), "names of the classes"),
+        Part(("image_class_labels.txt",), "labels"),
+        Part(("train_test_split.txt",), "splits"),
+        Part(("bounding_boxes.txt",), "boxes"),
+        Part(("parts/parts.txt",), "names of the parts"),
+        Part(("parts/part_locs.txt",), "part points"),
+        Part(("segmentations", "../segmentations"), "masks", optional=True),
+        Part(
+            ("attributes/attributes.txt", "../attributes.txt", "attributes.txt"), "names of attributes", optional=True
+        ),
+        Part(("attributes/class_attribute_labels_continuous.txt",), "attributes of classes", optional=True),
+        Part(("attributes/image_attribute_labels.txt",), "attributes of photos", optional=True),
+    ),
+    inside=("CUB_200_2011",),
+    classes=200,
+    photos=11_788,
+)
+
+
 @data_format(
     "cub",
     "CUB-200-2011: 200 birds of North America",
     knows=("box", "mask", "parts", "attributes"),
     source=PUBLICATION.source,
+    layout=lambda place: LAYOUT,
 )
 def read(place: str, split: str) -> Dataset:
     """Read CUB-200-2011, or a folder with annotations in the same files.
@@ -52,34 +79,37 @@ def read(place: str, split: str) -> Dataset:
     Raises:
         FinercamError: a file, a line or pictures are missing, or a line is malformed.
     """
-    root = _root(place)
-    names, position = _numbered(root / "classes.txt")
-    part_names, part_position = _numbered(root / "parts" / "parts.txt")
-    images = by_id(read_rows(root / "images.txt", PUBLICATION, 2))
+    root = LAYOUT.root(place)
+    names, position = _numbered(root.at("classes.txt"))
+    part_names, part_position = _numbered(root.at("parts/parts.txt"))
+    images = by_id(read_rows(root.at("images.txt"), PUBLICATION, 2))
     if not images:
-        raise PUBLICATION.missing(f"images.txt in {str(root)!r} lists no picture")
-    check_listed((row.fields[1] for row in images.values()), root / "images", PUBLICATION)
-    labels = by_id(read_rows(root / "image_class_labels.txt", PUBLICATION, 2))
-    training = by_id(read_rows(root / "train_test_split.txt", PUBLICATION, 2))
-    boxes = by_id(read_rows(root / "bounding_boxes.txt", PUBLICATION, 5))
-    places = _parts(root / "parts" / "part_locs.txt", part_position)
+        raise PUBLICATION.missing(f"images.txt in {str(root.path)!r} lists no picture")
+    photos = root.at("images")
+    check_listed((row.fields[1] for row in images.values()), photos, PUBLICATION)
+    label_table, split_table = root.at("image_class_labels.txt"), root.at("train_test_split.txt")
+    box_table, part_table = root.at("bounding_boxes.txt"), root.at("parts/part_locs.txt")
+    labels = by_id(read_rows(label_table, PUBLICATION, 2))
+    training = by_id(read_rows(split_table, PUBLICATION, 2))
+    boxes = by_id(read_rows(box_table, PUBLICATION, 5))
+    places = _parts(part_table, part_position)
     masks = _segmentations(root, [row.fields[1] for row in images.values()])
     items = []
     for number, row in images.items():
         # Every picture is looked up in every file, so that a bad line is found whatever the split.
-        label_row = row_of(number, labels, root / "image_class_labels.txt", row.path)
+        label_row = row_of(number, labels, label_table, row.path)
         if label_row.fields[1] not in position:
             raise label_row.wrong(f"class {label_row.fields[1]!r} is not in classes.txt, which has {len(names)}")
-        in_training = row_of(number, training, root / "train_test_split.txt", row.path).flag(1, "is_training_image")
-        box = _box(row_of(number, boxes, root / "bounding_boxes.txt", row.path))
+        in_training = row_of(number, training, split_table, row.path).flag(1, "is_training_image")
+        box = _box(row_of(number, boxes, box_table, row.path))
         if number not in places:
-            raise FinercamError(f"{root / 'parts' / 'part_locs.txt'} has no line for id {number!r}")
+            raise FinercamError(f"{part_table} has no line for id {number!r}")
         if split == "all" or in_training == (split == "train"):
             name = row.fields[1]
             items.append(
                 Item(
                     key=name,
-                    uri=str(root / "images" / name),
+                    uri=str(photos / name),
                     label=position[label_row.fields[1]],
                     box=box,
                     mask=None if masks is None else str((masks / name).with_suffix(".png")),
@@ -125,10 +155,10 @@ def class_attributes(place: str) -> tuple[tuple[str, ...], Float64[np.ndarray, "
     Raises:
         FinercamError: a file is missing or malformed.
     """
-    root = _root(place)
-    names, _ = _numbered(root / "classes.txt")
-    attributes, _ = _numbered(_attribute_names(root))
-    path = root / "attributes" / "class_attribute_labels_continuous.txt"
+    root = LAYOUT.root(place)
+    names, _ = _numbered(root.at("classes.txt"))
+    attributes, _ = _numbered(root.at("attributes/attributes.txt"))
+    path = root.at("attributes/class_attribute_labels_continuous.txt")
     strengths = []
     for line, text in read_lines(path, PUBLICATION):
         row = Row(path, line, tuple(text.split()))
@@ -158,12 +188,10 @@ def image_attributes(
     Raises:
         FinercamError: a file is missing or malformed.
     """
-    root = _root(place)
-    attributes, _ = _numbered(_attribute_names(root))
-    images = by_id(read_rows(root / "images.txt", PUBLICATION, 2))
-    path = root / "attributes" / "image_attribute_labels.txt"
-    if not path.is_file():
-        raise PUBLICATION.missing(f"{path.name} is missing from {str(path.parent)!r}")
+    root = LAYOUT.root(place)
+    attributes, _ = _numbered(root.at("attributes/attributes.txt"))
+    images = by_id(read_rows(root.at("images.txt"), PUBLICATION, 2))
+    path = root.at("attributes/image_attribute_labels.txt")
     try:
         # A few published lines have more columns than the documented five: the first four are sound in all.
         table = np.loadtxt(path, dtype=np.int64, usecols=(0, 1, 2, 3), ndmin=2, comments=None)
@@ -183,10 +211,6 @@ def image_attributes(
     seen[rows[known], columns[known]] = present[known] == 1
     sure[rows[known], columns[known]] = certainty[known]
     return tuple(row.fields[1] for row in images.values()), seen, sure
-
-
-def _root(place: str) -> Path:
-    return PUBLICATION.root(place, "images.txt", inside=("CUB_200_2011",))
 
 
 def _numbered(path: Path) -> tuple[tuple[str, ...], dict[str, int]]:
@@ -217,17 +241,10 @@ def _parts(path: Path, position: dict[str, int]) -> dict[str, dict[int, Point | 
     return places
 
 
-def _segmentations(root: Path, names: list[str]) -> Path | None:
-    for folder in (root / "segmentations", root.parent / "segmentations"):
-        # A folder beside may belong to another data set.
-        if (folder / names[0]).parent.is_dir():
-            masks = (str(Path(name).with_suffix(".png").as_posix()) for name in names)
-            check_listed(masks, folder, PUBLICATION, "segmentations")
-            return folder
-    return None
-
-
-def _attribute_names(root: Path) -> Path:
-    """Return where ``attributes.txt`` is: the official archive has it beside the folder."""
-    places = [folder / "attributes.txt" for folder in (root / "attributes", root.parent, root)]
-    return next((path for path in places if path.is_file()), places[0])
+def _segmentations(root: Root, names: list[str]) -> Path | None:
+    folder = root.find("segmentations")
+    # A folder beside may belong to another data set.
+    if folder is None or not (folder / names[0]).parent.is_dir():
+        return None
+    check_listed((Path(name).with_suffix(".png").as_posix() for name in names), folder, PUBLICATION, "segmentations")
+    return folder

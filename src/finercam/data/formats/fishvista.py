@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from finercam.data.annotations import Publication, Row, read_columns
 from finercam.data.dataset import Dataset, Item
 from finercam.data.format import data_format
+from finercam.data.layout import Layout, Part, Root
 from finercam.data.storage import listing
 
 PUBLICATION = Publication(
@@ -20,8 +21,26 @@ PUBLICATION = Publication(
 PARTS = {"train": ("train",), "test": ("test",), "all": ("train", "val", "test")}
 
 
-@data_format("fishvista", "Fish-Vista: 419 species of fish", knows=("mask",), source=PUBLICATION.source)
-def read(place: str, split: str, *, task: Literal["classification", "segmentation"] = "classification") -> Dataset:
+Task: TypeAlias = Literal["classification", "segmentation"]
+
+
+def layout(place: str, *, task: Task = "classification") -> Layout:
+    """Return what a download holds: the repository of the data set; the photos lie in ``Images``, in chunks."""
+    return Layout(
+        PUBLICATION,
+        (
+            *(Part((f"{task}_{part}.csv",), f"photos and species of {part}") for part in PARTS["all"]),
+            Part(("Images",), "photos"),
+            Part(("segmentation_masks/images",), "masks of nine traits", optional=task == "classification"),
+        ),
+        inside=("fish-vista",),
+        classes=419 if task == "classification" else None,
+        photos=2_427 if task == "segmentation" else None,
+    )
+
+
+@data_format("fishvista", "Fish-Vista: 419 species of fish", knows=("mask",), source=PUBLICATION.source, layout=layout)
+def read(place: str, split: str, *, task: Task = "classification") -> Dataset:
     """Read one of Fish-Vista's tasks from ``TASK_train.csv``, ``TASK_val.csv`` and ``TASK_test.csv``.
 
     Classes are the species (column ``standardized_species``) of the three files, sorted by name, so that labels do
@@ -40,11 +59,12 @@ def read(place: str, split: str, *, task: Literal["classification", "segmentatio
     Raises:
         FinercamError: a file or photos are missing, or a line is malformed.
     """
-    root = PUBLICATION.root(place, f"{task}_train.csv", inside=("fish-vista",))
-    rows = {part: _table(root / f"{task}_{part}.csv") for part in PARTS["all"]}
+    found = layout(place, task=task).root(place)
+    root = found.path
+    rows = {part: _table(found.at(f"{task}_{part}.csv")) for part in PARTS["all"]}
     names = tuple(sorted({row.fields[1] for part in rows.values() for row in part}))
     labels = {name: label for label, name in enumerate(names)}
-    photos, masks = _photos(root), _masks(root)
+    photos, masks = _photos(found.at("Images")), _masks(found)
     items: dict[str, Item] = {}
     absent = []
     for part in PARTS[split]:
@@ -72,6 +92,7 @@ def read(place: str, split: str, *, task: Literal["classification", "segmentatio
     "Fish-Vista: the photos with masks of nine traits",
     knows=("mask",),
     source=PUBLICATION.source,
+    layout=lambda place: layout(place, task="segmentation"),
 )
 def read_segmentation(place: str, split: str) -> Dataset:
     """Read Fish-Vista's segmentation task: short for ``fishvista@segmentation:DIR``."""
@@ -89,17 +110,15 @@ def _table(path: Path) -> list[Row]:
     return rows
 
 
-def _photos(root: Path) -> dict[str, str]:
+def _photos(folder: Path) -> dict[str, str]:
     """Return where each photo is below the root, from one listing of ``Images`` and one of each chunk."""
-    if not (root / "Images").is_dir():
-        raise PUBLICATION.missing(f"the folder Images is missing from {str(root)!r}")
-    top = listing(str(root / "Images"))
+    top = listing(str(folder))
     found = {name: f"Images/{name}" for name in top.files}
     for chunk in top.folders:
-        found |= {name: f"Images/{chunk}/{name}" for name in listing(str(root / "Images" / chunk)).files}
+        found |= {name: f"Images/{chunk}/{name}" for name in listing(str(folder / chunk)).files}
     return found
 
 
-def _masks(root: Path) -> frozenset[str]:
-    folder = root / "segmentation_masks" / "images"
-    return frozenset(listing(str(folder)).files) if folder.is_dir() else frozenset()
+def _masks(root: Root) -> frozenset[str]:
+    folder = root.find("segmentation_masks/images")
+    return frozenset() if folder is None else frozenset(listing(str(folder)).files)

@@ -67,7 +67,7 @@ def forest(runs: Sequence[str], *, metrics: Sequence[str] = (), method: str = ""
     for block in blocks[1:]:
         columns_in(block, wanted)
     names = [f"{line.called} {line.title}" for _, line in shown]
-    if len(blocks) > 1:
+    if len({(block.data, block.model) for block in blocks}) > 1:
         names = [
             f"{name}, {data_of(block)}, {model_name(block.model)}"
             for name, (block, _) in zip(names, shown, strict=True)

@@ -12,7 +12,7 @@ from finercam.report.live import Live
 from finercam.report.measured import findings, forests, known_nothing, meanings, strengths
 from finercam.report.pages import Section
 from finercam.report.parts import Charts, Facts, Heading, Paragraph, Part, Points, Table
-from finercam.report.photos import Ranked, deletion_curves, explained, main_line, ranked, ranked_by
+from finercam.report.photos import Ranked, curves_of, deletion_curves, explained, main_line, ranked, ranked_by
 from finercam.runs.rows import Rows
 from finercam.studies.evaluate.tables import Block, block_of
 from finercam.studies.evaluate.writing import ABOUT_DIFFERENCES, about, differences_table, means_table
@@ -120,7 +120,8 @@ def _photos(run: Rows, block: Block) -> Iterator[Part]:
     found, problems = explained(run, line, [*first, *last])
     yield Points(problems)
     if found:
-        yield Live.of([[one] for one in found], f"The most and the least convincing photos of {block.data}")
+        curves = curves_of(run, block, line, [str(one.source) for one in found])
+        yield Live.of([[one] for one in found], f"The most and the least convincing photos of {block.data}", curves)
 
 
 def _listed(photos: Sequence[Ranked], title: str, classes: Sequence[str]) -> list[list[str]]:

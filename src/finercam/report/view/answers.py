@@ -42,7 +42,7 @@ def packed_answer(explanation: Explanation, classes: Sequence[int], most: int) -
     assert evidence is not None
     said = {"method": explanation.method.spec, "title": explanation.method.full_title}
     try:
-        if not isinstance(explanation.contrast, Contrast):
+        if not isinstance(explanation.contrast, Contrast) or explanation.contrast.rank is not None:
             return {**said, **_fixed(explanation, evidence, most)}
         return {
             **said,
@@ -104,7 +104,7 @@ def _by_strength(explanation: Explanation, evidence: Evidence, most: int) -> dic
 
 def _fixed(explanation: Explanation, evidence: Evidence, most: int) -> dict[str, Any]:
     """Return the plain map and the one asked for, with nothing to move."""
-    plain = ask(explanation.facts, evidence.logits, [PLAIN], explanation.target)[0]
+    plain = ask(explanation.facts, evidence.logits, [explanation.contrast.alone], explanation.target)[0]
     maps = torch.stack([answer(evidence, plain).maps[0], explanation.map])
     return {"kind": "fixed", **_packed(maps, most)}
 

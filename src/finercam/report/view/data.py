@@ -97,12 +97,15 @@ def light(explanations: Sequence[Explanation], known: int | None = None) -> dict
     }
 
 
-def kept(explanations: Sequence[Explanation], photos: int = 1) -> dict[str, Any]:
+def kept(explanations: Sequence[Explanation], photos: int = 1, curves: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return all that the view needs of one photo.
 
     Args:
         explanations: of one photo, the first as it is to be shown first; with evidence, or with their model.
         photos: how many the page will have, which is what its size is shared among.
+        curves: deletion curves, where they were measured: ``fraction`` of the pixels, ``lines`` of the probabilities of
+            the ``target`` and the ``second`` class (each with the ``answer`` that ordered the pixels) and
+            ``second_class``.
 
     Raises:
         NotGathered: there is neither evidence nor a model.
@@ -145,7 +148,7 @@ def kept(explanations: Sequence[Explanation], photos: int = 1) -> dict[str, Any]
         "asked": _asked(first),
         "answers": answers,
         "shares": shares,
-        "curves": None,
+        "curves": curves,
     }
 
 
@@ -179,7 +182,7 @@ def _with_evidence(explanation: Explanation) -> Explanation:
     evidence, _ = gather(
         explanation.classifier,
         explanation.image[None],
-        [PLAIN, explanation.contrast],
+        [explanation.contrast.alone, explanation.contrast],
         explanation.target,
         method=explanation.method,
         collect=LIKELIEST,
@@ -196,8 +199,10 @@ def _likeliest(explanation: Explanation) -> list[int]:
 def _asked(explanation: Explanation) -> dict[str, Any]:
     contrast = explanation.contrast
     about = {"answer": 0, "target": explanation.target, "references": list(explanation.references)}
-    if not isinstance(contrast, Contrast):
-        return {**about, "objective": printable(contrast.name), "gamma": 0.0, "reverse": False}
+    if not isinstance(contrast, Contrast) or contrast.rank is not None:
+        # What is asked about taxa is not made of rows of single classes.
+        name = str(explanation) if isinstance(contrast, Contrast) else contrast.name
+        return {**about, "objective": printable(name), "gamma": 0.0, "reverse": False}
     return {
         **about,
         "objective": None,

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib import resources
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -39,17 +40,22 @@ if (parent !== self) {
 """
 
 
-def write_page(photos: Iterable[Sequence[Explanation]], title: str | None = None) -> str:
+def write_page(
+    photos: Iterable[Sequence[Explanation]],
+    title: str | None = None,
+    curves: Sequence[dict[str, Any] | None] = (),
+) -> str:
     """Return a page of the live view.
 
     Args:
         photos: of each the explanations of it; the first is shown first.
         title: what stands above it.
+        curves: of each photo, as for ``kept``, where there are any.
     """
     every = list(photos)
     with Page(len(every)) as page:
-        for explanations in every:
-            page.add(explanations)
+        for explanations, own in zip_longest(every, curves):
+            page.add(explanations, curves=own)
         return "".join(page.text(title))
 
 
@@ -75,12 +81,15 @@ class Page:
     def __len__(self) -> int:
         return len(self._light)
 
-    def add(self, explanations: Sequence[Explanation], known: int | None = None) -> None:
+    def add(
+        self, explanations: Sequence[Explanation], known: int | None = None, curves: dict[str, Any] | None = None
+    ) -> None:
         """Add a photo.
 
         Args:
             explanations: of it; the first is shown first.
             known: its true class, where the data says it.
+            curves: as for ``kept``.
 
         Raises:
             FinercamError: it is of another model than the others.
@@ -90,7 +99,7 @@ class Page:
             self._first = explanations[0]
         elif facts.name != self._first.facts.name or facts.classes != self._first.facts.classes:
             raise FinercamError(f"one page is of one model; this one is of {self._first.facts.name}, not {facts.name}")
-        heavy, about = _json(kept(explanations, self._expected)), light(explanations, known)
+        heavy, about = _json(kept(explanations, self._expected, curves)), light(explanations, known)
         self._heavy.write(heavy + "\n")
         self._light.append(about)
 

@@ -23,8 +23,9 @@ def contrast_name(contrast: Contrast) -> str:
 
     ``plain``, ``finer``, ``finer gamma=1 references=1 max``. Numbers are as short as tells them from all others.
     """
+    of_taxa = "" if contrast.rank is None else f" rank={contrast.rank}"
     if contrast.strength == 0 and not contrast.reverse:
-        return PLAIN_NAME
+        return PLAIN_NAME + of_taxa
     usual = Contrast(weighting=contrast.weighting)
     parts = ["finer"]
     if contrast.strength != usual.strength:
@@ -39,7 +40,7 @@ def contrast_name(contrast: Contrast) -> str:
     parts += [value for value in (contrast.weighting, contrast.aggregate) if value != "mean"]
     if contrast.reverse:
         parts.append("reverse")
-    return " ".join(parts)
+    return " ".join(parts) + of_taxa
 
 
 def contrast_of(name: str) -> Contrast | None:
