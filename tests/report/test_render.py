@@ -95,5 +95,18 @@ def test_a_character_is_drawn_in_a_font_that_has_it_or_as_its_escape(tmp_path, m
     assert fonts.in_fonts("\x07")[0][0] == "\\x07"
     assert fonts.in_fonts(character)[0][0] == "\\ue5a7"
     assert fonts.undrawable("a鸟鳥鳥\n") == "鳥"
+
+
+def test_a_number_stands_behind_a_name_that_is_written_from_right_to_left():
+    def drawn(text):
+        return "".join(part for part, _ in fonts.in_fonts(text))
+
+    mark = "\u200e"
+    assert drawn("not שחור 29 %") == f"not שחור{mark} 29 %"
+    assert drawn("not שחור קטן 29 %, שחור") == f"not שחור קטן{mark} 29 %, שחור{mark}"
+    assert drawn("not Blackbird 29 %") == "not Blackbird 29 %"
+    # As wide as the same without the mark, and the number is at the right.
+    parts = fonts.length("שחור", 20) + fonts.length(" 29 %", 20)
+    assert abs(fonts.length("שחור 29 %", 20) - parts) <= 1.5
     sheet = np.asarray(draw_panels([Panel(Image.new("RGB", (200, 50)), "鸟")], height=50)).mean(2)
     assert (sheet[:40] < 60).sum() > 100

@@ -181,7 +181,7 @@ HOSTILE = ("</script><script>alert(1)</script>", '<!-- "quoted" & more', "line\n
 
 def test_names_end_no_script_and_the_policy_knows_what_runs(photo, tmp_path):
     model = Classifier.of(ColourNet(), preprocess=squashed, class_names=HOSTILE, name="<b>net</b>")
-    page = explain(model, photo, keep=True).page("<title> & more")
+    page = explain(model, photo, keep=True).page(title="<title> & more")
     found = parts(page)
     names = found["data"]["model"]["names"]
     assert names[0] == HOSTILE[0]

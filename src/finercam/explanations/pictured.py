@@ -112,7 +112,7 @@ class Pictured(ABC):
 
         return lay_out_explanation(self._own, size, scale).image()
 
-    def page(self, title: str | None = None) -> str:
+    def page(self, *, title: str | None = None) -> str:
         """Return the live view as one HTML page, which works from a file and without a network.
 
         It answers other questions from the kept evidence: another strength, other classes, a region of the photo.

@@ -13,6 +13,10 @@ from PIL import ImageFont
 
 #: Where a line may end: a no-break space is none of these.
 _SPACES = re.compile(r"[ \t\r\n\f\v]+")
+#: Unicode's classes of letters that are written from right to left, and of all that has a direction or is a number.
+_FROM_RIGHT = ("R", "AL")
+_STRONG = ("L", "EN", "AN", *_FROM_RIGHT)
+_LEFT_TO_RIGHT = "\u200e"
 
 
 @cache
@@ -35,8 +39,25 @@ def in_fonts(text: str, bold: bool = False) -> list[tuple[str, str]]:
     Where the pictures' own font lacks a character, the fonts of this machine are searched. A character that none of
     them has is written as its escape (``\\u9e1f``), and so is one that cannot be seen.
     """
-    parts = [(character, file) for one in text for character, file in _drawn(one, bold)]
+    parts = [(character, file) for one in _in_order(text) for character, file in _drawn(one, bold)]
     return [("".join(c for c, _ in run), file) for file, run in groupby(parts, key=lambda part: part[1])]
+
+
+def _in_order(text: str) -> Iterator[str]:
+    """Return a line's characters, with a mark after each stretch that is written from right to left.
+
+    Without it a number after an Arabic or Hebrew name is taken for a part of the name, and drawn before it.
+    """
+    ahead = ""
+    kept: list[str] = []
+    for character in reversed(text):
+        kind = unicodedata.bidirectional(character)
+        if kind in _FROM_RIGHT and ahead not in _FROM_RIGHT:
+            kept.append(_LEFT_TO_RIGHT)
+        if kind in _STRONG:
+            ahead = kind
+        kept.append(character)
+    return reversed(kept)
 
 
 def undrawable(text: str) -> str:
@@ -100,7 +121,8 @@ def _cut(word: str, size: int, width: float | int, bold: bool) -> list[str]:
 
 
 def _drawn(character: str, bold: bool) -> Iterator[tuple[str, str]]:
-    file = _file_with(character, bold) if character.isprintable() or character == "\xa0" else None
+    seen = character.isprintable() or character in ("\xa0", _LEFT_TO_RIGHT)
+    file = _file_with(character, bold) if seen else None
     if file is not None:
         yield character, file
     else:
