@@ -24,7 +24,7 @@ test: .venv/dev
 	$(BIN)/python -m pytest -q -n auto
 
 test-slow: .venv/dev
-	$(BIN)/python -m pytest -q -n auto -m slow
+	$(BIN)/python -m pytest -q -n auto -m slow --durations=30
 
 fuzz: .venv/dev  ## 10,000 cases, and 20 kills of every long command; an hour or two
 	FINERCAM_FUZZ_CASES=10000 FINERCAM_FUZZ_SECONDS=inf FINERCAM_KILLS=20 $(BIN)/python -m pytest -q -n auto -m slow tests/fuzz
