@@ -479,7 +479,7 @@ def test_photos_are_filtered_and_sorted(tab, page_file, explanations):
     tab.get_by_label("Backwards").uncheck()
     tab.select_option("select", "empty")
     assert evaluate(tab, order)[0] == 2
-    assert "empty map" in tab.locator(".fc-tile").first.inner_text()
+    until(tab, "document.querySelector('.fc-tile').textContent.includes('empty map')")
     tab.select_option("select", "name")
     assert evaluate(tab, order)[-1] == 19
     box = tab.get_by_role("combobox", name="Class")
