@@ -4,6 +4,7 @@ import base64
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -151,8 +152,6 @@ def test_without_evidence_the_model_is_looked_at_again_or_asked_for(deep, photo)
 
 
 def test_many_photos_share_the_size(pooled, photo):
-    import numpy as np
-
     noisy = Image.fromarray(np.random.default_rng(0).integers(0, 256, (900, 1400, 3), np.uint8))
     e = explain(pooled, noisy, keep=True)
     few, many = kept([e]), kept([e], 5000)
@@ -163,6 +162,24 @@ def test_many_photos_share_the_size(pooled, photo):
     placed = few["placement"]["x"]
     assert placed["photo"] == 1200
     assert placed["scale"] * 1200 + placed["shift"] == pytest.approx(64, abs=0.3)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "layercam"])
+def test_a_hundred_photos_of_a_thousand_classes_take_at_most_15_mb(method):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 32, 8, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 1000))
+    names = [f"Genus species{number} (The {number}. Long-tailed Example Bird)" for number in range(1000)]
+    model = Classifier.of(net.eval(), preprocess=squashed, class_names=names, image_size=(64, 64), layer="1")
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (90, 120, 3), np.uint8))
+    e = explain(model, coarse.resize((1600, 1200), Image.Resampling.BICUBIC), method=method, keep=True)
+    with Page(100) as page:
+        for _ in range(10):
+            page.add([e])
+        text = "".join(page.text())
+    # What a page has once: the view itself, and the names.
+    once = len(source("view.js")) + len(source("view.css")) + len(json.dumps(names))
+    assert (len(text) - once) * 10 + once < 15e6
 
 
 def test_light_facts_and_the_overlap(pooled, photo):

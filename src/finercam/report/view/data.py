@@ -35,7 +35,7 @@ SCHEMA = 1
 #: Of the classes with the highest logits, how many are gathered for a page where each costs a backward pass.
 LIKELIEST = 10
 #: Bytes of a page's photos and maps, before they are made text (a third more); and the most for one photo.
-_PAGE, _PHOTO = 10_000_000, 4_000_000
+_PAGE, _PHOTO = 9_000_000, 4_000_000
 #: Longer side in pixels, and quality, of a page's photos: of few, of some, of many.
 _SIDES = ((3, 1200, 85), (30, 1000, 80), (1 << 30, 800, 75))
 _THUMB = 160
