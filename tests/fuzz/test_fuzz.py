@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 #: Cases, and seconds after which no more are begun.
-CASES, SECONDS = int(os.environ.get("FINERCAM_FUZZ_CASES", 400)), float(os.environ.get("FINERCAM_FUZZ_SECONDS", 60))
+CASES, SECONDS = int(os.environ.get("FINERCAM_FUZZ_CASES", 400)), float(os.environ.get("FINERCAM_FUZZ_SECONDS", 30))
 
 
 def test_no_case_is_violated():

@@ -179,12 +179,12 @@ def _line(x1: str, y1: str, x2: str, y2: str, kind: str) -> str:
 def _ticks(low: float, high: float, most: int) -> list[float]:
     """Return round numbers within a range, or about it where it has no width."""
     if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
-        return [low if math.isfinite(low) else 0.0]
+        return [float(low) if math.isfinite(low) else 0.0]
     rough = (high - low) / most
     power = 10 ** math.floor(math.log10(rough))
     step = next(power * by for by in (1, 2, 2.5, 5, 10) if power * by >= rough * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(step * number, 12) for number in range(first, last + 1)] or [low]
+    return [float(round(step * number, 12)) for number in range(first, last + 1)] or [float(low)]
 
 
 def _number(value: float) -> str:
