@@ -1,19 +1,16 @@
 """The app in a browser: a photo is uploaded, Explain is pressed, and the live view appears."""
 
-import shutil
-
 import pytest
 
 from finercam.data.reading import read_dataset
+from support.browsing import chromium, needs_chromium
 from support.visiting import served
 
 pytest.importorskip("gradio")
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@needs_chromium
 def test_a_photo_is_uploaded_and_the_view_appears(tmp_path):
     photo = tmp_path / '<img src=x onerror=alert(1)>"${alert(2)}{{value}}.png'
     data = read_dataset("aviary", images=1)
@@ -21,9 +18,8 @@ def test_a_photo_is_uploaded_and_the_view_appears(tmp_path):
     said = []
     with (
         served("--model", "aviary", "--model", "aviary-clip", folder=tmp_path) as server,
-        sync_api.sync_playwright() as playwright,
+        chromium() as browser,
     ):
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
@@ -49,7 +45,6 @@ def test_a_photo_is_uploaded_and_the_view_appears(tmp_path):
         page.get_by_label("Where is").fill("a yellow bill, red legs")
         page.get_by_role("button", name="Explain").click()
         view.get_by_text("a yellow bill").first.wait_for()
-        browser.close()
     assert not said
 
 

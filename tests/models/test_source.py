@@ -232,7 +232,7 @@ def test_what_a_source_does_not_make() -> None:
         source("reef", classifier=classifier)
         with pytest.raises(FinercamError, match=r"reef/x cannot be used as a backbone .the source reef has none."):
             load_backbone("reef/x")
-        with pytest.raises(FinercamError, match="reef/x does not understand text; prompts and class names need"):
+        with pytest.raises(FinercamError, match="reef/x does not understand text; words and label embeddings need"):
             text("reef/x", ["whelk"])
         source("words", specs=("words/NAME",), text_image=SOURCES["open_clip"].text_image)
         with pytest.raises(FinercamError, match=r"words/x cannot be used as a classifier .*write .*reef/MODEL"):

@@ -33,9 +33,9 @@ from finercam.studies.evaluate.evaluation import Evaluation
 from finercam.studies.evaluate.tables import read_block
 from finercam.studies.evaluate.writing import to_csv
 from finercam.studies.sanity.classes import ClassSensitivity
+from support.browsing import chromium, needs_chromium
 from support.evaluations import TARGETS, classifier, evaluate, photos
 
-CHROMIUM = shutil.which("chromium")
 #: What would show if text were taken for markup, turned, or ended an attribute.
 HOSTILE = "<img src=x onerror=alert(1)>\"' onload='alert(2)' </script>\u202e&lt;\nזמיר 🐦"
 STUDY = Evaluation(
@@ -178,12 +178,10 @@ def test_photos_of_an_evaluation_are_those_that_were_measured(run, report):
     assert len(second["photos"]) == 2
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+@needs_chromium
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_it_opens_from_a_file_without_a_complaint(report, width, scheme):
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
         said, asked = [], []
         page.on("console", lambda message: said.append(message.text))
@@ -197,7 +195,6 @@ def test_it_opens_from_a_file_without_a_complaint(report, width, scheme):
         assert all(frame.evaluate("document.getElementById('data') !== null") for frame in page.frames[1:])
         assert [url for url in asked if not url.startswith(("data:", "blob:", "about:"))] == [report.as_uri()]
         assert said == []
-        browser.close()
 
 
 def test_names_from_outside_are_text(tmp_path):

@@ -98,7 +98,7 @@ def furnish(folder: Path, monkeypatch, images: int = 200) -> None:
         return found(MODELS.get(str(spec), spec), pretrained, revision)
 
     _tree(folder)
-    for module in ("loading", "backbone", "text", "embeddings"):
+    for module in ("loading", "backbone", "text"):
         monkeypatch.setattr(import_module(f"finercam.models.{module}"), "find_model", find)
 
 

@@ -28,9 +28,10 @@ from finercam.contrast.taxonomy import Taxonomy
 from finercam.contrast.taxonomy_files import tree_of_life
 from finercam.errors import FinercamError, nearest
 from finercam.models.classifier import Classifier
-from finercam.models.finding import find_device, find_model, plain_errors, ways
+from finercam.models.finding import find_device
 from finercam.models.grid import Grid
 from finercam.models.passes import forward_pass
+from finercam.models.text import load_text_image
 from finercam.models.text_image import ZeroShot
 from finercam.models.undisturbed import undisturbed
 
@@ -80,15 +81,7 @@ def embedded(
     """
     found = read_embeddings(Path(file))
     kept = np.arange(len(found.taxa)) if subset is None else _subset(found.taxa, Path(subset))
-    source, checkpoint = find_model(spec, pretrained, revision)
-    if source.text_image is None:
-        raise FinercamError(
-            f"{spec} does not understand text; label embeddings need a model of images and text: "
-            f"{ways(lambda source: source.text_image is not None)}"
-        )
-    target = find_device(device)
-    with plain_errors(spec, source):
-        model = source.text_image(checkpoint, target)
+    model, target = load_text_image(spec, device=device, pretrained=pretrained, revision=revision), find_device(device)
     noise = torch.zeros(1, 3, *model.preprocessing.size, device=target)
     with undisturbed(model.visual):
         width = int(forward_pass(model.visual, noise, "float32").shape[-1])

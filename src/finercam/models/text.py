@@ -82,7 +82,7 @@ def load_text_image(
     source, checkpoint = find_model(spec, pretrained, revision)
     if source.text_image is None:
         raise FinercamError(
-            f"{spec} does not understand text; prompts and class names need a model of images and text: "
+            f"{spec} does not understand text; words and label embeddings need a model of images and text: "
             f"{ways(lambda source: source.text_image is not None)}"
         )
     target = find_device(device)
