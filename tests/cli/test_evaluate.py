@@ -63,6 +63,19 @@ def command(birds, out, *more, metrics="relative-drop@0.05"):
     )
 
 
+def test_photos_that_are_not_sorted_are_asked_about_what_the_model_predicts(run, birds, tmp_path):
+    unsorted = ("evaluate", f"photos:{birds}", *command(birds, tmp_path / "run")[2:])
+    code, _, err = run(*unsorted)
+    assert (code, err.strip().splitlines()[-1].split(",")[0]) == (2, "finercam: the photos are not sorted by class")
+    code, text, err = run(*unsorted, "--target", "predicted")
+    assert code == 0, err
+    assert "match none of the model's" not in err
+    assert "no labels" in text
+    rows = rows_of(tmp_path / "run")
+    assert {row["correct"] for row in rows} == {None}
+    assert all(row["target"] == row["predicted"] for row in rows)
+
+
 def test_a_run_its_files_and_its_table(run, birds, tmp_path):
     out = tmp_path / "run"
     code, text, err = run(*command(birds, out))

@@ -23,6 +23,9 @@ Point = tuple[float, float]
 
 SPLITS = ("train", "test", "all")
 
+#: The class of photos of which it is not known what they are of; no class of a model is matched to it by its name.
+UNKNOWN = "class not known"
+
 
 @dataclass(frozen=True)
 class Item:

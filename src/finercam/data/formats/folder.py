@@ -17,7 +17,7 @@ from finercam.errors import FinercamError
 #: Names of folders that hold a split.
 TRAIN, TESTS = "train", ("test", "val", "valid", "validation")
 
-#: Split folder ("" for the root), class folder, label.
+#: Split folder ("" for the root), class folder ("" for all that is there), label.
 Place = tuple[str, str, int]
 
 
@@ -29,8 +29,9 @@ def read(place: str, split: str) -> Dataset:
     folders, is split: ``test`` is the first of these that is there, ``all`` is all of them, and whatever else is
     beside them is ignored. Any other folder is not split and is read whole, whatever ``split`` says. Classes are
     named after their folders, sorted by name, and are the same for every split. Folders are listed while the items
-    are read, so that millions of photos never have to be in memory. A warning at the end of a pass counts the files
-    that would be photos if a package were installed, or if they were converted (HEIC, raw files).
+    are read, so that millions of photos never have to be in memory; those that hold results are not searched. A
+    warning at the end of a pass counts the files that would be photos if a package were installed, or if they were
+    converted (HEIC, raw files).
 
     Args:
         place: a folder, or a URI that fsspec opens (``s3://bucket/photos``, ``zip://::photos.zip``).
@@ -107,10 +108,14 @@ def class_folders(root: str, splits: Iterable[str]) -> dict[str, tuple[str, ...]
     return found
 
 
-def _folders(place: str, there: Listing) -> tuple[str, ...]:
-    """Return the folders in a folder, without those that hold results: they are not classes."""
-    names = there.folders
-    return names if is_uri(place) else tuple(name for name in names if not holds_results(below(place, name)))
+def _folders(place: str, there: Listing, passed: PassedOver | None = None) -> tuple[str, ...]:
+    """Return the folders in a folder, without those that hold results: their pictures are not photos."""
+    if is_uri(place):
+        return there.folders
+    results = [name for name in there.folders if holds_results(below(place, name))]
+    for name in results if passed is not None else ():
+        passed.note_results(below(place, name))
+    return tuple(name for name in there.folders if name not in results)
 
 
 def _items(root: str, places: Sequence[Place]) -> Iterator[Item]:
@@ -123,7 +128,7 @@ def _items(root: str, places: Sequence[Place]) -> Iterator[Item]:
 
 def _photos(root: str, places: Sequence[Place], passed: PassedOver) -> Iterator[Item]:
     for split, folder, label in places:
-        parts = (split, folder) if split else (folder,)
+        parts = tuple(filter(None, (split, folder)))
         for path in _walk(below(root, *parts), passed):
             names = (*parts, *path)
             yield Item("/".join(names), below(root, *names), label)
@@ -135,6 +140,6 @@ def _walk(folder: str, passed: PassedOver) -> Iterator[tuple[str, ...]]:
     for name in there.files:
         if passed.takes(name):
             yield (name,)
-    for name in there.folders:
+    for name in _folders(folder, there, passed):
         for path in _walk(below(folder, name), passed):
             yield (name, *path)
