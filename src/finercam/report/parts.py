@@ -77,13 +77,19 @@ class Folded(Part):
 
 @dataclass(frozen=True)
 class Heading(Part):
-    """A heading inside of a section."""
+    """A heading inside of a section.
+
+    Attributes:
+        text: of it.
+        level: 3, or 4 for one below that.
+    """
 
     text: str
+    level: int = 3
 
     def html(self) -> str:
         """Return the heading."""
-        return f"<h3>{escaped(self.text)}</h3>"
+        return f"<h{self.level}>{escaped(self.text)}</h{self.level}>"
 
 
 @dataclass(frozen=True)
@@ -162,19 +168,19 @@ class Strip(Part):
         panels: from left to right.
         title: over them.
         on_paper: show them only where the page is printed.
-        large: few in a row.
+        size: of the pictures: ``large`` or ``small``, as most are if left out.
     """
 
     panels: Sequence[Panel]
     title: str = ""
     on_paper: bool = False
-    large: bool = False
+    size: str = ""
 
     def html(self) -> str:
         """Return a heading and the figures."""
         heading = f"<h3>{escaped(self.title)}</h3>" if self.title else ""
         figures = "".join(_figure(panel) for panel in self.panels)
-        content = f'{heading}<div class="strip{" large" if self.large else ""}">{figures}</div>'
+        content = f'{heading}<div class="strip {self.size}">{figures}</div>'
         return f'<div class="on-paper">{content}</div>' if self.on_paper else content
 
 

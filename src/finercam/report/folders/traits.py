@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from finercam.contrast.contrast import Contrast
 from finercam.contrast.labels import short_names
 from finercam.errors import FinercamError
+from finercam.metrics.intervals import FEWEST_TO_JUDGE
 from finercam.models import Classifier
 from finercam.report.anew import Measured, explained_anew, model_of
 from finercam.report.explained import model_name
@@ -22,21 +23,13 @@ from finercam.runs.rows import Rows
 from finercam.studies.traits.findings import Direction, directions
 from finercam.studies.traits.rows import Carried, read_carried
 from finercam.studies.traits.typical import by_typicality
+from finercam.studies.traits.writing import ABOUT, pairs_of, sentence
+from finercam.texts import Cell
 
-#: Pairs of many that are not folded away, and those whose photos are opened again.
-_OPEN = 3
+#: Of many pairs, how many are shown with photos, and how many more with their numbers, folded away.
+_OPEN, _FOLDED = 3, 30
 #: Photos shown at either end.
 _ENDS = 3
-_ABOUT = (
-    "Evidence is where the map for one class over the other is: pixels that raise its logit over the other's. What the two "
-    "classes have in common raises both, and is no evidence."
-)
-_PLACES = (
-    "A part's share of the evidence says little by itself, as a large part has more of anything. It is held against the "
-    "share of a map that lies evenly over the whole object; numbers in brackets are 95 % intervals over photos, and a dot "
-    "is filled where the interval leaves out 0. What the comparison draws to a part is its share less that on the map of "
-    "the class alone, without the comparison. Parts may overlap."
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +69,7 @@ def sections(folders: Sequence[str]) -> Iterator[Section]:
         run = Rows(folder)
         data, model = data_name(run.described["data"]["name"]), model_name(run.described["model"]["name"])
         known = _Told.of(run)
-        pairs = _pairs(directions(run))
+        pairs = pairs_of(directions(run))
         if len(pairs) == 1:
             (only,) = pairs
             one, other = (known.names[index] for index in (only[0].target, only[0].other))
@@ -85,49 +78,59 @@ def sections(folders: Sequence[str]) -> Iterator[Section]:
             yield Section(f"What tells classes apart: {data}, {model}", list(_many(known, pairs)))
 
 
-def _pairs(found: Sequence[Direction]) -> list[list[Direction]]:
-    """Return the directions of each pair of classes, the pair with most photos first."""
-    pairs: dict[frozenset[int], list[Direction]] = {}
-    for one in found:
-        pairs.setdefault(frozenset((one.target, one.other)), []).append(one)
-    return sorted(pairs.values(), key=lambda pair: -sum(one.photos for one in pair))
-
-
 def _alone(known: _Told, pair: Sequence[Direction]) -> Iterator[Part]:
-    yield Paragraph(_setting(known.run))
+    yield Paragraph(sentence(pair, known.names))
+    yield from _reading(known.run, pair)
     yield from _pair(known, pair, pictures=True)
     yield from _end(known)
 
 
 def _many(known: _Told, pairs: Sequence[Sequence[Direction]]) -> Iterator[Part]:
-    yield Paragraph(_setting(known.run))
     every = [one for pair in pairs for one in pair]
-    heading = ["class", "against", "photos", "part with most beyond its area", "share", "its area", ""]
-    lines = [
-        [known.names[one.target], known.names[one.other], str(one.photos), *headline(one)]
-        for one in sorted(every, key=lambda one: known.names[one.target])
-    ]
-    yield Table([heading, *lines], "What tells each class from another")
-    for number, pair in enumerate(pairs):
-        shown = list(_pair(known, pair, pictures=number < _OPEN))
-        if number < _OPEN:
-            yield from shown
-        else:
-            yield Folded(" and ".join(known.names[index] for index in (pair[0].target, pair[0].other)), shown)
+    yield from _reading(known.run, every)
+    yield Heading("Each class and the one it is compared with")
+    enough = [one for one in every if one.photos >= FEWEST_TO_JUDGE]
+    few = [one for one in every if one.photos < FEWEST_TO_JUDGE]
+    if enough:
+        yield Table(_listed(known, enough))
+    if few:
+        yield Table(_listed(known, few), summary=f"Over fewer than {FEWEST_TO_JUDGE} photos, which decides nothing")
+    for number, pair in enumerate(pairs[: _OPEN + _FOLDED]):
+        title = " and ".join(known.names[index] for index in (pair[0].target, pair[0].other))
+        shown = [Paragraph(sentence(pair, known.names)), *_pair(known, pair, pictures=number < _OPEN)]
+        yield from shown if number < _OPEN else [Folded(title, shown)]
+    if len(pairs) > _OPEN + _FOLDED:
+        yield Paragraph(f"{len(pairs) - _OPEN - _FOLDED} further pairs, of fewer photos, are in traits.csv.")
     yield from _end(known)
 
 
-def _setting(run: Rows) -> str:
+def _listed(known: _Told, every: Sequence[Direction]) -> list[list[str | Cell]]:
+    heading: list[str | Cell] = [
+        "class",
+        "against",
+        "photos",
+        "part that costs most",
+        "painted over, the margin falls by",
+        "a patch elsewhere",
+        "share of the evidence",
+        "it is",
+    ]
+    return [
+        heading,
+        *([known.names[one.target], known.names[one.other], str(one.photos), *headline(one)] for one in every),
+    ]
+
+
+def _reading(run: Rows, shown: Sequence[Direction]) -> Iterator[Part]:
+    """Yield what was asked, and how the answers are read."""
     plan = run.described["plan"]
-    whose = (
-        "of the class that the data set says it is of"
-        if plan["labels"] == "label"
-        else "of the class that the model takes it for"
+    whose = "the data set says" if plan["labels"] == "label" else "the model's first choice says"
+    asked = (
+        f"Each photo is asked why it is of its class, which {whose}, and not of the other "
+        f"({plan['method']}, gamma {plan['gamma']:g})."
     )
-    said = (
-        f"Each photo, {whose}, is asked why that class and not the other ({plan['method']}, gamma {plan['gamma']:g})."
-    )
-    return " ".join([said, _ABOUT, *([_PLACES] if plan["places"] else [])])
+    lines = [asked, *(ABOUT if any(one.carriers for one in shown) else ())]
+    yield from (Paragraph(line) for line in lines)
 
 
 def _pair(known: _Told, pair: Sequence[Direction], pictures: bool) -> Iterator[Part]:
@@ -151,11 +154,11 @@ def _typical(rows: Sequence[Carried], target: str) -> Iterator[Part]:
     ends = min(_ENDS, len(order) // 2)
     chosen = [*order[:ends], *order[len(order) - ends :]]
     if chosen:
-        yield Heading(f"The most and the least typical photos of {target}")
+        yield Heading(f"The most and the least typical photos of {target}", 4)
         yield Paragraph(
-            "By the cosine between what the model shows where a photo's evidence lies and the mean of the same over the "
-            "other photos. Both ends are shown; the least typical ones are where to look for another plumage or pose, a "
-            "wrong label, or a reason that has nothing to do with the animal."
+            "By the cosine between what the model shows where a photo's evidence lies and the mean of the same over "
+            "the other photos. Both ends are shown; the least typical ones are where to look for another plumage or "
+            "pose, a wrong label, or evidence that has nothing to do with the animal."
         )
         yield Table(
             [

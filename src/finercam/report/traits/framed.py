@@ -46,13 +46,13 @@ def framed(run: Rows, classifier: Classifier | None, rows: Sequence[Carried]) ->
     wide = (_SIDE, max(1, round(_SIDE / frame.aspect)))
     heat = evidence.told if evidence.photos > 1 else evidence.mean
     shown = _labelled(overlay(photo.resized(wide), heat), frame, names)
-    yield Heading("The photos laid over each other")
+    yield Heading("The photos laid over each other", 4)
     yield Paragraph(_about(of_points, evidence, len(rows) - sum(one.empty for one in rows)))
     panels = [Panel(shown, "The mean evidence", [_peak(evidence)])]
     if photo.count:
         lines = [f"of {photo.count} photos, where parts are in the mean" if of_points else f"of {photo.count} photos"]
         panels.append(Panel(_labelled(photo.resized(wide), frame, names), "The mean photo", lines))
-    yield Strip(panels, large=True)
+    yield Strip(panels, size="large")
 
 
 def _groups(parts: Sequence[str], places: Mapping[str, Sequence[str]]) -> tuple[list[str], list[list[int]]]:
@@ -142,15 +142,15 @@ def _labelled(picture: Image.Image, frame: Frame, names: Sequence[str]) -> Image
     """Return a picture of a frame with the names of its parts, each beside its point and none over another."""
     drawn = ImageDraw.Draw(picture)
     letters = font(_TEXT, bold=True)
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[tuple[float, float, float]] = []
     points = [(y, x, name) for name, (x, y) in zip(names, frame.points.tolist(), strict=False) if x == x]
     for y, x, name in sorted(points):
         at_x, at_y, wide = x * picture.width, y * picture.height, letters.getlength(name)
         drawn.ellipse([at_x - _DOT, at_y - _DOT, at_x + _DOT, at_y + _DOT], fill=_INK, outline=_EDGE)
         left = at_x + 2 * _DOT if at_x + 2 * _DOT + wide < picture.width else at_x - 2 * _DOT - wide
         top = at_y - _TEXT / 2
-        while any(left < r and left + wide > l and top < b and top + _TEXT > t for l, t, r, b in taken):
+        while any(left < other[2] and left + wide > other[0] and abs(top - other[1]) < _TEXT for other in taken):
             top += 2
-        taken.append((left, top, left + wide, top + _TEXT + 1))
+        taken.append((left, top, left + wide))
         drawn.text((left, top - 2), name, font=letters, fill=_INK, stroke_width=2, stroke_fill=_EDGE)
     return picture

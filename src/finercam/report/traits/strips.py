@@ -17,12 +17,13 @@ from finercam.report.render import OUTLINE
 from finercam.runs.rows import Rows
 from finercam.studies.traits.clusters import Cluster, clusters
 from finercam.studies.traits.rows import Carried
-from finercam.texts import shortened
 
 #: Groups that are shown, and patches of each.
 _GROUPS, _PATCHES = 4, 8
 #: Around a patch its surroundings are shown, too, so that one sees where it is.
 _AROUND, _SIDE = 1.8, 180
+#: Characters of a photo's name under a patch.
+_NAME = 18
 
 
 def strips(run: Rows, rows: Sequence[Carried], told: str) -> Iterator[Part]:
@@ -43,27 +44,20 @@ def strips(run: Rows, rows: Sequence[Carried], told: str) -> Iterator[Part]:
     except (FinercamError, OSError) as error:
         yield Paragraph(f"The patches cannot be shown: {error}.")
         return
-    yield Heading("Patches that carry the evidence")
+    yield Heading("Patches with most of the evidence", 4)
     yield Paragraph(_about(rows, every, told))
     for number, one in enumerate(shown, 1):
-        yield Strip([panel for member in one.members if (panel := crops.get((member.photo, member.patch)))], "")
         yield Paragraph(_caption(number, one))
-    rest = [one for one in every if one not in shown]
-    if rest:
-        share = 100 * sum(one.share.mean for one in rest)
-        alone = sum(one.photos == 1 for one in rest)
-        yield Paragraph(
-            f"Not shown: patches with {share:.0f} % of the evidence, "
-            + (f"in {len(rest) - alone} further groups and " if len(rest) > alone else "")
-            + f"{alone} on a single photo each."
-        )
+        found = [crops.get((member.photo, member.patch)) for member in one.members[:_PATCHES]]
+        yield Strip([panel for panel in found if panel is not None], size="small")
+    yield Paragraph(_rest([one for one in every if one not in shown]))
     yield Folded("How alike the patches of a group are", [Paragraph(_ABOUT_LIKENESS), Table(_likeness(shown))])
 
 
 _ABOUT_LIKENESS = (
-    "The mean cosine between the features of the patch in the middle of a group and those of the others, 1 for the same. "
-    "Groups are found in anything, so the same was done with patches whose features were shuffled: no group of as many "
-    "of these was tighter than what stands under chance, in 20 shufflings."
+    "The mean cosine between the features of the patch in the middle of a group and those of the others, 1 for the "
+    "same. Groups are found in anything, so features were shuffled among the patches, 20 times: as many of those were "
+    "never more alike than what stands under chance."
 )
 
 
@@ -71,10 +65,10 @@ def _about(rows: Sequence[Carried], every: Sequence[Cluster], told: str) -> str:
     photos = sum(not one.empty for one in rows)
     covered = 100 * sum(one.share.mean for one in every)
     said = (
-        f"Of each photo the squares with most of the evidence for what tells {told} (outlined, with some of what is "
-        f"around them), {covered:.0f} % of it in all, grouped by what the model shows there: no annotation is used. Each "
-        "strip is a group, the one with most of the evidence first; in a strip the patch most like the mean of its "
-        "group comes first, one of each photo."
+        f"Of each photo the squares with most of the evidence of what tells {told} are outlined, {covered:.0f} % of it "
+        "in all, and grouped by what the model shows there; no annotation is used. The group with most of the evidence "
+        "comes first, and in each the patch most like the mean of the group, one of each photo. Under it stands its "
+        "share of the evidence of its photo."
     )
     if photos < FEWEST_TO_JUDGE:
         said += f" Over {photos} photos nothing can be concluded from how often a group occurs."
@@ -85,10 +79,18 @@ def _caption(number: int, one: Cluster) -> str:
     share = one.share
     interval = "" if share.low != share.low else f" [{100 * max(0.0, share.low):.0f}, {100 * share.high:.0f}]"
     said = f"Group {number}: {100 * share.mean:.0f} %{interval} of the evidence, on {one.photos} of {share.n} photos."
-    return said if one.tight else f"{said} {_LOOSE}"
+    return said if one.tight else f"{said} Its patches are no more alike than shuffled ones may be."
 
 
-_LOOSE = "Its patches are no more alike than shuffled ones may be: take it for a heap, and not for a kind of patch."
+def _rest(left: Sequence[Cluster]) -> str:
+    """Return what is in no group that is shown."""
+    groups, alone = sum(one.photos > 1 for one in left), sum(one.photos == 1 for one in left)
+    kinds = [
+        f"{groups} further {'group' if groups == 1 else 'groups'}" if groups else "",
+        f"{alone} {'patch' if alone == 1 else 'patches'} like no other" if alone else "",
+    ]
+    share = 100 * sum(one.share.mean for one in left)
+    return f"Not shown: {' and '.join(filter(None, kinds))}, with {share:.0f} % of the evidence." if left else ""
 
 
 def _likeness(shown: Sequence[Cluster]) -> list[list[str]]:
@@ -127,4 +129,9 @@ def _panel(photo: Image.Image, one: Carried, patch: Mapping[str, Any]) -> Panel:
     )
     corners = [(x0 - left) * by, (y0 - top) * by, (x1 - left) * by - 1, (y1 - top) * by - 1]
     ImageDraw.Draw(crop).rectangle([round(at) for at in corners], outline=OUTLINE, width=2)
-    return Panel(crop, f"{100 * patch['share']:.0f} %", [shortened(last_part(one.key), 32)])
+    return Panel(crop, f"{100 * patch['share']:.0f} %", [_ending(last_part(one.key))])
+
+
+def _ending(name: str) -> str:
+    """Return the end of a photo's name, where its number is."""
+    return name if len(name) <= _NAME else f"...{name[3 - _NAME :]}"

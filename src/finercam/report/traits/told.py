@@ -1,131 +1,131 @@
-"""Which places carry the evidence: a sentence, a table and a chart."""
+"""Which parts carry the difference: sentences, charts and a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 
 from finercam.metrics.intervals import FEWEST_TO_JUDGE, Mean
 from finercam.report.charts import Effect, forest
 from finercam.report.parts import Charts, Paragraph, Part, Table
 from finercam.studies.traits.findings import Carrier, Direction
+from finercam.studies.traits.writing import spoken
 from finercam.texts import Cell
 
-#: Places that are drawn; the table has them all.
-_DRAWN = 12
+#: Parts that are drawn; the table has them all.
+_DRAWN = 15
+#: What the columns are is said above them all, once.
+_HEADING = (
+    "part",
+    "painted over, the margin falls by",
+    "a patch elsewhere",
+    "difference",
+    "share of the evidence",
+    "by its area",
+    "difference",
+    "drawn there by the comparison",
+    "photos",
+)
 
 
 def told(one: Direction, target: str, other: str) -> Iterator[Part]:
-    """Yield what a direction's places carry.
+    """Yield what a direction's parts carry.
 
     Args:
         one: the direction.
         target, other: names of its classes, as they are shown.
     """
-    yield Paragraph(sentence(one, target, other))
-    yield Paragraph(photos_of(one, target, other))
+    yield Paragraph(_photos(one, target, other))
     if not one.carriers:
         return
-    effects = [Effect(carrier.place, carrier.beyond) for carrier in one.carriers[:_DRAWN] if carrier.beyond.n]
-    if effects:
-        yield Charts([forest("Share of the evidence beyond what the place's area would give", effects)])
-    yield Table(_table(one))
+    yield Paragraph(_verdict(one))
+    drawn = one.carriers[:_DRAWN]
+    charts = [
+        ("Painted over, the margin falls by more than with a patch elsewhere: logits", "caused", 1),
+        ("Share of the evidence beyond what the part's area would give: %", "beyond", 100),
+    ]
+    found = []
+    for title, name, times in charts:
+        effects = [Effect(spoken(each.place), _times(getattr(each, name), times)) for each in drawn]
+        if any(effect.change.n for effect in effects):
+            found.append(forest(title, effects, "+.2f" if times == 1 else "+.1f"))
+    yield Charts(found)
+    yield Table([_HEADING, *(_row(carrier) for carrier in one.carriers)], summary="All numbers")
     if one.off.n:
-        yield Paragraph(_off(one))
-
-
-def sentence(one: Direction, target: str, other: str) -> str:
-    """Return what was found, in a sentence or two that hold whatever was found."""
-    known = one.photos - one.empty
-    if not known:
-        return f"On none of the photos is there evidence for {target} over {other}."
-    if not one.carriers:
-        return (
-            f"No parts of what is on the photos are annotated, so what tells {target} from {other} is shown below by "
-            "what the patches with most of the evidence look like."
+        yield Paragraph(
+            f"Off the object, and away from its edge, lies {_percent(one.off)} of the evidence; if it lay evenly over "
+            f"the whole photo that would be {100 * one.off_even.mean:.0f} %."
         )
-    if known < FEWEST_TO_JUDGE:
-        return f"Over {known} photos nothing can be concluded of parts: it takes {FEWEST_TO_JUDGE}."
-    carrying = [carrier for carrier in one.carriers if carrier.carries]
-    if not carrying:
-        return (
-            f"No part carries more of the evidence for {target} over {other} than its area alone would give, by more "
-            "than other photos of the same kind might change."
-        )
-    first, *rest = carrying
-    said = (
-        f"What tells {target} from {other} is most of all the {first.place}: {_percent(first.share)} of the evidence "
-        f"lies there, where its area alone would give {100 * first.even.mean:.0f} %."
-    )
-    if rest:
-        said += f" More than their area would give have also: {', '.join(carrier.place for carrier in rest)}."
-    return said
 
 
-def photos_of(one: Direction, target: str, other: str) -> str:
-    """Return how many photos that is."""
+def headline(one: Direction) -> list[str | Cell]:
+    """Return what a direction comes to, for a table of many: its first part, the numbers, and what they say."""
+    first = one.carrier or next(iter(one.carriers), None)
+    if first is None:
+        return ["", "", "", "", "no part is known"]
+    verdict = "used" if first.carries else "no more than any patch" if first.caused.judged else "too few photos"
+    return [
+        spoken(first.place),
+        _number(first.fall, ".1f"),
+        f"{first.elsewhere.mean:.1f}" if first.elsewhere.n else "",
+        _percent(first.share) if first.share.n else "",
+        verdict,
+    ]
+
+
+def _photos(one: Direction, target: str, other: str) -> str:
     said = (
-        f"{one.photos} {'photo' if one.photos == 1 else 'photos'} of {target}; the model takes {one.correct} of them for "
-        f"{target}."
+        f"{one.photos} {'photo' if one.photos == 1 else 'photos'} of {target}; the model's first choice is {target} on "
+        f"{one.correct} of them. The logit of {target} leads that of {other} by {one.margin.text('.1f')}: the margin."
     )
     if one.empty:
-        said += f" {one.empty} show no evidence for {target} over {other}, and are in no mean."
+        said += f" {one.empty} of them have no evidence for {target} over {other}, and are in no mean of evidence."
+    if one.photos < FEWEST_TO_JUDGE:
+        said += f" From fewer than {FEWEST_TO_JUDGE} photos nothing can be concluded of the class."
     return said
 
 
-def _table(one: Direction) -> list[list[str | Cell]]:
-    heading = [
-        "part",
-        "share of the evidence",
-        "what its area would give",
-        "difference",
-        "drawn there by the comparison",
-        "photos",
-    ]
-    return [[*heading], *(_row(carrier) for carrier in one.carriers)]
+def _verdict(one: Direction) -> str:
+    used = [spoken(carrier.place) for carrier in one.carriers if carrier.carries]
+    judged = [carrier for carrier in one.carriers if carrier.caused.judged]
+    if not judged:
+        return ""
+    if not used:
+        return "No part costs more of the margin, painted over, than a patch of its shape elsewhere on the object does."
+    return f"Painted over, these cost more of the margin than a patch of their shape elsewhere: {', '.join(used)}."
 
 
 def _row(carrier: Carrier) -> list[str | Cell]:
-    beyond = Cell(_signed(carrier.beyond), _interval(carrier.beyond, "+.0f"), carrier.carries)
     return [
-        carrier.place,
-        Cell(f"{100 * carrier.share.mean:.0f} %", _interval(carrier.share)) if carrier.share.n else "",
+        spoken(carrier.place),
+        _number(carrier.fall, ".2f"),
+        f"{carrier.elsewhere.mean:.2f}" if carrier.elsewhere.n else "",
+        _difference(carrier.caused, "+.2f"),
+        _percent(carrier.share) if carrier.share.n else "",
         f"{100 * carrier.even.mean:.0f} %" if carrier.even.n else "",
-        beyond if carrier.beyond.n else "",
-        Cell(_signed(carrier.drawn), _interval(carrier.drawn, "+.0f")) if carrier.drawn.n else "",
-        str(carrier.share.n),
+        _difference(_times(carrier.beyond, 100), "+.1f"),
+        _difference(_times(carrier.drawn, 100), "+.1f"),
+        str(max(carrier.fall.n, carrier.share.n)),
     ]
 
 
-def _off(one: Direction) -> str:
-    return (
-        f"Off the object, and away from its edge, lies {_percent(one.off)} of the evidence; if it lay evenly over the "
-        f"photo it would be {100 * one.off_even.mean:.0f} %."
-    )
+def _times(mean: Mean, factor: float) -> Mean:
+    return replace(mean, mean=factor * mean.mean, low=factor * mean.low, high=factor * mean.high)
 
 
-def _signed(mean: Mean) -> str:
-    return f"{100 * mean.mean:+.0f}"
+def _number(mean: Mean, form: str) -> str | Cell:
+    return Cell(f"{mean.mean:{form}}", _interval(mean, form)) if mean.n else ""
+
+
+def _difference(mean: Mean, form: str) -> str | Cell:
+    """Return a difference; it stands out where it is told from none."""
+    return Cell(f"{mean.mean:{form}}", _interval(mean, form), mean.leaves_out_zero) if mean.n else ""
 
 
 def _percent(mean: Mean) -> str:
-    return f"{100 * mean.mean:.0f} %{_interval(mean)}"
+    whole = _times(mean, 100)
+    return f"{whole.mean:.0f} %{_interval(whole, '.0f')}"
 
 
-def _interval(mean: Mean, form: str = ".0f") -> str:
-    return "" if mean.low != mean.low else f" [{100 * mean.low:{form}}, {100 * mean.high:{form}}]"
-
-
-def headline(one: Direction) -> list[str]:
-    """Return what a direction comes to, for a table of many: its first place, or that there is none."""
-    first = next(iter(one.carriers), None)
-    if first is None or not first.beyond.n:
-        return ["", "", "", "nothing known of parts"]
-    known = one.photos - one.empty
-    verdict = (
-        f"fewer than {FEWEST_TO_JUDGE} photos"
-        if known < FEWEST_TO_JUDGE
-        else "carries"
-        if first.carries
-        else "not to be told from its area"
-    )
-    return [first.place, _percent(first.share), f"{100 * first.even.mean:.0f} %", verdict]
+def _interval(mean: Mean, form: str) -> str:
+    return "" if mean.low != mean.low else f" [{mean.low:{form}}, {mean.high:{form}}]"
