@@ -23,7 +23,7 @@ SCHEMA = pa.schema(
         ("margin", _NUMBER),
         ("empty", pa.bool_()),
         ("places", pa.list_(pa.string())),
-        *((name, pa.list_(_NUMBER)) for name in ("shares", "plain", "even")),
+        *((name, pa.list_(_NUMBER)) for name in ("shares", "plain", "even", "falls", "elsewhere")),
         ("off", _NUMBER),
         ("off_even", _NUMBER),
         ("heat", _NUMBERS),
@@ -53,7 +53,7 @@ class Carried:
         shares: its share of the saliency,
         plain: its share of the saliency of c alone (gamma 0),
         even: its share of a map that lies evenly over the object, at the map's resolution: what its area would give.
-        off: the share off the object, beyond ``CELLS_BEYOND`` of ``faithfulness``; NaN where its outline is not known.
+        off: the share off the object, beyond ``CELLS_BEYOND`` (``studies.places``); NaN where its outline is not known.
         off_even: the share that a map evenly over the whole input has there.
         heat: the saliency in ``HEAT`` x ``HEAT`` cells over the model's input, row by row, adding up to 1; or zeros.
         box: of the object, x0 y0 x1 y1 in fractions of the input's width and height; empty where it is not known.
@@ -62,6 +62,8 @@ class Carried:
             saliency, of length 1; empty where there is no saliency.
         patches: connected regions with the most saliency, most first: ``box`` x0 y0 x1 y1 in the photo's pixels,
             ``share``, and ``features`` as above, within the patch.
+        falls: of each place by how much the margin falls as it is painted over with what surrounds it, and
+        elsewhere: as a patch of its shape somewhere else on the object is: what painting over does anyway.
     """
 
     id: int
@@ -83,6 +85,8 @@ class Carried:
     points: Sequence[float]
     features: Sequence[float]
     patches: Sequence[Mapping[str, Any]]
+    falls: Sequence[float] = ()
+    elsewhere: Sequence[float] = ()
 
 
 def read_carried(rows: Rows) -> list[Carried]:
