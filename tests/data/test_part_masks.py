@@ -88,20 +88,37 @@ def test_a_picture_for_each_part(root):
     assert set(masks) == {"head", "eye"}
     assert np.array_equal(masks["eye"], numbers(5, of=(0, 1)) == 1)
     assert found["Wren/a.jpg"].parts[2] is None
-    # Of names that nobody listed, only where some are.
+    # Of a name that nobody listed, where some are.
     save_mask(root / "masks" / "Wren" / "a" / "beak.png", numbers(5))
     with pytest.raises(FinercamError, match=r"mask '.*/a/beak.png' is of the part 'beak', which '.*parts.json' does"):
         opened(root)
     (root / "masks" / "parts.json").unlink()
-    assert set(opened(root)[1]["Wren/a.jpg"].part_masks) == {"head", "eye", "beak"}
+    dataset, found = opened(root)
+    assert dataset.part_names == ("part 2", "part 7", "part 150", "part 300", "beak", "eye", "fin", "head")
+    assert set(found["Wren/a.jpg"].part_masks) == {"head", "eye", "beak"}
 
 
 def test_without_names_parts_are_called_after_their_numbers(root):
     (root / "masks" / "parts.json").unlink()
-    dataset, found = opened(root)
-    assert (dataset.part_names, dataset.regions) == ((), ())
-    assert set(found["Wren/more/b.PNG"].part_masks) == {"part 2", "part 7"}
-    assert found["Wren/more/b.PNG"].parts == ()
+    (root / "masks" / "Wren" / "more" / "b.png").write_bytes(b"no picture")
+    dataset = read_dataset(f"folder@masks={root}/masks:{root}/photos")
+    assert dataset.part_names == ("part 1", "part 2", "part 150", "part 300")
+    crow, wren, other = dataset.items()
+    assert set(dataset.open(wren).part_masks) == {"part 1", "part 2"}
+    assert len(dataset.open(crow).parts) == 4
+    with pytest.raises(FinercamError, match=r"b.png' is not a picture"):
+        dataset.open(other)
+    # Few are looked at, and what the others have besides is not passed over in silence.
+    save_mask(root / "masks" / "Wren" / "more" / "b.png", numbers(2, of=(0, 8)))
+    with pytest.raises(FinercamError, match=r"has the value 8, which none of 200 masks .* say in '.*parts.json'"):
+        dataset.open(other)
+    for path in (root / "masks").rglob("*.png"):
+        path.unlink()
+    with pytest.raises(FinercamError, match=r"there is no part in 0 masks of '.*/masks'; masks are PNGs that lie"):
+        read_dataset(f"folder@masks={root}/masks:{root}/photos")
+    save_mask(root / "masks" / "Wren" / "a.png", pixels(0))
+    with pytest.raises(FinercamError, match=r"no part in 1 masks .*; mask '.*a.png' is of the mode RGB"):
+        read_dataset(f"folder@masks={root}/masks:{root}/photos")
 
 
 @pytest.mark.parametrize("spec", ["photos@{0}/masks:{0}/photos", "photos@masks={0}/masks:{0}/photos/Wren/.."])

@@ -100,7 +100,7 @@ def _check(dataset: str) -> None:
     say(f"{len(items):,} photos of {len(labels):,} classes can be read", stderr=False)
     if masked:
         say(
-            f"{masked:,} of them with a mask of their parts: {', '.join(data.part_names) or 'without names'}",
+            f"{masked:,} of them with a mask of their parts: {', '.join(data.part_names)}",
             stderr=False,
         )
     if layout is not None and (layout.photos, layout.classes) != (None, None):

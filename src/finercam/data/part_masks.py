@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import blake2b
+from heapq import nsmallest
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,8 @@ from finercam.texts import shortened
 NAMES = "parts.json"
 #: What masks are: without losses.
 SUFFIX = ".png"
+#: How many masks are looked at where nothing says what the parts are called.
+LOOKED = 200
 #: The largest number of a part: what the pixels of a 16-bit picture hold.
 MOST = 65_535
 
@@ -38,17 +42,20 @@ class PartNames:
 
     Attributes:
         numbered: number and name of each part, by number; several numbers may have one name (left and right wings).
-            Nothing where that is not known: parts are then called after their numbers, or after their files.
-        source: where that is said.
+        filed: names of parts that have pictures of their own and no number.
+        source: the file that says so, or that would: without it names were taken from some of the masks.
+        stated: whether that file is there.
     """
 
     numbered: tuple[tuple[int, str], ...] = ()
-    source: str = ""
+    filed: tuple[str, ...] = ()
+    source: str = NAMES
+    stated: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
         """Each name once, in the order of the numbers."""
-        return tuple(dict.fromkeys(name for _, name in self.numbered))
+        return tuple(dict.fromkeys((*(name for _, name in self.numbered), *self.filed)))
 
     def of(self, number: int, mask: str) -> str:
         """Return the name of a number.
@@ -56,25 +63,25 @@ class PartNames:
         Raises:
             FinercamError: it has none; the error names the mask.
         """
-        if not self.numbered:
-            return f"part {number}"
-        name = dict(self.numbered).get(number)
-        if name is None:
-            raise FinercamError(f"mask {mask!r} has the value {number}, {self._unlike(map(str, dict(self.numbered)))}")
-        return name
+        names = dict(self.numbered)
+        if number not in names:
+            raise FinercamError(f"mask {mask!r} has the value {number}, {self._unlike(map(str, names))}")
+        return names[number]
 
     def checked(self, name: str, mask: str) -> str:
-        """Return the name of a part, checked to be known where any is.
+        """Return the name of a part, checked to be known.
 
         Raises:
             FinercamError: it is not; the error names the mask.
         """
-        if self.numbered and name not in self.names:
+        if name not in self.names:
             raise FinercamError(f"mask {mask!r} is of the part {name!r}, {self._unlike(self.names)}")
         return name
 
-    def _unlike(self, known: Sequence[str] | map[str]) -> str:
-        return f"which {self.source!r} does not name; it names {shortened(', '.join(known))}"
+    def _unlike(self, known: Iterable[str]) -> str:
+        if self.stated:
+            return f"which {self.source!r} does not name; it names {shortened(', '.join(known))}"
+        return f"which none of {LOOKED} masks that were looked at has; say in {self.source!r} what the parts are called"
 
 
 def read_part_names(path: str) -> PartNames:
@@ -101,7 +108,7 @@ def read_part_names(path: str) -> PartNames:
     numbered.pop(0, None)
     if not numbered:
         raise FinercamError(f"{path!r} names no part; {_EXPECTED}")
-    return PartNames(tuple(sorted(numbered.items())), path)
+    return PartNames(tuple(sorted(numbered.items())), source=path)
 
 
 _EXPECTED = 'give the number and the name of each part, as {"1": "head", "2": "eye"}'
@@ -132,10 +139,9 @@ def _of_picture(
     values = read_picture(place, partial(_numbers, place))
     check_size(values, place, photo, size)
     masks: dict[str, Bool[np.ndarray, "H W"]] = {}
-    for number in np.flatnonzero(np.bincount(values.ravel())).tolist():
-        if number:
-            name, mask = names.of(number, place), values == number
-            masks[name] = masks[name] | mask if name in masks else mask
+    for number in _present(values):
+        name, mask = names.of(number, place), values == number
+        masks[name] = masks[name] | mask if name in masks else mask
     return masks
 
 
@@ -166,6 +172,11 @@ def _stem(name: str) -> str:
     return name.removesuffix(name[len(name) - len(suffix_of(name)) :])
 
 
+def _present(values: UInt16[np.ndarray, "H W"]) -> list[int]:
+    """Return the numbers of the parts that a mask shows."""
+    return [number for number in np.flatnonzero(np.bincount(values.ravel())).tolist() if number]
+
+
 def _numbers(place: str, picture: Image.Image) -> UInt16[np.ndarray, "H W"]:
     values = np.asarray(picture)
     if values.ndim != 2 or values.dtype.kind not in "bui" or values.min() < 0 or values.max() > MOST:
@@ -194,22 +205,20 @@ class MaskFolder:
 
     Attributes:
         root: the folder.
-        names: what the parts are called.
     """
 
     root: str
-    names: PartNames
 
     @classmethod
-    def read(cls, root: str, photos: str) -> MaskFolder:
-        """Return a folder of masks on this machine, with the names in its ``parts.json``, if it has one.
+    def of(cls, root: str, photos: str) -> MaskFolder:
+        """Return a folder of masks on this machine.
 
         Args:
             root: the folder.
             photos: that of the photos.
 
         Raises:
-            FinercamError: there is no such folder, it lies among the photos, or its names are malformed.
+            FinercamError: there is no such folder, or it lies among the photos.
         """
         root = os.path.expanduser(root)
         if not os.path.isdir(root):
@@ -218,8 +227,39 @@ class MaskFolder:
             raise FinercamError(
                 f"the masks of {root!r} lie among the photos of {photos!r} and would be taken for some; put them beside"
             )
-        where = below(root, NAMES)
-        return cls(root, read_part_names(where) if os.path.exists(where) else PartNames())
+        return cls(root)
+
+    def names(self, masks: Iterable[str]) -> PartNames:
+        """Return what the parts are called: as ``parts.json`` says, or without it as they are in some of the masks.
+
+        Args:
+            masks: all that photos have; gone through only if there is no ``parts.json``.
+
+        Raises:
+            FinercamError: ``parts.json`` is malformed; or there is none, and no part in any mask that was looked at.
+        """
+        where = below(self.root, NAMES)
+        if os.path.exists(where):
+            return read_part_names(where)
+        some = nsmallest(LOOKED, masks, key=lambda mask: blake2b(os.fsencode(mask), digest_size=16).digest())
+        numbers, files, failed = set[int](), set[str](), list[FinercamError]()
+        for mask in some:
+            try:
+                if _is_folder(mask):
+                    files.update(_stem(file.rpartition("/")[2]) for file in mask_files(mask))
+                else:
+                    numbers.update(_present(read_picture(mask, partial(_numbers, mask))))
+            except FinercamError as error:
+                # It will be its photo's failure; the others tell the parts.
+                failed.append(error)
+        if not numbers and not files:
+            said = f"; {failed[0]}" if failed else ""
+            raise FinercamError(
+                f"there is no part in {len(some)} masks of {self.root!r}; masks are PNGs that lie and are called as "
+                f"their photos, with a value above 0 for each part{said}"
+            )
+        numbered = tuple((number, f"part {number}") for number in sorted(numbers))
+        return PartNames(numbered, tuple(sorted(files)), where, stated=False)
 
 
 class Beside:

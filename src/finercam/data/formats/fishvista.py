@@ -148,4 +148,4 @@ def _masks(root: Root) -> frozenset[str]:
 
 def _traits(root: Root) -> PartNames:
     named = root.find(TRAITS)
-    return PartNames(tuple(enumerate(NAMES, 1)), TRAITS) if named is None else read_part_names(str(named))
+    return PartNames(tuple(enumerate(NAMES, 1)), source=TRAITS) if named is None else read_part_names(str(named))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
-from finercam.data.dataset import Dataset, Item, open_files
+from finercam.data.dataset import Dataset, Item
 from finercam.data.finding import PassedOver, holds_results
 from finercam.data.format import data_format
 from finercam.data.part_masks import Beside, MaskFolder, open_with_parts
@@ -70,24 +71,21 @@ def dataset(
         masks: a folder of masks of parts.
 
     Raises:
-        FinercamError: there is no photo, no such folder of masks, or its ``parts.json`` is malformed.
+        FinercamError: there is no photo, no such folder of masks, or it is not known what the parts in it are called.
     """
-    beside = None if masks is None else MaskFolder.read(masks, root)
+    beside = None if masks is None else MaskFolder.of(masks, root)
     passed = PassedOver()
     if next(_photos(root, places, passed, None), None) is None:
         raise FinercamError(
             f"there is no photo in {root!r}; the names of photos end in {', '.join(sorted(SUFFIXES))}"
             + "".join(f"; {sentence}" for sentence in passed.sentences())
         )
-    names = () if beside is None else beside.names.names
-    return Dataset(
-        name,
-        tuple(class_names),
-        partial(_items, root, tuple(places), beside),
-        open_files if beside is None else partial(open_with_parts, names=beside.names),
-        part_names=names,
-        regions=("parts",) if names else (),
-    )
+    whole = Dataset(name, tuple(class_names), partial(_items, root, tuple(places), beside))
+    if beside is None:
+        return whole
+    with_masks = _photos(root, places, PassedOver(), Beside(beside))
+    names = beside.names(item.part_mask for item in with_masks if item.part_mask is not None)
+    return replace(whole, open=partial(open_with_parts, names=names), part_names=names.names, regions=("parts",))
 
 
 def find_splits(root: str) -> tuple[str, ...]:
