@@ -79,36 +79,16 @@ class Direction:
         return next((one for one in self.carriers if one.carries), None)
 
 
-@dataclass(frozen=True)
-class Named:
-    """A place of the object, over the photos of both classes of a pair.
-
-    Attributes:
-        place: its name.
-        fall: by how much the margin falls as it is painted over, in logits: the mean of the two classes' means; of one
-            class's alone where the place is in sight on photos of that class only, such as a crest.
-        carries: whether it costs more than painting over anything, on photos of either class.
-    """
-
-    place: str
-    fall: float
-    carries: bool
-
-
-def named(both: Sequence[Direction]) -> list[Named]:
-    """Return the places of a pair of classes, the one that tells them apart the most first.
+def strongest(both: Sequence[Direction]) -> list[tuple[Direction, Carrier]]:
+    """Return what tells a pair of classes apart: of each class the place that carries the most, the stronger first.
 
     Args:
         both: one class against the other, and the other way round; one of them where there are photos of one only.
+            One whose photos show no place that carries anything is left out.
     """
-    found: dict[str, list[Carrier]] = {}
-    for carrier in (one for direction in both for one in direction.carriers if one.fall.n):
-        found.setdefault(carrier.place, []).append(carrier)
-    places = [
-        Named(place, sum(one.fall.mean for one in own) / len(own), any(one.carries for one in own))
-        for place, own in found.items()
-    ]
-    return sorted(places, key=lambda one: -one.fall)
+    found = [(direction, direction.carrier) for direction in both]
+    known = [(direction, carrier) for direction, carrier in found if carrier is not None]
+    return sorted(known, key=lambda one: -one[1].fall.mean)
 
 
 def directions(rows: Rows) -> list[Direction]:
