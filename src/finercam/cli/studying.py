@@ -48,8 +48,12 @@ def matched(
     match: Path | None,
     skip_unmatched: bool,
     more: Mapping[str, Any] | None = None,
+    tell: bool = True,
 ) -> Matched:
-    """Load a classifier and match its classes with a data set's; say which of those with photos have none."""
+    """Load a classifier and match its classes with a data set's; say which of those with photos have none.
+
+    Where a command is about a few classes only, it does not ``tell`` of the others.
+    """
     from finercam.models import load
     from finercam.runs.loaded import loaded_classifier
 
@@ -61,7 +65,7 @@ def matched(
     # Where photos may be left out a run draws others for them, so any class with photos may be met.
     among = data.sample.whole if skip_unmatched and data.sample is not None else data
     return Matched(
-        loaded_classifier(classifier, spec, options), model_classes(classifier, among, match, skip_unmatched)
+        loaded_classifier(classifier, spec, options), model_classes(classifier, among, match, skip_unmatched, tell)
     )
 
 
