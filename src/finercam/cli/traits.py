@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from finercam.studies.traits.study import Traits
 
 #: Of the page.
-TITLE = "What tells classes apart"
 
 Out = Annotated[Path, typer.Option(help="Folder for index.html, traits.csv, photos.csv and the run.")]
 Methods = Annotated[
@@ -95,7 +94,7 @@ def traits(
 
 def finish(study: Traits, finished: Finished, out: Path) -> None:
     """Write the tables and the page of a run, say what was found, and end with code 1 if photos failed."""
-    from finercam.report.document import write_document
+    from finercam.report.folders.traits import write_page
     from finercam.studies.traits.writing import pairs_of, sentence, write
 
     say_profile(finished)
@@ -111,6 +110,6 @@ def finish(study: Traits, finished: Finished, out: Path) -> None:
     write(out, finished.rows, directions, study.classes)
     for both in pairs_of(directions):
         say(sentence(both, study.classes), stderr=False)
-    page = write_document([str(out)], out / "index.html", TITLE)
+    page = write_page(str(out), out / "index.html")
     say(f"see {page}, and traits.csv and photos.csv beside it")
     raise typer.Exit(1 if finished.rows.failed else 0)

@@ -41,15 +41,21 @@ class Measured:
     contrast: Contrast
 
 
-def explained_anew(run: Rows, photos: Sequence[Measured]) -> tuple[list[Explanation], list[str]]:
+def explained_anew(
+    run: Rows, photos: Sequence[Measured], classifier: Classifier | None = None
+) -> tuple[list[Explanation], list[str]]:
     """Return some photos of a run explained anew by its model, with their evidence, and what stood in the way.
 
     Nothing is shown that is not what was measured: the model must have the weights of the run, and the photo the
     probability that it had.
+
+    Args:
+        run: the rows.
+        photos: what was asked of them.
+        classifier: what ``model_of`` returned, if that is known.
     """
     try:
-        classifier = model_of(run)
-        opened = _explained(run, classifier, photos)
+        opened = _explained(run, model_of(run) if classifier is None else classifier, photos)
     except (FinercamError, OSError) as error:
         return [], [f"The photos cannot be explained anew: {error}."]
     found, problems = [], []

@@ -77,19 +77,13 @@ class Folded(Part):
 
 @dataclass(frozen=True)
 class Heading(Part):
-    """A heading inside of a section.
-
-    Attributes:
-        text: of it.
-        level: 3, or 4 for one below that.
-    """
+    """A heading inside of a section."""
 
     text: str
-    level: int = 3
 
     def html(self) -> str:
         """Return the heading."""
-        return f"<h{self.level}>{escaped(self.text)}</h{self.level}>"
+        return f"<h3>{escaped(self.text)}</h3>"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from finercam.contrast.contrast import Contrast
 from finercam.contrast.labels import short_names
@@ -14,7 +15,7 @@ from finercam.report.anew import Measured, explained_anew, model_of
 from finercam.report.explained import model_name
 from finercam.report.folder import data_name, folder_kind
 from finercam.report.live import Live
-from finercam.report.pages import Section
+from finercam.report.pages import Section, write_report
 from finercam.report.parts import Facts, Folded, Heading, Paragraph, Part, Points, Table
 from finercam.report.traits.framed import framed
 from finercam.report.traits.strips import strips
@@ -32,6 +33,12 @@ _OPEN, _FOLDED = 3, 30
 _ENDS = 3
 
 
+_INTERVALS = (
+    "Numbers in brackets are 95 % intervals: other photos of the same kind would give means within them in about 19 of "
+    "20 such studies. Dots are filled where the interval leaves out 0."
+)
+
+
 @dataclass(frozen=True, eq=False)
 class _Told:
     """A run as it is told of.
@@ -39,15 +46,18 @@ class _Told:
     Attributes:
         run: its rows.
         names: of classes, by index, as they are shown.
+        pairs: of classes, each with one or two directions.
         rows: of each direction.
-        classifier: the model; ``None`` where it cannot be loaded as it was, and why.
+        classifier: the model; ``None`` where it cannot be loaded as it was.
+        problem: why.
     """
 
     run: Rows
     names: dict[int, str]
+    pairs: list[list[Direction]]
     rows: dict[tuple[int, int], list[Carried]]
     classifier: Classifier | None
-    problem: str
+    problem: str = ""
 
     @classmethod
     def of(cls, run: Rows) -> _Told:
@@ -56,52 +66,94 @@ class _Told:
         rows: dict[tuple[int, int], list[Carried]] = {}
         for one in read_carried(run):
             rows.setdefault((one.target, one.other), []).append(one)
+        pairs = pairs_of(directions(run))
+        if not pairs:
+            raise FinercamError(f"{run.out!r} holds no photo that could be compared")
         try:
-            return cls(run, names, rows, model_of(run), "")
+            return cls(run, names, pairs, rows, model_of(run))
         except (FinercamError, OSError) as error:
-            return cls(run, names, rows, None, f"Photos are not laid over each other, nor explained anew: {error}.")
+            problem = f"Photos are not laid over each other, nor explained anew: {error}."
+            return cls(run, names, pairs, rows, None, problem)
+
+    @property
+    def title(self) -> str:
+        if len(self.pairs) > 1:
+            return f"{len(self.pairs)} pairs of classes"
+        first = self.pairs[0][0]
+        return f"{self.names[first.target]} and {self.names[first.other]}"
+
+    @property
+    def data(self) -> str:
+        return data_name(self.run.described["data"]["name"])
+
+    @property
+    def model(self) -> str:
+        return model_name(self.run.described["model"]["name"])
 
 
 @folder_kind("traits", studies=["traits"])
 def sections(folders: Sequence[str]) -> Iterator[Section]:
-    """Yield a section for each run."""
+    """Yield the sections of each run: in short, each class against the other one, and their photos."""
     for folder in folders:
-        run = Rows(folder)
-        data, model = data_name(run.described["data"]["name"]), model_name(run.described["model"]["name"])
-        known = _Told.of(run)
-        pairs = pairs_of(directions(run))
-        if len(pairs) == 1:
-            (only,) = pairs
-            one, other = (known.names[index] for index in (only[0].target, only[0].other))
-            yield Section(f"{one} and {other}: {data}, {model}", list(_alone(known, only)))
-        else:
-            yield Section(f"What tells classes apart: {data}, {model}", list(_many(known, pairs)))
+        known = _Told.of(Rows(folder))
+        yield from _sections(known, f"{known.title}: {known.data}, {known.model}")
 
 
-def _alone(known: _Told, pair: Sequence[Direction]) -> Iterator[Part]:
+def write_page(folder: str, path: Path) -> Path:
+    """Write a page on one run alone, whole or not at all, and return its path.
+
+    Raises:
+        FinercamError: the folder holds no run of this study, or the page cannot be written.
+    """
+    known = _Told.of(Rows(folder))
+    lead = f"Asked of the model {known.model}, on {sum(map(len, known.rows.values()))} photos ({known.data})."
+    return write_report(path, f"{known.title}: what tells them apart?", lead, list(_sections(known, "In short")))
+
+
+def _sections(known: _Told, first: str) -> Iterator[Section]:
+    every = [one for pair in known.pairs for one in pair]
+    alone = len(known.pairs) == 1
+    yield Section(
+        first, [*(_in_short(known.pairs[0], known) if alone else _table(every, known)), *_reading(every, known)]
+    )
+    shown: list[Carried] = []
+    for pair in known.pairs[:_OPEN]:
+        for one in pair:
+            own = known.rows[one.target, one.other]
+            ends = _ends_of(own)
+            shown += [photo for photo, _ in ends]
+            yield Section(_heading(one, known), [*_told(one, known), *_pictures(one, own, known), *_typical(ends)])
+    folded = known.pairs[_OPEN : _OPEN + _FOLDED]
+    if folded:
+        yield Section("Further pairs", list(_further(folded, known)))
+    live = list(_live(shown, known))
+    if live:
+        yield Section("The most and the least typical photos, to be asked again", live)
+    yield Section("What was measured", list(_made(known)))
+
+
+def _in_short(pair: Sequence[Direction], known: _Told) -> Iterator[Part]:
     yield Paragraph(sentence(pair, known.names))
-    yield from _reading(known.run, pair)
-    yield from _pair(known, pair, pictures=True)
-    yield from _end(known)
 
 
-def _many(known: _Told, pairs: Sequence[Sequence[Direction]]) -> Iterator[Part]:
-    every = [one for pair in pairs for one in pair]
-    yield from _reading(known.run, every)
-    yield Heading("Each class and the one it is compared with")
+def _table(every: Sequence[Direction], known: _Told) -> Iterator[Part]:
     enough = [one for one in every if one.photos >= FEWEST_TO_JUDGE]
     few = [one for one in every if one.photos < FEWEST_TO_JUDGE]
     if enough:
-        yield Table(_listed(known, enough))
+        yield Table(_listed(known, enough), "Each class and the one it is compared with")
     if few:
         yield Table(_listed(known, few), summary=f"Over fewer than {FEWEST_TO_JUDGE} photos, which decides nothing")
-    for number, pair in enumerate(pairs[: _OPEN + _FOLDED]):
-        title = " and ".join(known.names[index] for index in (pair[0].target, pair[0].other))
-        shown = [Paragraph(sentence(pair, known.names)), *_pair(known, pair, pictures=number < _OPEN)]
-        yield from shown if number < _OPEN else [Folded(title, shown)]
-    if len(pairs) > _OPEN + _FOLDED:
-        yield Paragraph(f"{len(pairs) - _OPEN - _FOLDED} further pairs, of fewer photos, are in traits.csv.")
-    yield from _end(known)
+
+
+def _further(pairs: Sequence[Sequence[Direction]], known: _Told) -> Iterator[Part]:
+    for pair in pairs:
+        parts: list[Part] = [Paragraph(sentence(pair, known.names))]
+        for one in pair:
+            parts += [Heading(_heading(one, known)), *_told(one, known)]
+        yield Folded(" and ".join(known.names[index] for index in (pair[0].target, pair[0].other)), parts)
+    left = len(known.pairs) - _OPEN - len(pairs)
+    if left:
+        yield Paragraph(f"{left} further pairs, of fewer photos, are in traits.csv.")
 
 
 def _listed(known: _Told, every: Sequence[Direction]) -> list[list[str | Cell]]:
@@ -121,77 +173,79 @@ def _listed(known: _Told, every: Sequence[Direction]) -> list[list[str | Cell]]:
     ]
 
 
-def _reading(run: Rows, shown: Sequence[Direction]) -> Iterator[Part]:
+def _reading(shown: Sequence[Direction], known: _Told) -> Iterator[Part]:
     """Yield what was asked, and how the answers are read."""
-    plan = run.described["plan"]
-    whose = "the data set says" if plan["labels"] == "label" else "the model's first choice says"
-    asked = (
-        f"Each photo is asked why it is of its class, which {whose}, and not of the other "
-        f"({plan['method']}, gamma {plan['gamma']:g})."
+    plan = known.run.described["plan"]
+    whose = "the data set's label" if plan["labels"] == "label" else "the model's first choice"
+    yield Paragraph(
+        f"Each photo is asked why it is of its class ({whose}) and not of the other ({plan['method']}, gamma "
+        f"{plan['gamma']:g})."
     )
-    lines = [asked, *(ABOUT if any(one.carriers for one in shown) else ())]
-    yield from (Paragraph(line) for line in lines)
+    if any(one.carriers for one in shown):
+        yield from map(Paragraph, ABOUT)
+    yield Paragraph(_INTERVALS)
 
 
-def _pair(known: _Told, pair: Sequence[Direction], pictures: bool) -> Iterator[Part]:
-    shown: list[Carried] = []
-    for one in pair:
-        target, other = known.names[one.target], known.names[one.other]
-        rows = known.rows[one.target, one.other]
-        yield Heading(f"What tells {target} from {other}")
-        yield from told(one, target, other)
-        if pictures:
-            yield from framed(known.run, known.classifier, rows)
-            yield from strips(known.run, rows, f"{target} from {other}")
-            shown += yield from _typical(rows, target)
-    if shown and known.classifier is not None:
-        yield from _live(known.run, shown)
+def _heading(one: Direction, known: _Told) -> str:
+    return f"What tells {known.names[one.target]} from {known.names[one.other]}"
 
 
-def _typical(rows: Sequence[Carried], target: str) -> Iterator[Part]:
-    """Yield a table of the most and the least typical photos; return those photos."""
+def _told(one: Direction, known: _Told) -> Iterator[Part]:
+    return told(one, known.names[one.target], known.names[one.other])
+
+
+def _pictures(one: Direction, rows: Sequence[Carried], known: _Told) -> Iterator[Part]:
+    yield from framed(known.run, known.classifier, rows)
+    yield from strips(known.run, rows, f"{known.names[one.target]} from {known.names[one.other]}")
+
+
+def _ends_of(rows: Sequence[Carried]) -> list[tuple[Carried, float]]:
+    """Return the most and the least typical photos, with how typical they are."""
     order = by_typicality(rows)
     ends = min(_ENDS, len(order) // 2)
-    chosen = [*order[:ends], *order[len(order) - ends :]]
-    if chosen:
-        yield Heading(f"The most and the least typical photos of {target}", 4)
-        yield Paragraph(
-            "By the cosine between what the model shows where a photo's evidence lies and the mean of the same over "
-            "the other photos. Both ends are shown; the least typical ones are where to look for another plumage or "
-            "pose, a wrong label, or evidence that has nothing to do with the animal."
-        )
-        yield Table(
-            [
-                ["photo", "cosine", "probability", "lead of its logit", "correct"],
-                *(
-                    [one.key, f"{cosine:.2f}", f"{100 * one.confidence:.1f} %", f"{one.margin:+.2f}", _yes(one.correct)]
-                    for one, cosine in chosen
-                ),
-            ]
-        )
-    return [one for one, _ in chosen]
+    return [*order[:ends], *order[len(order) - ends :]]
 
 
-def _yes(known: bool) -> str:
-    return "yes" if known else "no"
+def _typical(ends: Sequence[tuple[Carried, float]]) -> Iterator[Part]:
+    if not ends:
+        return
+    yield Heading("The most and the least typical photos")
+    yield Paragraph(
+        "By the cosine between what the model shows where a photo's evidence lies and the mean of the same over the "
+        "other photos. Both ends are shown; the least typical ones are where to look for another plumage or pose, a "
+        "wrong label, or evidence that has nothing to do with the animal."
+    )
+    heading = ["photo", "cosine", "probability", "margin", "correct"]
+    yield Table([heading, *(_photo(one, cosine) for one, cosine in ends)])
 
 
-def _live(run: Rows, shown: Sequence[Carried]) -> Iterator[Part]:
-    plan = run.described["plan"]
+def _photo(one: Carried, cosine: float) -> list[str]:
+    return [
+        one.key,
+        f"{cosine:.2f}",
+        f"{100 * one.confidence:.1f} %",
+        f"{one.margin:+.2f}",
+        "yes" if one.correct else "no",
+    ]
+
+
+def _live(shown: Sequence[Carried], known: _Told) -> Iterator[Part]:
+    if not shown or known.classifier is None:
+        return
+    plan = known.run.described["plan"]
     asked = [
         Measured(
             one.key, one.target, one.confidence, plan["method"], Contrast(gamma=plan["gamma"], against=[one.other])
         )
         for one in shown
     ]
-    found, problems = explained_anew(run, asked)
+    found, problems = explained_anew(known.run, asked, known.classifier)
     yield Points(problems)
     if found:
-        yield Heading("These photos, to be asked again")
         yield Live.of([[one] for one in found], "The most and the least typical photos")
 
 
-def _end(known: _Told) -> Iterator[Part]:
+def _made(known: _Told) -> Iterator[Part]:
     described = known.run.described
     yield Paragraph(known.problem)
     shown = {"finercam": str(described.get("finercam", "")), "data": described["data"]["name"]}

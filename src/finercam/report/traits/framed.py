@@ -20,6 +20,7 @@ from finercam.report.render import as_seen, overlay
 from finercam.runs.rows import Rows
 from finercam.studies.traits.frames import CELLS, Evidence, Frame, evidence_on, frame_of, on_frame
 from finercam.studies.traits.rows import Carried
+from finercam.studies.traits.writing import spoken
 
 #: Pixels of a frame's pictures each way; as many photos at most make the mean one, which no more would change.
 _SIDE, _MOST = 440, 100
@@ -46,7 +47,7 @@ def framed(run: Rows, classifier: Classifier | None, rows: Sequence[Carried]) ->
     wide = (_SIDE, max(1, round(_SIDE / frame.aspect)))
     heat = evidence.told if evidence.photos > 1 else evidence.mean
     shown = _labelled(overlay(photo.resized(wide), heat), frame, names)
-    yield Heading("The photos laid over each other", 4)
+    yield Heading("The photos laid over each other")
     yield Paragraph(_about(of_points, evidence, len(rows) - sum(one.empty for one in rows)))
     panels = [Panel(shown, "The mean evidence", [_peak(evidence)])]
     if photo.count:
@@ -143,7 +144,7 @@ def _labelled(picture: Image.Image, frame: Frame, names: Sequence[str]) -> Image
     drawn = ImageDraw.Draw(picture)
     letters = font(_TEXT, bold=True)
     taken: list[tuple[float, float, float]] = []
-    points = [(y, x, name) for name, (x, y) in zip(names, frame.points.tolist(), strict=False) if x == x]
+    points = [(y, x, spoken(name)) for name, (x, y) in zip(names, frame.points.tolist(), strict=False) if x == x]
     for y, x, name in sorted(points):
         at_x, at_y, wide = x * picture.width, y * picture.height, letters.getlength(name)
         drawn.ellipse([at_x - _DOT, at_y - _DOT, at_x + _DOT, at_y + _DOT], fill=_INK, outline=_EDGE)

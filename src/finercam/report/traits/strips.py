@@ -44,7 +44,7 @@ def strips(run: Rows, rows: Sequence[Carried], told: str) -> Iterator[Part]:
     except (FinercamError, OSError) as error:
         yield Paragraph(f"The patches cannot be shown: {error}.")
         return
-    yield Heading("Patches with most of the evidence", 4)
+    yield Heading("Patches with most of the evidence")
     yield Paragraph(_about(rows, every, told))
     for number, one in enumerate(shown, 1):
         yield Paragraph(_caption(number, one))
