@@ -65,6 +65,15 @@ def test_the_values_of_a_mask_number_the_parts(root):
             assert point is None or example.part_masks[name][int(point[1]), int(point[0])]
 
 
+def test_numbers_may_stand_without_quotes(root):
+    for text, names in (
+        ('\n{ 1: "head",\n2 :"eye", 7:"fin"}', ("head", "eye", "fin")),
+        ('{"1": "head", "2": "{1: a, 2: b}"}', ("head", "{1: a, 2: b}")),
+    ):
+        (root / "masks" / "parts.json").write_text(text)
+        assert read_dataset(f"photos@masks={root}/masks:{root}/photos").part_names == names
+
+
 def test_a_point_is_on_its_part_and_nearest_to_its_middle(root):
     ring = np.zeros((24, 32), np.uint8)
     ring[4:20, 6:26] = 1
@@ -197,6 +206,7 @@ def test_a_mask_that_does_not_fit_is_its_photos_failure(root, values, message):
         ("\udcff", r"parts.json' is not JSON"),
         ("[" * 100_000, r"parts.json' is not JSON"),
         ('["head"]', r"parts.json' is not a mapping; give"),
+        ('{1: "head", "2": "eye"', r"parts.json' is not JSON"),
         ("{}", r"parts.json' names no part; give"),
         ('{"0": "background"}', r"parts.json' names no part; give"),
         ('{"one": "head"}', r"'one' is not a value that a mask may have; give"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -87,12 +88,14 @@ class PartNames:
 def read_part_names(path: str) -> PartNames:
     """Read what the parts in masks are called: ``{"1": "head", "2": "eye"}``. What 0 is called does not matter.
 
+    The numbers may stand without quotes, which is no JSON, but how Fish-Vista's are published.
+
     Raises:
         FinercamError: the file cannot be read, or is not that.
     """
-    content = read_bytes(path)
+    content = read_bytes(path).strip()
     try:
-        given = json.loads(content)
+        given = json.loads(_BARE.sub(rb'\1"\2"\3', content) if _BARE.match(content) else content)
     except (ValueError, RecursionError) as error:
         raise FinercamError(f"{path!r} is not JSON ({shortened(str(error))}); {_EXPECTED}") from None
     if not isinstance(given, dict):
@@ -111,6 +114,8 @@ def read_part_names(path: str) -> PartNames:
     return PartNames(tuple(sorted(numbered.items())), source=path)
 
 
+#: A number as a key without quotes.
+_BARE = re.compile(rb"([{,]\s*)([0-9]+)(\s*:)")
 _EXPECTED = 'give the number and the name of each part, as {"1": "head", "2": "eye"}'
 
 
