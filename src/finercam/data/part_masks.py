@@ -20,12 +20,11 @@ import numpy as np
 from jaxtyping import Bool, UInt16
 from PIL import Image
 
-from finercam.contrast.labels import whole_number
 from finercam.data.dataset import Example, Item, check_size, open_files, open_mask, read_picture
 from finercam.data.photos import suffix_of
 from finercam.data.storage import Listing, below, listing, read_bytes
 from finercam.errors import FinercamError
-from finercam.texts import shortened
+from finercam.texts import shortened, whole_number
 
 #: The file that names the parts, in a folder of masks.
 NAMES = "parts.json"

@@ -38,7 +38,8 @@ def framed(run: Rows, classifier: Classifier | None, rows: Sequence[Carried]) ->
     """
     plan = run.described["plan"]
     names, groups = _groups(plan["parts"], plan["places"])
-    frame = frame_of(rows, run.described["model"]["input"], groups)
+    height, width = run.described["model"]["input"]
+    frame = frame_of(rows, (height, width), groups)
     evidence = None if frame is None else evidence_on(rows, frame)
     if frame is None or evidence is None:
         return
