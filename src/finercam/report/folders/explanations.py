@@ -23,7 +23,7 @@ from finercam.report.pages import Section
 from finercam.report.panels import Panel
 from finercam.report.parts import Heading, Paragraph, Part, Points, Table, Wide
 from finercam.report.view.data import photo_name
-from finercam.texts import shortened
+from finercam.texts import said_of, shortened
 
 RECORDS = "explanations.jsonl"
 #: Photos shown at either end, and how many of them as pictures, where no evidence was kept.
@@ -44,7 +44,7 @@ def sections(folders: Sequence[str]) -> Iterator[Section]:
 
 def _parts(folder: Path) -> Iterator[Part]:
     records = _read(folder / RECORDS)
-    failed = [f"{one['image']}: {one['error']}" for one in records if "error" in one]
+    failed = [said_of(one["image"], one["error"]) for one in records if "error" in one]
     photos: dict[str, list[Record]] = {}
     for one in records:
         if "error" not in one:
@@ -146,7 +146,7 @@ def _pictures(folder: Path, photos: Sequence[Sequence[Record]]) -> Iterator[Part
                 # As was asked for: the picture stands for it.
                 continue
             except FinercamError as error:
-                problems.append(f"{Path(record['image']).name}: {error}.")
+                problems.append(f"{said_of(Path(record['image']).name, error)}.")
         if kept:
             live.append(kept)
         else:
