@@ -51,6 +51,12 @@ def shortened(text: str, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-(most // 2) :]}"
 
 
+def said_of(name: str, error: object) -> str:
+    """Return a line about what went wrong with a file, which names the file once: most errors name it already."""
+    said = str(error)
+    return said if f"{name}'" in said else f"{name}: {said}"
+
+
 def encoded(text: str) -> bytes:
     """Return text in UTF-8. A byte of a file's name that is not becomes an escape, which JSON reads back."""
     return text.encode("utf-8", "backslashreplace")

@@ -35,7 +35,7 @@ def evaluate(
     contrast: Annotated[list[str], typer.Option(help="plain, finer, or both.")] = ["plain", "finer"],  # noqa: B006
     gamma: o.Gammas = None,
     references: o.References = ["3"],  # noqa: B006
-    against: o.Against = ["similar"],  # noqa: B006
+    against: o.AgainstOther = ["similar"],  # noqa: B006
     weighting: o.Weightings = ["mean"],  # noqa: B006
     aggregate: o.Aggregates = ["mean"],  # noqa: B006
     metric: Annotated[

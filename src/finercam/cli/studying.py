@@ -13,6 +13,7 @@ from finercam.cli.console import progress, say
 from finercam.cli.names import told
 from finercam.cli.stopping import Stopped
 from finercam.errors import FinercamError, nearest
+from finercam.texts import said_of
 
 if TYPE_CHECKING:
     from finercam.data.dataset import Dataset
@@ -134,4 +135,4 @@ def say_profile(finished: Finished) -> None:
 def say_failed(failed: Sequence[tuple[str, str]]) -> None:
     """Name the photos that failed, each with its reason."""
     for key, error in failed:
-        say(f"failed: {key}: {error}")
+        say(f"failed: {said_of(key, error)}")

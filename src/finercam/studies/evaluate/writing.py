@@ -10,7 +10,7 @@ from finercam.metrics.metric import Column
 from finercam.runs.storage import Folder
 from finercam.studies.evaluate.maps import CONTROL
 from finercam.studies.evaluate.tables import Block, Line, better, read_block
-from finercam.texts import Cell, csv_text, encoded, markdown, tex
+from finercam.texts import Cell, csv_text, encoded, markdown, said_of, tex
 
 
 def write_tables(
@@ -105,7 +105,7 @@ def _markdown_block(block: Block) -> Iterator[str]:
         yield from _markdown_table(differences)
         yield ""
     for key, error in block.failed[:20]:
-        yield f"- failed: {markdown(key)}: {markdown(error)}"
+        yield f"- failed: {markdown(said_of(key, error))}"
     if len(block.failed) > 20:
         yield f"- and {len(block.failed) - 20} more"
     if block.failed:
