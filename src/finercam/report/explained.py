@@ -200,6 +200,13 @@ def named(explanation: Explanation, index: int) -> str:
     return f"{_name(explanation, index)}\xa0{strength_of(explanation, explanation.logits, index)}"
 
 
+def asked_of(explanation: Explanation) -> str:
+    """Return the target as ``named`` does, and where the model says another class, which."""
+    said = int(explanation.logits.argmax())
+    other = "" if said == explanation.target else f" (the model says {named(explanation, said)})"
+    return f"{named(explanation, explanation.target)}{other}"
+
+
 def briefly(explanation: Explanation, index: int) -> str:
     """Return a class as ``named`` does, by its common name alone where it has one."""
     (name,) = short_names([explanation.facts.class_name(index)])
