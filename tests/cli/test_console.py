@@ -64,10 +64,14 @@ def test_without_a_terminal_a_line_every_half_minute_says_how_far_it_is(capsys, 
         now += 60
         # The command itself says that it is done.
         bar.update(task, completed=600)
+        slow = bar.add_task("checking", total=48)
+        bar.update(slow, completed=0)
+        now += 240
+        bar.update(slow, completed=16)
     assert capsys.readouterr() == (
         "",
         "measuring: 115 of 600, about 16 min left\nmeasuring: 130 of 600, about 16 min left\n"
-        "measuring: 200 of 600, about 3 h 25 min left\n",
+        "measuring: 200 of 600, about 3 h 25 min left\nchecking: 0 of 48\nchecking: 16 of 48, about 8 min left\n",
     )
 
 

@@ -99,6 +99,8 @@ class Told(Progress):
             speed_estimate_period=math.inf,
         )
         self._told = self.get_time()
+        #: By task, when it began and how much was done by then.
+        self._began: dict[TaskID, tuple[float, float]] = {}
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
         """Change a task, as rich's own does."""
@@ -111,12 +113,17 @@ class Told(Progress):
         self._tell(task_id)
 
     def _tell(self, task_id: TaskID) -> None:
-        task = self._tasks[task_id]
-        if not self.disable or task.finished or self.get_time() - self._told < _EVERY:
+        task, now = self._tasks[task_id], self.get_time()
+        began, before = self._began.setdefault(task_id, (now, task.completed))
+        if not self.disable or task.finished or now - self._told < _EVERY:
             return
-        self._told = self.get_time()
-        of = "" if task.total is None else f" of {task.total:.0f}"
-        left = "" if task.time_remaining is None else f", about {_duration(float(task.time_remaining))} left"
+        self._told = now
+        of = left = ""
+        if task.total is not None:
+            of = f" of {task.total:.0f}"
+            if task.completed > before:
+                seconds = (now - began) / (task.completed - before) * (task.total - task.completed)
+                left = f", about {_duration(seconds)} left"
         say(f"{task.description}: {task.completed:.0f}{of}{left}", to=self.console)
 
 

@@ -121,7 +121,7 @@ class Bar:
         """Move the bar to where a run has come."""
         if self._bar.tasks[0].total is None:
             # What an earlier run did does not count for the rate.
-            self._bar.update(self._task, total=come.photos)
+            self._bar.update(self._task, total=come.photos, completed=come.done)
             if come.done:
                 say(f"resuming: {come.done} of {come.photos} photos are done", to=self._bar.console)
         self._bar.update(self._task, completed=come.done)
