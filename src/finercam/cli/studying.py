@@ -66,12 +66,7 @@ def matched(
         say(sentence)
     # Where photos may be left out a run draws others for them, so any class with photos may be met.
     among = data.sample.whole if skip_unmatched and data.sample is not None else data
-<<<<<<< HEAD
-    return Matched(
-        loaded_classifier(classifier, spec, options), model_classes(classifier, among, match, skip_unmatched, tell)
-    )
-=======
-    targets = model_classes(classifier, among, match, skip_unmatched)
+    targets = model_classes(classifier, among, match, skip_unmatched, tell)
     if (rank := options.get("rank")) is not None:
         taxa = taxa_of_targets(classifier, rank, targets)
         lost = sorted({item.label for item in among.items() if targets[item.label] >= 0 > taxa[item.label]})
@@ -83,7 +78,6 @@ def matched(
             say(f"{unknown}; their photos are skipped")
         targets, classifier = taxa, of_taxa(classifier, rank)
     return Matched(loaded_classifier(classifier, spec, options), targets)
->>>>>>> paper
 
 
 def engine_named(name: str, workers: int | None, ray_address: str | None, gpus: float | None) -> Engine:
