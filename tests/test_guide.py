@@ -25,15 +25,19 @@ DOCS = ROOT / "docs"
 
 @pytest.fixture(scope="module")
 def recipes(tmp_path_factory):
-    """Everything that docs/recipes.md makes, in one go and as printed."""
+    """Everything that docs/recipes.md and docs/programs.md make, in one go and as printed."""
     folder = tmp_path_factory.mktemp("recipes")
     with pytest.MonkeyPatch.context() as patch, finercam.METHODS.restored():
         stand_ins.furnish(folder, patch)
         recorders.stand_in(patch)
         patch.chdir(folder)
         made: dict[str, object] = {}
-        for code in snippets("docs/recipes.md"):
-            exec(compile(code, "docs/recipes.md", "exec"), made)
+        for page in ("docs/recipes.md", "docs/programs.md"):
+            # As a reader of one page has it: nothing comes from the other.
+            names: dict[str, object] = {}
+            for code in snippets(page):
+                exec(compile(code, page, "exec"), names)
+            made |= names
         yield made | {"folder": folder}
 
 

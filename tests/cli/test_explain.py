@@ -155,6 +155,7 @@ def test_a_photo_whose_only_reference_is_its_prediction_fails_alone(explain, pho
         (("--target", "Red-wing Blackbird"), "did you mean 'Agelaius phoeniceus (Red-winged Blackbird)'"),
         (("--target", "5"), "0 to 4"),
         (("--against", "Grandalla"), "did you mean 'Grandala'"),
+        (("--against", "compared"), "is for finercam evaluate"),
         (("--method", "gradcm"), "did you mean 'gradcam'"),
         (("--method", "eigencam"), "ignores the class"),
         (("--weighting", "means"), "did you mean 'mean'"),

@@ -110,6 +110,13 @@ def test_advice_names_what_would_help():
         Classifier.of(PooledNet(), image_size=SIZE, channels=0)
 
 
+def test_whole_numbers_are_not_taken_for_preprocessed_images():
+    model = Classifier.of(build(PooledNet, dtype=torch.float32), image_size=SIZE)
+    for function in (explain, finercam.saliency):
+        with pytest.raises(FinercamError, match=r"torch\.uint8.*preprocessed"):
+            function(model, torch.zeros(2, 3, *SIZE, dtype=torch.uint8))
+
+
 def test_a_misspelt_option_is_named():
     model = Classifier.of(build(PooledNet, dtype=torch.float32), image_size=SIZE)
     with pytest.raises(FinercamError, match=r"explain\(\) has no option 'gama'; did you mean 'gamma'"):

@@ -89,6 +89,7 @@ def compare(
         match=match,
         skip_unmatched=True,
         more=more,
+        tell=False,
     )
     model_of = on.classifier
     a, b = (find_class(name, model_of.classes, model_of.labels) for name in (first, second))

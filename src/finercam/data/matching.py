@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from finercam.contrast.labels import Labels, find_class, whole_number
+from finercam.contrast.labels import Labels, find_class
 from finercam.data.dataset import UNKNOWN
 from finercam.errors import FinercamError
+from finercam.texts import whole_number
 
 #: Data class -> model class by name or index; ``None`` or nothing leaves the class out.
 Given = Mapping[str, "str | int | None"]

@@ -75,10 +75,10 @@ def model_of(run: Rows) -> Classifier:
         FinercamError: it cannot be loaded, or is another one now.
     """
     described = run.described["model"]
-    name, layers = described["name"], described["layers"]
-    classifier = load(name)
+    name, layers, rank = described["name"], described["layers"], described.get("rank")
+    classifier = load(name, rank=rank)
     if list(classifier.layers) != layers:
-        classifier = load(name, layer=layers)
+        classifier = load(name, layer=layers, rank=rank)
     if of_weights(classifier.module) != described["weights"]:
         raise FinercamError(f"the model {name} has other weights now than in the run")
     return classifier

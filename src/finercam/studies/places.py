@@ -25,10 +25,10 @@ Groups = Mapping[str, Sequence[str]]
 
 
 def groups_of(dataset: Dataset) -> dict[str, tuple[str, ...]]:
-    """Return the places of a data set's objects: those its attributes are seen at; without attributes, its parts."""
-    if dataset.attributes is None:
-        return {name: (name,) for name in dataset.part_names}
-    return groups_among(dataset.attributes())
+    """Return the places of a data set's objects: those its attributes are seen at, then each part in none of them."""
+    found = {} if dataset.attributes is None else groups_among(dataset.attributes())
+    taken = {part for parts in found.values() for part in parts}
+    return found | {name: (name,) for name in dataset.part_names if name not in taken}
 
 
 def groups_among(attributes: Attributes) -> dict[str, tuple[str, ...]]:

@@ -109,7 +109,7 @@ def _row(carrier: Carrier) -> list[str | Cell]:
     ]
 
 
-def _times(mean: Mean, factor: int) -> Mean:
+def _times(mean: Mean, factor: float | int) -> Mean:
     return replace(mean, mean=factor * mean.mean, low=factor * mean.low, high=factor * mean.high)
 
 

@@ -17,7 +17,7 @@ from finercam.runs.storage import Folder
 from finercam.studies.sanity.classes import ClassSensitivity
 from finercam.studies.sanity.likeness import LikenessSummary
 from finercam.studies.sanity.randomisation import Randomisation
-from finercam.texts import csv_text, encoded, markdown
+from finercam.texts import csv_text, encoded, markdown, said_of
 
 _COLUMNS = {
     "ranks": "rank correlation",
@@ -50,10 +50,10 @@ def check(
     rows = run_study(study, model, dataset, out, targets, **options).rows
     if len(rows.failed) == rows.photos:
         key, error = rows.failed[0]
-        raise FinercamError(f"none of {rows.photos} photos could be measured; the first is {key}: {error}")
+        raise FinercamError(f"none of {rows.photos} photos could be measured; the first: {said_of(key, error)}")
     lines = study.summary(rows)
     heading = f"{study.title}: {dataset.name}, {model.model.name}, {find_method(study.method).full_title}"
-    failed = [f"- failed: {markdown(key)}: {markdown(error)}" for key, error in rows.failed]
+    failed = [f"- failed: {markdown(said_of(key, error))}" for key, error in rows.failed]
     folder = Folder(out)
     folder.write("table.md", encoded("\n".join([to_markdown(lines, heading, study.of), *failed])))
     folder.write("table.csv", encoded(to_csv(lines, study.of)))

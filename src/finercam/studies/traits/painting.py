@@ -23,7 +23,9 @@ def painted_over(images: Float[Tensor, "n c H W"], masks: Bool[Tensor, "n H W"])
         size = [(length + 1) // 2 for length in levels[-1][1].shape[-2:]]
         values, weight = (interpolate(one, size, mode="area") for one in levels[-1])
         levels.append((values, weight))
-    filled = torch.zeros_like(levels[-1][0])
+    # The one mean of all that is left; where nothing is, 0.
+    values, weight = levels.pop()
+    filled = torch.where(weight > 0, values / weight, values)
     for values, weight in reversed(levels):
         coarser = interpolate(filled, values.shape[-2:], mode="bilinear", align_corners=False)
         filled = values + (1 - weight) * coarser

@@ -57,16 +57,16 @@ def sentence(both: Sequence[Direction], names: Mapping[int, str]) -> str:
             f"{target} and {other}: painting over no part costs more of the difference than painting over a patch "
             "elsewhere on the object."
         )
-    return f"{target} and {other} are told apart " + "; ".join(_told(*one, names) for one in found) + "."
+    return f"{target} and {other} are told apart by " + " and by ".join(_told(*one, names) for one in found) + "."
 
 
 def _told(direction: Direction, carrier: Carrier, names: Mapping[int, str]) -> str:
     target, _ = short_names([names[direction.target], names[direction.other]])
-    share = f", where {100 * carrier.share.mean:.0f} % of the evidence is (by area {100 * carrier.even.mean:.0f} %)"
+    fall = f"painted over, the margin of {direction.margin.mean:.1f} falls by {carrier.fall.text('.1f')}"
+    share = f"; {100 * carrier.share.mean:.0f} % of the evidence is there, {100 * carrier.even.mean:.0f} % by area"
     return (
-        f"by the {spoken(carrier.place)} of {target}{share if carrier.share.n else ''}: painted over, the margin of "
-        f"{direction.margin.mean:.1f} falls by {carrier.fall.text('.1f')}, by {carrier.elsewhere.mean:.1f} where a "
-        "patch elsewhere is"
+        f"the {spoken(carrier.place)} of {target} ({fall}, with a patch elsewhere by {carrier.elsewhere.mean:.1f}"
+        f"{share if carrier.share.n else ''})"
     )
 
 
