@@ -166,7 +166,7 @@ def test_a_terminal_narrower_than_a_table_shows_its_columns_in_turns(run, birds,
     assert len(shown) == 2
     assert all(len(line) <= 80 for line in lines if "[" in line)
     (row,) = (line for line in piped.splitlines() if line.startswith("| + Finer |"))
-    for cell in row.strip("| ").split(" | "):
+    for cell in row.strip("| ").split(" | ")[2:]:
         assert sum(cell.replace("*", "") in line for line in shown) == 1
 
 
