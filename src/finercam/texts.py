@@ -72,6 +72,12 @@ def json_line(record: Any) -> str:
     return storable(json.dumps(record, ensure_ascii=False))
 
 
+def whole_number(text: str) -> int | None:
+    """Return the number that a text is if it is written in the digits 0 to 9 alone, and no longer than any index."""
+    found = re.fullmatch(r"\s*([0-9]{1,18})\s*", text)
+    return None if found is None else int(found[1])
+
+
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     """Return rows as CSV. A cell that a spreadsheet would compute (``=1+1``) begins with an apostrophe instead."""
     text = io.StringIO(newline="")

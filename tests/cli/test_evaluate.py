@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from finercam import explain, load
 from finercam.cli.main import main
 from finercam.data import photos as opening
 from finercam.data.reading import read_dataset
@@ -62,6 +63,52 @@ def command(birds, out, *more, metrics="relative-drop@0.05"):
         "cpu",
         *more,
     )
+
+
+def test_photos_that_are_not_sorted_are_asked_about_what_the_model_predicts(run, birds, tmp_path):
+    unsorted = ("evaluate", f"photos:{birds}", *command(birds, tmp_path / "run")[2:])
+    code, _, err = run(*unsorted)
+    assert (code, err.strip().splitlines()[-1].split(",")[0]) == (2, "finercam: the photos are not sorted by class")
+    code, text, err = run(*unsorted, "--target", "predicted")
+    assert code == 0, err
+    assert "match none of the model's" not in err
+    assert "no labels" in text
+    rows = rows_of(tmp_path / "run")
+    assert {row["correct"] for row in rows} == {None}
+    assert all(row["target"] == row["predicted"] for row in rows)
+
+
+def test_questions_about_families_are_measured_by_the_families_probabilities(run, birds, tmp_path):
+    names = read_dataset("aviary", images=1).class_names
+    table = tmp_path / "taxonomy.csv"
+    table.write_text("name,family\n" + "".join(f"{name},{name.split()[-1]}idae\n" for name in names), encoding="utf-8")
+    ranked = ("--rank", "family", "--taxonomy", table)
+    code, text, err = run(*command(birds, tmp_path / "run", *ranked, metrics="relative-drop@0.05,deletion"))
+    assert code == 0, err
+    assert "100.0 % correctly classified" in text
+    described = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert described["model"]["rank"] == "family"
+    plain = [row for row in rows_of(tmp_path / "run") if row["contrast"] == "plain"]
+    classes, families = load("aviary", device="cpu"), load("aviary", device="cpu", taxonomy=str(table), rank="family")
+    data = read_dataset(f"folder:{birds}")
+    for row, item in zip(plain, data.items(), strict=True):
+        family = f"{data.class_names[item.label].split()[-1]}idae"
+        assert families.class_name(row["target"]) == family
+        odds = explain(classes, item.uri).probabilities
+        inside = [name.endswith(family.removesuffix("idae")) for name in classes.labels.names]
+        assert row["confidence"] == pytest.approx(float(odds[inside].sum()), abs=1e-5)
+    first, *rest = table.read_text(encoding="utf-8").splitlines()
+    of_first = data.class_names[0]
+    table.write_text("\n".join([first, *(line for line in rest if not line.startswith(of_first))]), encoding="utf-8")
+    code, _, err = run(*command(birds, tmp_path / "fewer", *ranked))
+    assert code == 2
+    assert f"the family of 1 classes with photos is not known ({of_first})" in err
+    refused = ("evaluate", "aviary", "--model", "aviary", "--images", 2, *ranked, "--out", tmp_path / "not")
+    for more in (("--metric", "localization@difference", "--other", "similar"), ("--other", "known")):
+        code, _, err = run(*refused, *more)
+        assert code == 2
+        assert "differences are known of classes only" in err
+    assert not (tmp_path / "not").exists()
 
 
 def test_a_run_its_files_and_its_table(run, birds, tmp_path):

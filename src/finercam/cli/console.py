@@ -7,13 +7,22 @@ fitted to a width where there is a terminal that has one.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Wider than any table.
 _UNBROKEN = 100_000
+#: Seconds between the lines that stand for a bar where there is no terminal.
+_EVERY = 30.0
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -117,24 +128,69 @@ def _text(cell: str | Cell) -> Text:
     return Text.assemble((printable(cell.text), "bold" if cell.strong else ""), printable(cell.rest))
 
 
+class Told(Progress):
+    """A bar on a terminal; elsewhere a line every half minute, for logs and for those who wait."""
+
+    def __init__(self, *columns: str | ProgressColumn, to: Console) -> None:
+        # Only a terminal's lines are taken over to stand above the bar: piped ones must reach the pipe.
+        super().__init__(
+            *columns,
+            console=to,
+            transient=True,
+            disable=not to.is_terminal,
+            redirect_stdout=sys.stdout.isatty(),
+            # By the last 1000 steps, however long each takes.
+            speed_estimate_period=math.inf,
+        )
+        self._told = self.get_time()
+        #: By task, when it began and how much was done by then.
+        self._began: dict[TaskID, tuple[float, float]] = {}
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Change a task, as rich's own does."""
+        super().update(task_id, **changes)
+        self._tell(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1.0) -> None:
+        """Move a task on, as rich's own does."""
+        super().advance(task_id, advance)
+        self._tell(task_id)
+
+    def _tell(self, task_id: TaskID) -> None:
+        task, now = self._tasks[task_id], self.get_time()
+        began, before = self._began.setdefault(task_id, (now, task.completed))
+        if not self.disable or task.finished or now - self._told < _EVERY:
+            return
+        self._told = now
+        of = left = ""
+        if task.total is not None:
+            of = f" of {task.total:.0f}"
+            if task.completed > before:
+                seconds = (now - began) / (task.completed - before) * (task.total - task.completed)
+                left = f", about {_duration(seconds)} left"
+        say(f"{task.description}: {task.completed:.0f}{of}{left}", to=self.console)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def progress(*columns: str | ProgressColumn) -> Progress:
-    """Return a bar on standard error that is drawn on a terminal only.
+    """Return a bar on standard error; where that is not a terminal, a line of it every half minute.
 
     Args:
         columns: rich's, between the description and the bar's own.
     """
-    own = console(stderr=True)
-    # Only a terminal's lines are taken over to stand above the bar: piped ones must reach the pipe.
-    return Progress(
+    return Told(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         *columns,
         TimeRemainingColumn(),
-        console=own,
-        transient=True,
-        disable=not own.is_terminal,
-        redirect_stdout=sys.stdout.isatty(),
+        to=console(stderr=True),
     )
 
 

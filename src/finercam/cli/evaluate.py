@@ -63,6 +63,7 @@ def evaluate(
     embeddings: o.Embeddings = None,
     subset: o.Subset = None,
     taxonomy: o.Taxonomy = None,
+    rank: o.Rank = None,
     squash: o.Squash = False,
     match: o.Match = None,
     skip_unmatched: o.SkipUnmatched = False,
@@ -93,6 +94,7 @@ def evaluate(
     """
     from finercam.data.reading import read_dataset
     from finercam.metrics.metric import default_metrics
+    from finercam.metrics.view import OF_CLASSES
     from finercam.runs.engine import run_study
     from finercam.studies.evaluate.contrasts import contrasts_of
     from finercam.studies.evaluate.evaluation import Evaluation
@@ -107,7 +109,7 @@ def evaluate(
         weightings=o.listed(weighting),
         aggregates=o.listed(aggregate),
     )
-    more = o.load_options(classes, template, embeddings, subset, taxonomy, squash)
+    more = o.load_options(classes, template, embeddings, subset, taxonomy, squash) | {"rank": rank}
     if bool(model) == bool(backbone):
         raise FinercamError("give --model, or --backbone to train a linear probe on its features first")
     if backbone and split != "test":
@@ -117,16 +119,24 @@ def evaluate(
         revision = None
     else:
         data = read_dataset(dataset, split, images, seed)
+    # What is known of two classes is not known of their families.
+    regions = data.regions if rank is None else set(data.regions) - OF_CLASSES
     study = Evaluation(
         methods=tuple(o.listed(method)),
         contrasts=asked,
-        metrics=default_metrics(data.regions) if metric is None else tuple(o.listed(metric)),
+        metrics=default_metrics(regions) if metric is None else tuple(o.listed(metric)),
         target=target,
-        other=other or ("known" if "difference" in data.regions else "similar"),
+        other=other or ("known" if "difference" in regions else "similar"),
         only_correct=only_correct,
         steps=steps,
         fill=fill,
     )
+    needed = {region for one in study.measured for region in one.needs.regions}
+    if rank is not None and (study.other == "known" or OF_CLASSES & needed):
+        raise FinercamError(
+            f"--rank {rank} asks about taxa, but differences are known of classes only; use --other similar, and no "
+            f"metric of {', '.join(sorted(OF_CLASSES))}"
+        )
     # Predicted classes are explained whatever the photo is of.
     skip = skip_unmatched or target == "predicted"
     on = matched(

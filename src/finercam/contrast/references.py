@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from finercam.contrast.labels import Labels, class_given, find_class, folded, whole_number
+from finercam.contrast.labels import Labels, class_given, find_class, folded
 from finercam.contrast.taxonomy import Groups
 from finercam.errors import FinercamError
-from finercam.texts import shortened
+from finercam.texts import shortened, whole_number
 
 ClassName: TypeAlias = "str | int"
 #: Classes for all images, or one sequence of classes per image.

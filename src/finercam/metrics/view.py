@@ -18,6 +18,8 @@ OBJECT: Final = "object"
 #: Regions of a photo by name; ``difference`` is what tells the target from the class it is compared with. It is
 #: ``present`` where the trait is to be seen in the photo, and ``absent`` where the photo lacks what the other has.
 Region: TypeAlias = Literal["object", "box", "mask", "difference", "present", "absent"]
+#: Those that are known of two classes, and not of the taxa that they are in.
+OF_CLASSES = frozenset({"difference", "present", "absent"})
 #: The fill that a study is set to.
 OWN_FILL: Final = ""
 

@@ -20,7 +20,7 @@ from finercam.report.explained import model_name
 from finercam.report.folder import folder_kind, on_this_machine
 from finercam.report.live import Live
 from finercam.report.pages import Section
-from finercam.report.panels import Panel
+from finercam.report.panels import Panel, rounded
 from finercam.report.parts import Heading, Paragraph, Part, Points, Table, Wide
 from finercam.report.view.data import photo_name
 from finercam.texts import said_of, shortened
@@ -124,7 +124,7 @@ def _listed(records: Sequence[Record]) -> list[list[str]]:
                 f"{100 * one['target']['probability']:.1f} %",
                 f"{_margin(one):+.2f}",
                 ", ".join(named[1:]),
-                f"{one['peak']:.3g}",
+                rounded(one["peak"]),
                 share,
                 "empty" if one["empty"] else "",
             ]

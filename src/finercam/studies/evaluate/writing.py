@@ -13,23 +13,25 @@ from finercam.studies.evaluate.tables import Block, Line, better, read_block
 from finercam.texts import Cell, csv_text, encoded, markdown, said_of, tex
 
 
-def write_tables(
-    runs: Sequence[str], out: str | None, *, only_correct: bool = False, name: str = "table"
-) -> list[Block]:
+def write_tables(runs: Sequence[str], out: str | None, *, only_correct: bool = False) -> list[Block]:
     """Return the tables of runs, and write them to a folder as ``table.md``, ``table.csv`` and ``table.tex``.
 
     Args:
         runs: their folders.
         out: a folder or a URI, if they are to be written.
         only_correct: count only photos that the model classifies correctly.
-        name: of the files.
     """
     blocks = [read_block(run, only_correct=only_correct) for run in runs]
     if out is not None:
-        folder = Folder(out)
-        for suffix, write in (("md", to_markdown), ("csv", to_csv), ("tex", to_tex)):
-            folder.write(f"{name}.{suffix}", encoded(write(blocks)))
+        save_tables(blocks, out)
     return blocks
+
+
+def save_tables(blocks: Sequence[Block], out: str, name: str = "table") -> None:
+    """Write tables to a folder or a URI, as ``NAME.md``, ``NAME.csv`` and ``NAME.tex``."""
+    folder = Folder(out)
+    for suffix, write in (("md", to_markdown), ("csv", to_csv), ("tex", to_tex)):
+        folder.write(f"{name}.{suffix}", encoded(write(blocks)))
 
 
 def best(block: Block, column: Column) -> Line | None:
