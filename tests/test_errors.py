@@ -17,7 +17,6 @@ BIRDS = ("Least Tern", "Rhinoceros Auklet", "Monk Parakeet", "Red-winged Blackbi
         ("Least Auklet", "choose from: "),
         ("Parakeet Auklet", "choose from: "),
         ("e", "choose from: "),
-        ("ay", "choose from: "),
     ],
 )
 def test_only_names_that_are_near_are_offered(given, offered):

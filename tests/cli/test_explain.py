@@ -159,7 +159,7 @@ def test_a_photo_whose_only_reference_is_its_prediction_fails_alone(explain, pho
         (("--method", "gradcm"), "did you mean 'gradcam'"),
         (("--method", "eigencam"), "ignores the class"),
         (("--weighting", "means"), "did you mean 'mean'"),
-        (("--aggregate", "maximum"), "'max'"),
+        (("--aggregate", "maximum"), "choose from: mean, max"),
         (("--gamma", "nan"), "it must be a number from -1,000,000"),
         (("--references", "0"), "at least 1"),
         (("--layer", "layer5"), "did you mean 'layer"),

@@ -324,6 +324,7 @@ def test_references_do_not_change_when_a_constant_is_added(
         assert torch.allclose(one.rows, other.rows, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:.* references were asked for")
 @settings(deadline=None)
 @given(cases(), st.sampled_from(["similar", "predicted"]), st.integers(1, 9))
 def test_references_are_distinct_nearest_and_never_the_target(

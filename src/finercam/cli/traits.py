@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from finercam.runs.engine import Finished
     from finercam.studies.traits.study import Traits
 
-#: Of the page.
-
 Out = Annotated[Path, typer.Option(help="Folder for index.html, traits.csv, photos.csv and the run.")]
 Methods = Annotated[
     list[str],

@@ -197,3 +197,12 @@ def test_a_class_has_no_rival_in_itself():
         Traits({3: "a"}, {})
     with pytest.raises(FinercamError, match="one class only"):
         Traits({3: "a"}, {}, pair=(3, 3))
+
+
+def test_some_photos_of_each_direction_are_read_spread_over_the_run(rows):
+    every = read_carried(rows)
+    some = read_carried(rows, 2)
+    for target in (FORK, FAN):
+        own = [one.id for one in every if one.target == target]
+        assert [one.id for one in some if one.target == target] == [own[0], own[len(own) // 2]]
+    assert [one.id for one in read_carried(rows, 100)] == [one.id for one in every]

@@ -31,6 +31,8 @@ from finercam.texts import Cell
 _OPEN, _FOLDED = 3, 30
 #: Photos shown at either end.
 _ENDS = 3
+#: Of each class against another, photos that pictures, groups of patches and typical photos are made of.
+_LOOKED_AT = 600
 
 
 _INTERVALS = (
@@ -64,7 +66,7 @@ class _Told:
         given = run.described["plan"]["class_names"]
         names = dict(zip(map(int, given), short_names(list(given.values())), strict=True))
         rows: dict[tuple[int, int], list[Carried]] = {}
-        for one in read_carried(run):
+        for one in read_carried(run, _LOOKED_AT):
             rows.setdefault((one.target, one.other), []).append(one)
         pairs = pairs_of(directions(run))
         if not pairs:
@@ -81,6 +83,10 @@ class _Told:
             return f"{len(self.pairs)} pairs of classes"
         first = self.pairs[0][0]
         return f"{self.names[first.target]} and {self.names[first.other]}"
+
+    @property
+    def photos(self) -> int:
+        return sum(one.photos for pair in self.pairs for one in pair)
 
     @property
     def data(self) -> str:
@@ -106,7 +112,7 @@ def write_page(folder: str, path: Path) -> Path:
         FinercamError: the folder holds no run of this study, or the page cannot be written.
     """
     known = _Told.of(Rows(folder))
-    lead = f"Asked of the model {known.model}, on {sum(map(len, known.rows.values()))} photos ({known.data})."
+    lead = f"Asked of the model {known.model}, on {known.photos} photos ({known.data})."
     return write_report(path, f"{known.title}: what tells them apart?", lead, list(_sections(known, "In short")))
 
 
@@ -122,7 +128,9 @@ def _sections(known: _Told, first: str) -> Iterator[Section]:
             own = known.rows[one.target, one.other]
             ends = _ends_of(own)
             shown += [photo for photo, _ in ends]
-            yield Section(_heading(one, known), [*_told(one, known), *_pictures(one, own, known), *_typical(ends)])
+            fewer = f"What follows is made from {len(own)} of these photos." if len(own) < one.photos else ""
+            pictures = [Paragraph(fewer), *_pictures(one, own, known), *_typical(ends)]
+            yield Section(_heading(one, known), [*_told(one, known), *pictures])
     folded = known.pairs[_OPEN : _OPEN + _FOLDED]
     if folded:
         yield Section("Further pairs", list(_further(folded, known)))

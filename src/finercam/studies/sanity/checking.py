@@ -68,12 +68,14 @@ def to_markdown(lines: Sequence[LikenessSummary], heading: str, of: str) -> str:
         heading: of the table.
         of: heading of the first column: ``layer`` or ``compared``.
     """
-    table = [headings(of), ["---"] * (len(_COLUMNS) + 2)]
-    for line in lines:
-        named, *numbers = cells(line)
-        table.append([markdown(named), *numbers])
-    said = f"{lines[0].images} images; {ABOUT}"
+    said, (first, *rest) = told(lines, of)
+    table = [first, ["---"] * len(first), *([markdown(named), *numbers] for named, *numbers in rest)]
     return "\n".join([f"## {markdown(heading)}", "", said, "", *("| " + " | ".join(row) + " |" for row in table), ""])
+
+
+def told(lines: Sequence[LikenessSummary], of: str) -> tuple[str, list[list[str]]]:
+    """Return what is told of a check: a sentence, and the table with its headings first; ``of`` is the first one."""
+    return f"{lines[0].images} images; {ABOUT}", [headings(of), *map(cells, lines)]
 
 
 def headings(of: str) -> list[str]:

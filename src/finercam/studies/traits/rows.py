@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from finercam.runs.rows import Rows
 
@@ -89,6 +90,23 @@ class Carried:
     elsewhere: Sequence[float] = ()
 
 
-def read_carried(rows: Rows) -> list[Carried]:
-    """Return what was found on all photos of a run, in its order."""
-    return sorted(rows.records(Carried), key=lambda one: one.id)
+def read_carried(rows: Rows, most: int | None = None) -> list[Carried]:
+    """Return what was found on the photos of a run, in its order.
+
+    Args:
+        rows: of the run.
+        most: of each class against each other one as many photos at most, spread evenly over the run; all if left out.
+            Those that are not returned are not read whole: a photo's row holds some thousand numbers.
+    """
+    where = None
+    if most is not None:
+        asked: dict[tuple[int, int], list[int]] = {}
+        for one in rows.table(["id", "target", "other"]).sort_by("id").to_pylist():
+            asked.setdefault((one["target"], one["other"]), []).append(one["id"])
+        spread = [
+            ids[len(ids) * at // most] if len(ids) > most else ids[at]
+            for ids in asked.values()
+            for at in range(min(most, len(ids)))
+        ]
+        where = pc.field("id").isin(spread)
+    return sorted(rows.records(Carried, where), key=lambda one: one.id)
