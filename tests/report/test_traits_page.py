@@ -91,6 +91,8 @@ def test_pictures_are_there(run, parts):
 
 
 def test_a_page_is_on_one_run_alone(run, tmp_path, monkeypatch):
+    # Photos take long to be explained, and are in the other pages.
+    monkeypatch.setattr("finercam.report.folders.traits._live", lambda *given: iter(()))
     page = write_page(run, tmp_path / "index.html").read_text(encoding="utf-8")
     first, second = PAIR if directions(Rows(run))[0].target == 0 else PAIR[::-1]
     assert f"<h1>{first} and {second}: what tells them apart?</h1>" in page

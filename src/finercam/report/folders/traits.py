@@ -223,7 +223,7 @@ def _typical(ends: Sequence[tuple[Carried, float]]) -> Iterator[Part]:
         "other photos. Both ends are shown; the least typical ones are where to look for another plumage or pose, a "
         "wrong label, or evidence that has nothing to do with the animal."
     )
-    heading = ["photo", "cosine", "probability", "margin", "correct"]
+    heading = ["photo", "cosine", "probability", "margin over the other", "correct"]
     yield Table([heading, *(_photo(one, cosine) for one, cosine in ends)])
 
 
