@@ -73,7 +73,7 @@ def test_a_folder_of_photos_is_compared_by_what_the_model_takes_them_for(run, bi
 def test_traits_of_a_data_set(run, birds, tmp_path):
     code, out, _ = run("traits", f"cub:{birds}", "--split", "all")
     assert code == 0
-    assert "told apart by the wing" in out
+    assert "are told apart by the wing" in out
     assert {row["place"] for row in table(tmp_path / "out" / "traits.csv")} >= {"wing", "tail", "throat"}
 
 

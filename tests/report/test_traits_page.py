@@ -1,5 +1,6 @@
 """The page on what tells two classes apart: what it says is what the rows say, and no more."""
 
+import html
 import re
 from dataclasses import replace
 
@@ -50,7 +51,7 @@ def parts(page_sections):
 
 
 def text_of(parts):
-    return re.sub(r"<[^>]*>", "", " ".join(part.html() for part in parts))
+    return html.unescape(re.sub(r"<[^>]*>", "", " ".join(part.html() for part in parts)))
 
 
 def test_each_class_against_the_other_has_a_section(run, parts):

@@ -93,7 +93,8 @@ def traits(
 def finish(study: Traits, finished: Finished, out: Path) -> None:
     """Write the tables and the page of a run, say what was found, and end with code 1 if photos failed."""
     from finercam.report.folders.traits import write_page
-    from finercam.studies.traits.writing import pairs_of, sentence, write
+    from finercam.studies.traits.findings import over_all
+    from finercam.studies.traits.writing import pairs_of, sentences, write
 
     say_profile(finished)
     say_failed(finished.rows.failed)
@@ -105,9 +106,11 @@ def finish(study: Traits, finished: Finished, out: Path) -> None:
             if study.predicted
             else f"all {finished.rows.photos} photos failed"
         )
-    write(out, finished.rows, directions, study.classes)
-    for both in pairs_of(directions):
-        say(sentence(both, study.classes), stderr=False)
+    every = [] if study.pair else over_all(finished.rows)
+    write(out, finished.rows, [*every, *directions], study.classes)
+    for told in (sentences([[one] for one in every], study.classes), sentences(pairs_of(directions), study.classes)):
+        for line in told:
+            say(line, stderr=False)
     page = write_page(str(out), out / "index.html")
     say(f"see {page}, and traits.csv and photos.csv beside it")
     raise typer.Exit(1 if finished.rows.failed else 0)

@@ -17,12 +17,12 @@ from finercam.runs.engine import run_study
 from finercam.runs.loaded import loaded_classifier
 from finercam.runs.local import Local
 from finercam.studies.places import evenly, groups_of
-from finercam.studies.traits.findings import directions_of, strongest
+from finercam.studies.traits.findings import ANY, directions_of, strongest
 from finercam.studies.traits.measuring import PATCHES, SIDE, patches
 from finercam.studies.traits.painting import painted_over
 from finercam.studies.traits.rows import HEAT, read_carried
 from finercam.studies.traits.study import Traits
-from finercam.studies.traits.writing import sentence
+from finercam.studies.traits.writing import sentence, sentences, traits_csv
 
 FORK, FAN = (label_names.index(name) for name in ("Fork-tailed Wagtail", "Fan-tailed Wagtail"))
 NAMES = dict(enumerate(label_names))
@@ -206,3 +206,17 @@ def test_some_photos_of_each_direction_are_read_spread_over_the_run(rows):
         own = [one.id for one in every if one.target == target]
         assert [one.id for one in some if one.target == target] == [own[0], own[len(own) // 2]]
     assert [one.id for one in read_carried(rows, 100)] == [one.id for one in every]
+
+
+def test_over_all_that_it_was_compared_with_a_class_has_its_own_line():
+    rows = rows_by_hand(0, 1, 8, [1.0, 0.2]) + rows_by_hand(0, 2, 8, [1.2, 0.2])
+    every = directions_of([row | {"other": ANY} for row in rows])
+    names = {0: "Anis", 1: "Bnis", 2: "Cnis"}
+    assert [one.photos for one in every] == [16]
+    (told,) = sentences([every], names)
+    assert told.startswith("Anis and its look-alikes are told apart by the wing of Anis")
+    # Of each pair there are too few photos, and that is said once.
+    assert sentences([[one] for one in directions_of(rows)], names) == [
+        "of 2 more there are fewer than 12 photos; they are in traits.csv"
+    ]
+    assert traits_csv(every, names).splitlines()[1].startswith("Anis,its look-alikes,16,16,0,5.0,wing,16,")

@@ -24,6 +24,8 @@ from finercam.studies.traits.writing import spoken
 
 #: Pixels of a frame's pictures each way; as many photos at most make the mean one, which no more would change.
 _SIDE, _MOST = 440, 100
+#: A share of the evidence beyond the frame that is told of.
+_MUCH = 0.05
 _GREY, _INK, _EDGE = 200, "#ffffff", "#000000"
 _TEXT, _DOT = 14, 3
 
@@ -83,6 +85,8 @@ def _about(of_points: bool, evidence: Evidence, known: int) -> str:
     kind = "fewer than three parts in sight" if of_points else "no box"
     if evidence.photos < known:
         said += f" {known - evidence.photos} of {known} photos have {kind} and are left out."
+    if evidence.outside > _MUCH:
+        said += f" {100 * evidence.outside:.0f} % of the evidence lies beyond the frame."
     if evidence.photos > 1:
         said += " Coloured is where the mean over the photos is at least twice its standard error."
     if evidence.agreement == evidence.agreement:

@@ -7,6 +7,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from finercam.data.photos import SUFFIXES
 from finercam.errors import FinercamError
 from finercam.metrics.intervals import FEWEST_TO_JUDGE
 from finercam.report.album import last_part
@@ -23,7 +24,7 @@ _GROUPS, _PATCHES = 4, 8
 #: Around a patch its surroundings are shown, too, so that one sees where it is.
 _AROUND, _SIDE = 1.8, 180
 #: Characters of a photo's name under a patch.
-_NAME = 18
+_NAME = 16
 
 
 def strips(run: Rows, rows: Sequence[Carried], told: str) -> Iterator[Part]:
@@ -129,9 +130,12 @@ def _panel(photo: Image.Image, one: Carried, patch: Mapping[str, Any]) -> Panel:
     )
     corners = [(x0 - left) * by, (y0 - top) * by, (x1 - left) * by - 1, (y1 - top) * by - 1]
     ImageDraw.Draw(crop).rectangle([round(at) for at in corners], outline=OUTLINE, width=2)
-    return Panel(crop, f"{100 * patch['share']:.0f} %", [_ending(last_part(one.key))])
+    return Panel(crop, f"{100 * patch['share']:.0f} %", [_ending(one.key)])
 
 
-def _ending(name: str) -> str:
-    """Return the end of a photo's name, where its number is."""
+def _ending(key: str) -> str:
+    """Return the end of a photo's name, where its number is, without what kind of file it is."""
+    name = last_part(key)
+    stem, dot, suffix = name.rpartition(".")
+    name = stem if dot + suffix.lower() in SUFFIXES else name
     return name if len(name) <= _NAME else f"...{name[3 - _NAME :]}"

@@ -18,6 +18,9 @@ _COLUMNS = (
     *("places", "shares", "plain", "even", "falls", "elsewhere"),
 )
 
+#: In place of a class: whichever a photo was compared with.
+ANY = -1
+
 
 @dataclass(frozen=True)
 class Carrier:
@@ -54,7 +57,7 @@ class Direction:
     """The photos of class c that were asked about c against d.
 
     Attributes:
-        target, other: the model's classes c and d.
+        target, other: the model's classes c and d; or ``ANY``.
         photos: how many.
         correct: how many of them are correctly classified.
         empty: how many have no evidence for c over d.
@@ -94,6 +97,11 @@ def strongest(both: Sequence[Direction]) -> list[tuple[Direction, Carrier]]:
 def directions(rows: Rows) -> list[Direction]:
     """Return each class against each other one it was compared with, those with most photos first."""
     return directions_of(rows.table(_COLUMNS).to_pylist())
+
+
+def over_all(rows: Rows) -> list[Direction]:
+    """Return each class against whichever class each of its photos was compared with: ``other`` is ``ANY``."""
+    return directions_of([row | {"other": ANY} for row in rows.table(_COLUMNS).to_pylist()])
 
 
 def directions_of(rows: Iterable[dict[str, Any]]) -> list[Direction]:

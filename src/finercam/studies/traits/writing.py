@@ -9,7 +9,7 @@ from finercam.contrast.labels import short_names
 from finercam.files import whole
 from finercam.metrics.intervals import FEWEST_TO_JUDGE, Mean
 from finercam.runs.rows import Rows
-from finercam.studies.traits.findings import Carrier, Direction, strongest
+from finercam.studies.traits.findings import ANY, Carrier, Direction, strongest
 from finercam.texts import csv_text, encoded
 
 #: What a table has of a place, each with the ends of its interval.
@@ -17,6 +17,9 @@ _MEANS = ("fall", "elsewhere", "caused", "share", "even", "beyond", "drawn")
 #: Columns of ``photos.csv``, as those of ``Carried``.
 _OF_PHOTO = ("correct", "confidence", "margin", "empty", "off", "off_even")
 _OF_PLACE = ("falls", "elsewhere", "shares", "plain", "even")
+
+#: What a class was compared with, where it was with several.
+LOOK_ALIKES = "its look-alikes"
 
 #: What the numbers are, for pages and commands.
 ABOUT = (
@@ -42,7 +45,7 @@ def sentence(both: Sequence[Direction], names: Mapping[int, str]) -> str:
         names: of the model's classes.
     """
     first = both[0]
-    target, other = short_names([names[first.target], names[first.other]])
+    target, other = short_names([names[first.target], {**names, ANY: LOOK_ALIKES}[first.other]])
     photos = sum(one.photos for one in both)
     if max(one.photos for one in both) < FEWEST_TO_JUDGE:
         return (
@@ -61,7 +64,7 @@ def sentence(both: Sequence[Direction], names: Mapping[int, str]) -> str:
 
 
 def _told(direction: Direction, carrier: Carrier, names: Mapping[int, str]) -> str:
-    target, _ = short_names([names[direction.target], names[direction.other]])
+    (target,) = short_names([names[direction.target]])
     fall = f"painted over, the margin of {direction.margin.mean:.1f} falls by {carrier.fall.text('.1f')}"
     share = f"; {100 * carrier.share.mean:.0f} % of the evidence is there, {100 * carrier.even.mean:.0f} % by area"
     return (
@@ -83,6 +86,19 @@ def pairs_of(directions: Sequence[Direction]) -> list[list[Direction]]:
     return list(pairs.values())
 
 
+def sentences(pairs: Sequence[Sequence[Direction]], names: Mapping[int, str]) -> list[str]:
+    """Return a sentence for each pair of classes with enough photos of one of them, and how many others there are.
+
+    Where there is one pair only, it is told of however few its photos are.
+    """
+    enough = [both for both in pairs if len(pairs) == 1 or max(one.photos for one in both) >= FEWEST_TO_JUDGE]
+    told = [sentence(both, names) for both in enough]
+    if len(enough) < len(pairs):
+        few = len(pairs) - len(enough)
+        told.append(f"of {few} more there are fewer than {FEWEST_TO_JUDGE} photos; they are in traits.csv")
+    return told
+
+
 def write(folder: Path, rows: Rows, directions: Sequence[Direction], names: Mapping[int, str]) -> None:
     """Write ``traits.csv``, a line for each class, other class and place, and ``photos.csv``, one for each photo."""
     for name, content in (
@@ -98,7 +114,8 @@ def traits_csv(directions: Sequence[Direction], names: Mapping[int, str]) -> str
     ends = [f"{name}{end}" for name in _MEANS for end in ("", "_low", "_high")]
     lines: list[list[object]] = [["class", "against", "photos", "correct", "empty", "margin", "place", "n", *ends]]
     for one in directions:
-        about = [names[one.target], names[one.other], one.photos, one.correct, one.empty, one.margin.mean]
+        other = {**names, ANY: LOOK_ALIKES}[one.other]
+        about = [names[one.target], other, one.photos, one.correct, one.empty, one.margin.mean]
         lines += [[*about, *_cells(carrier)] for carrier in one.carriers] or [[*about, "", 0, *[""] * len(ends)]]
     return csv_text(lines)
 
