@@ -22,7 +22,7 @@ def test_a_failed_photo_is_one_line_whatever_its_name(model_folder, photos, tmp_
     code, _, err = run("explain", photos, "--model", model_folder, "--out", out, COLUMNS="40")
     assert code == 1
     lines = err.splitlines()
-    assert sum(line.startswith(f"{broken}: ") for line in lines) == 1
+    assert sum(line.startswith(f"'{broken}' is not a picture") for line in lines) == 1
     assert f"3 explained, 1 failed; see {out}" in lines
 
 

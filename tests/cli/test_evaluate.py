@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import warnings
@@ -62,6 +63,19 @@ def command(birds, out, *more, metrics="relative-drop@0.05"):
         "cpu",
         *more,
     )
+
+
+def test_photos_that_are_not_sorted_are_asked_about_what_the_model_predicts(run, birds, tmp_path):
+    unsorted = ("evaluate", f"photos:{birds}", *command(birds, tmp_path / "run")[2:])
+    code, _, err = run(*unsorted)
+    assert (code, err.strip().splitlines()[-1].split(",")[0]) == (2, "finercam: the photos are not sorted by class")
+    code, text, err = run(*unsorted, "--target", "predicted")
+    assert code == 0, err
+    assert "match none of the model's" not in err
+    assert "no labels" in text
+    rows = rows_of(tmp_path / "run")
+    assert {row["correct"] for row in rows} == {None}
+    assert all(row["target"] == row["predicted"] for row in rows)
 
 
 def test_questions_about_families_are_measured_by_the_families_probabilities(run, birds, tmp_path):
@@ -166,7 +180,8 @@ def test_failed_photos_are_named_and_tried_again(run, birds, tmp_path):
     code, text, _ = run(*command(photos, out))
     assert code == 1
     assert "4 photos, 1 failed" in text
-    assert f"- failed: {broken.relative_to(photos).as_posix()}: " in text
+    (line,) = (line for line in text.splitlines() if line.startswith("- failed: "))
+    assert line.count(broken.relative_to(photos).as_posix()) == 1
     assert run("table", out)[0] == 0
     assert run(*command(photos, out))[0] == 1
     broken.write_bytes(content)
@@ -182,6 +197,24 @@ def test_several_runs_in_one_table(run, birds, tmp_path):
     code, text, _ = run("table", tmp_path / "mean", tmp_path / "black", "--only-correct")
     assert code == 0
     assert text.count("## folder:") == 2
+
+
+def test_a_terminal_narrower_than_a_table_shows_its_columns_in_turns(run, birds, tmp_path, monkeypatch):
+    _, piped, _ = run(
+        *command(birds, tmp_path / "run", metrics="relative-drop@0.05,relative-drop@0.1,deletion@steps=2")
+    )
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    code, text, _ = run("table", tmp_path / "run")
+    assert code == 0
+    lines = re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()
+    shown = [line for line in lines if line.startswith("+ Finer  ")]
+    # Two of three columns of means fit.
+    assert len(shown) == 2
+    assert all(len(line) <= 80 for line in lines if "[" in line)
+    (row,) = (line for line in piped.splitlines() if line.startswith("| + Finer |"))
+    for cell in row.strip("| ").split(" | ")[2:]:
+        assert sum(cell.replace("*", "") in line for line in shown) == 1
 
 
 def test_what_is_measured_where_nothing_is_said_is_what_the_data_allows(run, birds, tmp_path):

@@ -244,6 +244,19 @@ def test_maps_outside_of_a_folder_are_not_read(explained, tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
+def test_photos_without_evidence_are_large_pictures_from_both_ends(tmp_path, model_folder):
+    """What was not asked to be kept is not a failure, and is not listed as one."""
+    for number in range(10):
+        Image.effect_noise((90, 70), 20 + 20 * number).convert("RGB").save(tmp_path / f"bird {number}.png")
+    asked = {"gradcam": Asked(Contrast(), None, "gradcam")}
+    for _ in explain_files(load(model_folder), [tmp_path], tmp_path / "out", asked):
+        pass
+    page = write_document([str(tmp_path / "out")], tmp_path / "report.html").read_text(encoding="utf-8")
+    listed = [row[0] for row in Read(page).tables[-1][1:]]
+    assert re.findall(r'<div class="wide"><figure><img alt="([^"]+)"', page) == [*listed[:4], *listed[-4:]]
+    assert "cannot be asked again" not in page
+
+
 def test_a_sanity_check_is_told_of(tmp_path):
     data = photos(tmp_path / "photos")
     study = ClassSensitivity(target="label")

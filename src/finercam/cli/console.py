@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from finercam.texts import printable
+from finercam.texts import Cell, printable
 
 if TYPE_CHECKING:
     from finercam.runs.engine import Progress as Come
@@ -82,6 +82,50 @@ def new_table(*headings: str) -> Table:
 def show(table: Table) -> None:
     """Print a table to standard output; into a pipe every row is one line."""
     console().print(table, soft_wrap=not sys.stdout.isatty())
+
+
+def show_told(heading: str, parts: Iterable[str | Sequence[Sequence[str | Cell]]]) -> None:
+    """Print sentences and tables on a terminal, whose width a table does not leave: its columns are shown in turns.
+
+    Args:
+        heading: over all of it.
+        parts: sentences, and tables with their headings first; the first column stands in each turn.
+    """
+    to = console()
+    say(heading, stderr=False, style="bold", to=to)
+    for part in parts:
+        to.print()
+        if isinstance(part, str):
+            say(part, stderr=False, to=to)
+            continue
+        rows = [[_text(cell) for cell in row] for row in part]
+        widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+        for number, columns in enumerate(_in_turns(widths, to.width)):
+            if number:
+                to.print()
+            table = PlainTable(box=None, pad_edge=False)
+            for column in columns:
+                table.add_column(rows[0][column], overflow="fold")
+            for row in rows[1:]:
+                table.add_row(*(row[column] for column in columns))
+            to.print(table)
+
+
+def _in_turns(widths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Yield the columns that fit side by side, the first one always among them; two spaces are between columns."""
+    turn = [0]
+    for column in range(1, len(widths)):
+        if len(turn) > 1 and sum(widths[c] + 2 for c in (*turn, column)) - 2 > most:
+            yield turn
+            turn = [0]
+        turn.append(column)
+    yield turn
+
+
+def _text(cell: str | Cell) -> Text:
+    if isinstance(cell, str):
+        return Text(printable(cell))
+    return Text.assemble((printable(cell.text), "bold" if cell.strong else ""), printable(cell.rest))
 
 
 class Told(Progress):

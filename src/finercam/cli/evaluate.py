@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from finercam.cli import options as o
-from finercam.cli.console import say
-from finercam.cli.studying import engine_named, matched, say_profile, watched
+from finercam.cli.console import console, say, show_told
+from finercam.cli.studying import engine_named, matched, say_failed, say_profile, watched
 from finercam.errors import FinercamError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def evaluate(
     contrast: Annotated[list[str], typer.Option(help="plain, finer, or both.")] = ["plain", "finer"],  # noqa: B006
     gamma: o.Gammas = None,
     references: o.References = ["3"],  # noqa: B006
-    against: o.Against = ["similar"],  # noqa: B006
+    against: o.AgainstOther = ["similar"],  # noqa: B006
     weighting: o.Weightings = ["mean"],  # noqa: B006
     aggregate: o.Aggregates = ["mean"],  # noqa: B006
     metric: Annotated[
@@ -212,8 +212,13 @@ def table(
 
 
 def _print(blocks: Sequence[Block], out: str | None) -> None:
-    from finercam.studies.evaluate.writing import to_markdown
+    from finercam.studies.evaluate.writing import to_markdown, told
 
-    print(to_markdown(blocks), end="")
+    if console().is_terminal:
+        for block in blocks:
+            show_told(f"{block.data}, {block.model}", told(block))
+            say_failed(block.failed)
+    else:
+        print(to_markdown(blocks), end="")
     if out is not None:
         say(f"tables: {out}/table.md, .csv, .tex")

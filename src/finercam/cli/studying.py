@@ -13,6 +13,7 @@ from finercam.cli.console import progress, say
 from finercam.cli.names import told
 from finercam.cli.stopping import Stopped
 from finercam.errors import FinercamError, nearest
+from finercam.texts import said_of
 
 if TYPE_CHECKING:
     from finercam.data.dataset import Dataset
@@ -48,6 +49,7 @@ def matched(
     match: Path | None,
     skip_unmatched: bool,
     more: Mapping[str, Any] | None = None,
+    tell: bool = True,
 ) -> Matched:
     """Load a classifier and match its classes with a data set's; say which of those with photos have none.
 
@@ -64,7 +66,7 @@ def matched(
         say(sentence)
     # Where photos may be left out a run draws others for them, so any class with photos may be met.
     among = data.sample.whole if skip_unmatched and data.sample is not None else data
-    targets = model_classes(classifier, among, match, skip_unmatched)
+    targets = model_classes(classifier, among, match, skip_unmatched, tell)
     if (rank := options.get("rank")) is not None:
         taxa = taxa_of_targets(classifier, rank, targets)
         lost = sorted({item.label for item in among.items() if targets[item.label] >= 0 > taxa[item.label]})
@@ -143,4 +145,4 @@ def say_profile(finished: Finished) -> None:
 def say_failed(failed: Sequence[tuple[str, str]]) -> None:
     """Name the photos that failed, each with its reason."""
     for key, error in failed:
-        say(f"failed: {key}: {error}")
+        say(f"failed: {said_of(key, error)}")

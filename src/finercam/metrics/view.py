@@ -139,8 +139,8 @@ class Needs:
         lacking = [region for region in self.regions if region != OBJECT and region not in known]
         if OBJECT in self.regions and not {"box", "mask"} & set(known):
             lacking.append("boxes or masks")
-        if self.parts and not {"parts", "box"} <= set(known):
-            lacking.append("part points and boxes")
+        if self.parts:
+            lacking += [name for region, name in (("parts", "part points"), ("box", "boxes")) if region not in known]
         return " and ".join(lacking)
 
 

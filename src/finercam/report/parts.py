@@ -54,6 +54,31 @@ class Paragraph(Part):
 
 
 @dataclass(frozen=True)
+class Folded(Part):
+    """Parts that are folded away.
+
+    Attributes:
+        summary: what stands there instead.
+        parts: in their order.
+    """
+
+    summary: str
+    parts: Sequence[Part]
+
+    def html(self) -> str:
+        """Return what can be unfolded."""
+        return _folded(self.summary, "".join(part.html() for part in self.parts))
+
+    def scripts(self) -> Iterator[str]:
+        """Yield those of the parts."""
+        return (text for part in self.parts for text in part.scripts())
+
+    def styles(self) -> Iterator[str]:
+        """Yield those of the parts."""
+        return (text for part in self.parts for text in part.styles())
+
+
+@dataclass(frozen=True)
 class Heading(Part):
     """A heading inside of a section."""
 
@@ -140,17 +165,19 @@ class Strip(Part):
         panels: from left to right.
         title: over them.
         on_paper: show them only where the page is printed.
+        size: of the pictures: ``large`` or ``small``, as most are if left out.
     """
 
     panels: Sequence[Panel]
     title: str = ""
     on_paper: bool = False
+    size: str = ""
 
     def html(self) -> str:
         """Return a heading and the figures."""
         heading = f"<h3>{escaped(self.title)}</h3>" if self.title else ""
         figures = "".join(_figure(panel) for panel in self.panels)
-        content = f'{heading}<div class="strip">{figures}</div>'
+        content = f'{heading}<div class="strip {self.size}">{figures}</div>'
         return f'<div class="on-paper">{content}</div>' if self.on_paper else content
 
 

@@ -15,6 +15,7 @@ from finercam.report.runs import titled
 from finercam.runs.rows import Rows
 from finercam.studies.evaluate.tables import Block, block_of
 from finercam.studies.evaluate.writing import ABOUT_DIFFERENCES, about, differences_table, means_table
+from finercam.texts import said_of
 
 #: Photos shown at either end.
 _SHOWN = 4
@@ -78,7 +79,7 @@ def _parts(run: Rows, block: Block) -> Iterator[Part]:
         )
     yield from _photos(run, block)
     yield Facts(_options(run.described), "Model, data, options and versions")
-    failed = [f"{key}: {error}" for key, error in block.failed]
+    failed = [said_of(key, error) for key, error in block.failed]
     yield Points(failed, f"Photos that failed ({len(failed)})" if failed else "")
 
 
