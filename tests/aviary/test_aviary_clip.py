@@ -1,7 +1,6 @@
 """The embedded text-image model: the shipped weights, what it was told in training, and the training itself."""
 
 import json
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 import finercam
-from finercam._torchvision import import_torchvision
 from finercam import explain
+from finercam._torchvision import import_torchvision
 from finercam.aviary import ATTRIBUTES, MODEL, SPECIES, Aviary, empty_scene, picture
 from finercam.aviary.captions import caption, caption_facts, phrase
 from finercam.aviary.clip import folder, pictures, training
