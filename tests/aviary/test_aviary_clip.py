@@ -47,7 +47,7 @@ def shipped():
 
 def test_shipped_folder_is_small_and_whole():
     assert {path.name for path in folder().iterdir()} == {CONFIG, WEIGHTS, "README.md"}
-    assert sum(path.stat().st_size for path in folder().iterdir()) <= 8_000_000
+    assert sum(path.stat().st_size for path in folder().iterdir()) <= 14_000_000
     assert json.loads((folder() / CONFIG).read_text(encoding="utf-8"))["model_cfg"] == MODEL_CONFIG
     assert "Apache-2.0" in (folder() / "README.md").read_text(encoding="utf-8")
 
@@ -85,8 +85,8 @@ def test_shipped_model_names_birds_and_traits_without_training():
     found = zero_shot("aviary-clip", Aviary("fresh", n=64, seed=3, size=SIZE), device="cpu")
     assert found.n == 64
     # Of 32 species, by names that few statements mention; of 2 to 11 values for each trait.
-    assert found.species >= 0.15
-    assert found.trait >= 0.85
+    assert found.species >= 0.2
+    assert found.trait >= 0.93
 
 
 def test_finercam_looks_at_the_cells_that_are_pooled():
@@ -117,11 +117,10 @@ def test_a_caption_is_as_it_was_and_tells_its_facts():
 
 def test_what_is_said_about_a_picture_is_true_of_it():
     kinds = set()
-    for index in range(60):
-        _, facts = picture_of(bird_at("train", index, 0), "train", index, 0, 32)
-        beside = picture_of(bird_at("train", index ^ 1, 0), "train", index ^ 1, 0, 32)[1]
+    known = [picture_of(bird_at("train", index, 0), "train", index, 0, 32)[1] for index in range(160)]
+    for index, facts in enumerate(known):
         for again in range(8):
-            statement = say(facts, Draws("train", index, again, "test"), beside)
+            statement = say(facts, Draws("train", index, again, "test"), known[index ^ 1])
             assert statement.holds(facts)
             assert statement.needs
             for name, values in statement.needs.items():

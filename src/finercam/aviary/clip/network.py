@@ -21,10 +21,10 @@ from finercam.files import whole
 
 MODEL_CONFIG: dict[str, Any] = {
     "embed_dim": 192,
-    # Of nearly all pairs of a picture and a statement the statement is false, so the bias starts far below zero: what
-    # is true of birds only has to be lifted from there by there being a bird, and a little more by the trait.
-    "init_logit_scale": 4.1,
-    "init_logit_bias": -30.0,
+    # The scale starts at 33. Of nearly all pairs of a picture and a statement the statement is false, so the bias, which
+    # OpenCLIP adds to the logits, starts far below zero: being of a bird lifts a statement about birds a part of the way.
+    "init_logit_scale": 3.5,
+    "init_logit_bias": -10.0,
     "vision_cfg": {
         "image_size": SIZE,
         # The mean over the cells and one linear map: a picture's cosine is a sum over what its cells say.
@@ -44,10 +44,9 @@ WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
 
 
 def build() -> Any:
-    """Return OpenCLIP's model with fresh weights, but the embedded classifier's in the tower's first two stages.
+    """Return OpenCLIP's model with fresh weights, but in the tower those of the embedded classifier.
 
-    What a cell of those sees is at most 31 pixels wide: colours, edges, patterns. What the classifier made of them,
-    which species a bird is of, is left behind.
+    Where the classifier looks at 3x3 cells and the tower at one, it starts with what it had for that one.
     """
     import_torchvision()
     from open_clip.model import CLIP
@@ -56,14 +55,13 @@ def build() -> Any:
     import finercam.aviary.clip.tower  # noqa: F401
 
     model = CLIP(**MODEL_CONFIG)
-    kept = {
-        name: value
-        for name, value in build_classifier(MODEL).state_dict().items()
-        if name.startswith((*LOCKED, "layer2"))
-    }
-    model.visual.trunk.load_state_dict(kept, strict=False)
+    trunk = model.visual.trunk
+    own, kept = trunk.state_dict(), build_classifier(MODEL).state_dict()
+    trunk.load_state_dict(
+        {name: kept[name] if kept[name].shape == old.shape else kept[name][:, :, 1:2, 1:2] for name, old in own.items()}
+    )
     for name in LOCKED:
-        getattr(model.visual.trunk, name).requires_grad_(False)
+        getattr(trunk, name).requires_grad_(False)
     return model
 
 

@@ -43,7 +43,7 @@ FACTS: dict[str, tuple[str, ...]] = {
 }
 """What is known of a picture, and the values it can take. A picture may lack a fact: a crossbreed has no species."""
 
-EMPTY, CROSSBREEDS = 0.4, 0.54
+EMPTY, CROSSBREEDS = 0.45, 0.3
 """Share of pairs of training pictures that show no bird, and crossbreeds; the others show a species and a bird like it
 but for one trait."""
 

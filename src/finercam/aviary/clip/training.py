@@ -38,7 +38,7 @@ class ClipRecipe:
         images: how many pictures are drawn; each is seen once per epoch.
         epochs: how often.
         batch: pictures per step, an even number: pictures come in pairs.
-        words: steps of the text tower, of 160 pictures' facts each, before pictures are looked at.
+        words: steps of the text tower, of 256 pictures' facts each, before pictures are looked at.
         word_rate, learning_rate: the highest of the text tower and of the image tower, each of a one-cycle schedule
             (a tenth of the run up, a cosine down to zero).
         weight_decay: of AdamW.
@@ -48,13 +48,13 @@ class ClipRecipe:
     """
 
     images: int = 24_000
-    epochs: int = 3
+    epochs: int = 1
     batch: int = 64
-    words: int = 350
+    words: int = 500
     word_rate: float = 2e-3
-    learning_rate: float = 4e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.05
-    concentration: float = 0.1
+    concentration: float = 0.02
     shift: int = 8
     seed: int = 0
 

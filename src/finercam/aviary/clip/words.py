@@ -26,7 +26,7 @@ from finercam.aviary.draws import Draws
 from finercam.aviary.props import THINGS
 from finercam.aviary.species import ATTRIBUTES, label_names
 
-PICTURES = 160
+PICTURES = 256
 """Whose facts a step of words holds against a statement about each of them."""
 
 
