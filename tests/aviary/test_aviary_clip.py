@@ -38,6 +38,8 @@ TINY = ClipRecipe(images=16, epochs=1, batch=8, words=2)
 def shipped():
     import open_clip
 
+    import finercam.aviary.clip.tower  # noqa: F401 - tells timm of the image tower's name
+
     model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder()}")
     return model.eval(), preprocess, open_clip.get_tokenizer(f"local-dir:{folder()}")
 
@@ -117,7 +119,7 @@ def test_a_caption_is_as_it_was_and_tells_its_facts():
 
 def test_what_is_said_about_a_picture_is_true_of_it():
     kinds = set()
-    known = [picture_of(bird_at("train", index, 0), "train", index, 0, 32)[1] for index in range(160)]
+    known = [picture_of(bird_at("train", index, 0), "train", index, 0, 32)[1] for index in range(100)]
     for index, facts in enumerate(known):
         for again in range(8):
             statement = say(facts, Draws("train", index, again, "test"), known[index ^ 1])
@@ -300,9 +302,11 @@ def test_logits_of_training_are_open_clips(shipped):
     torch.testing.assert_close(got, expected, rtol=0, atol=0.5)
 
 
-def test_a_cell_sees_47_pixels():
+def test_a_cell_sees_47_pixels_at_the_most():
+    """The classifier's see 95. (Pooling takes the largest of nine: which pixels count depends on the picture.)"""
+    torch.manual_seed(0)
     visual = build().eval().visual
-    images = torch.zeros(1, 3, SIZE, SIZE, requires_grad=True)
+    images = torch.randn(1, 3, SIZE, SIZE, requires_grad=True)
     visual.trunk.forward_features(images)[0, :, 8, 8].sum().backward()
-    rows, columns = (images.grad[0].abs().sum(0) > 0).nonzero(as_tuple=True)
-    assert (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1) == (47, 47)
+    for seen in (images.grad[0].abs().sum(0) > 0).nonzero(as_tuple=True):
+        assert 40 < seen.max() - seen.min() + 1 <= 47

@@ -21,8 +21,8 @@ from finercam.files import whole
 
 MODEL_CONFIG: dict[str, Any] = {
     "embed_dim": 192,
-    # The scale starts at 33. Of nearly all pairs of a picture and a statement the statement is false, so the bias, which
-    # OpenCLIP adds to the logits, starts far below zero: being of a bird lifts a statement about birds a part of the way.
+    # The scale starts at 33. Of nearly all pairs of a picture and a statement the statement is false, so the bias,
+    # which OpenCLIP adds to the logits, starts far below zero: that there is a bird lifts statements about birds.
     "init_logit_scale": 3.5,
     "init_logit_bias": -10.0,
     "vision_cfg": {
