@@ -67,8 +67,9 @@ def _told(direction: Direction, carrier: Carrier, names: Mapping[int, str]) -> s
     (target,) = short_names([names[direction.target]])
     fall = f"painted over, the margin of {direction.margin.mean:.1f} falls by {carrier.fall.text('.1f')}"
     share = f"; {100 * carrier.share.mean:.0f} % of the evidence is there, {100 * carrier.even.mean:.0f} % by area"
+    elsewhere = round(carrier.elsewhere.mean, 1) + 0.0  # not -0.0
     return (
-        f"the {spoken(carrier.place)} of {target} ({fall}, with a patch elsewhere by {round(carrier.elsewhere.mean, 1) + 0.0:.1f}"
+        f"the {spoken(carrier.place)} of {target} ({fall}, with a patch elsewhere by {elsewhere:.1f}"
         f"{share if carrier.share.n else ''})"
     )
 
