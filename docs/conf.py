@@ -44,6 +44,8 @@ html_show_copyright = False
 highlight_language = "none"
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
+# Quotes become typographic, but the two hyphens of an option stay what they are.
+smartquotes_action = "qe"
 copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = False
 

@@ -25,8 +25,8 @@ from support import stand_ins
 
 ROOT = Path(__file__).parents[1]
 #: docs/benchmarks.md tells how its tables were made, with programs that are not part of the package.
-#: The recipes are run, and looked at, by tests/test_guide.py.
-NOT_TRIED = ("benchmarks.md", "recipes.md")
+#: Recipes are run, and looked at, by tests/test_guide.py.
+NOT_TRIED = ("benchmarks.md", "programs.md", "recipes.md")
 GUIDE = sorted(
     path for path in (ROOT / "docs").rglob("*.md") if path.name not in NOT_TRIED and "_build" not in path.parts
 )
@@ -81,7 +81,7 @@ def arguments(command: str) -> list[str]:
 def test_pages_have_commands_and_examples():
     assert len(commands("README.md")) >= 15
     assert len(snippets("README.md")) >= 5
-    assert all(commands(f"docs/{name}.md") for name in ("evaluate", "faithfulness", "words", "results"))
+    assert all(commands(f"docs/{name}.md") for name in ("evaluate", "faithfulness", "probes", "words", "results"))
     assert "\\" not in " ".join(command for file in DOCS for command in commands(file))
 
 

@@ -28,6 +28,8 @@ from finercam.studies.probe.fitting import Epoch
 from finercam.studies.sanity import checking
 from finercam.studies.sanity.classes import ClassSensitivity
 from finercam.studies.sanity.randomisation import Randomisation
+from finercam.studies.traits import rows as carried
+from finercam.studies.traits import writing as traits
 from support.colour_birds import SPECIES, ColourNet, draw_bird, to_tensor
 from support.evaluations import classifier, evaluate, photos
 
@@ -107,6 +109,9 @@ def test_every_column_of_rows_and_tables_is_in_the_dictionary():
     known = documented("findings.csv")
     for head in (_head(faithfulness.findings_csv([], [])), _head(faithfulness.rows_csv([], []))):
         assert {re.sub(r" (low|high)$", "", name) for name in head} <= known
+    known = documented("`finercam compare`")
+    assert {re.sub(r"_(low|high)$", "", name) for name in _head(traits.traits_csv([], {}))} <= known
+    assert set(carried.SCHEMA.names) <= known
 
 
 def test_every_column_of_a_run_is_in_the_dictionary(tmp_path):

@@ -25,15 +25,19 @@ DOCS = ROOT / "docs"
 
 @pytest.fixture(scope="module")
 def recipes(tmp_path_factory):
-    """Everything that docs/recipes.md makes, in one go and as printed."""
+    """Everything that docs/recipes.md and docs/programs.md make, in one go and as printed."""
     folder = tmp_path_factory.mktemp("recipes")
     with pytest.MonkeyPatch.context() as patch, finercam.METHODS.restored():
         stand_ins.furnish(folder, patch)
         recorders.stand_in(patch)
         patch.chdir(folder)
         made: dict[str, object] = {}
-        for code in snippets("docs/recipes.md"):
-            exec(compile(code, "docs/recipes.md", "exec"), made)
+        for page in ("docs/recipes.md", "docs/programs.md"):
+            # As a reader of one page has it: nothing comes from the other.
+            names: dict[str, object] = {}
+            for code in snippets(page):
+                exec(compile(code, page, "exec"), names)
+            made |= names
         yield made | {"folder": folder}
 
 
@@ -147,7 +151,7 @@ def test_the_reference_has_all_that_is_public():
 def test_every_task_leads_somewhere():
     """That the places exist is seen when the guide is built: a warning is an error there."""
     rows = re.findall(r"^\| (\d+)\. .*? \| (.*) \|$", (DOCS / "how.md").read_text(encoding="utf-8"), flags=re.M)
-    assert [int(number) for number, _ in rows] == list(range(1, 24))
+    assert [int(number) for number, _ in rows] == list(range(1, 26))
     assert all("](" in where or "{py:" in where for _, where in rows)
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from finercam.cli.console import new_table, say, show
-from finercam.texts import csv_text, encoded, json_line, markdown, printable, shortened, tex
+from finercam.texts import csv_text, encoded, json_line, markdown, printable, said_of, shortened, tex
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,11 @@ def test_a_name_that_is_not_utf8_comes_back_from_json():
 def test_what_is_long_loses_its_middle():
     assert shortened("a" * 200) == "a" * 200
     assert len(shortened("a" * 10**6)) < 220
+
+
+def test_a_line_names_a_file_once():
+    assert said_of("a.jpg", "'dir/a.jpg' is not a picture") == "'dir/a.jpg' is not a picture"
+    assert said_of("a.jpg", "it has no box") == "a.jpg: it has no box"
 
 
 def test_standard_output_takes_any_name(capsys):

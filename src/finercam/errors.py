@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
+
+#: How alike a name must be to be offered (difflib's ratio), and how much less alike than the one most like it.
+_ALIKE, _LESS = 0.65, 0.1
 
 
 class FinercamError(ValueError):
@@ -21,7 +25,9 @@ def check_between(what: str, number: float | int, low: float | int, high: float 
 
 
 def nearest(given: str, choices: Iterable[str], n: int = 3, called: Mapping[str, str] | None = None) -> str:
-    """Return the choices that look most like ``given``, as a phrase for the end of an error message.
+    """Return the choices that look much like ``given``, as a phrase for the end of an error message; else all of them.
+
+    A choice is alike if it differs in a few letters, or has a word that begins as ``given`` does.
 
     Args:
         given: what was asked for.
@@ -34,10 +40,15 @@ def nearest(given: str, choices: Iterable[str], n: int = 3, called: Mapping[str,
     by_name.update({name.casefold(): choice for name, choice in (called or {}).items()})
     # No name is longer, and comparing takes the square of its time.
     folded = given[:200].casefold()
-    inside = [name for name in by_name if folded in name]
-    close = difflib.get_close_matches(folded, by_name, n=2 * n, cutoff=0.5)
+    begins = re.compile(rf"(?<![^\W_]){re.escape(folded)}")
+    inside = [name for name in by_name if len(folded) > 1 and begins.search(name)]
+    close = difflib.get_close_matches(folded, by_name, n=2 * n, cutoff=_ALIKE)
+    ratios = [difflib.SequenceMatcher(None, name, folded).ratio() for name in close]
+    close = [name for name, ratio in zip(close, ratios, strict=True) if ratio >= ratios[0] - _LESS]
     found = list(dict.fromkeys(by_name[name] for name in (inside[:n] + close)))[:n]
     if found:
         return "did you mean " + ", ".join(repr(choice) for choice in found) + "?"
-    shown = ", ".join(choices[:20])
-    return f"choose from: {shown}" + (f" ... ({len(choices)} in all)" if len(choices) > 20 else "")
+    # Of a thousand names a few say what they are like; twenty would say no more.
+    shown = choices[: 20 if len(choices) <= 100 else 5]
+    rest = f" ... ({len(choices)} in all)" if len(choices) > len(shown) else ""
+    return f"choose from: {', '.join(shown)}{rest}"

@@ -51,6 +51,12 @@ def shortened(text: str, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-(most // 2) :]}"
 
 
+def said_of(name: str, error: object) -> str:
+    """Return a line about what went wrong with a file, which names the file once: most errors name it already."""
+    said = str(error)
+    return said if f"{name}'" in said else f"{name}: {said}"
+
+
 def encoded(text: str) -> bytes:
     """Return text in UTF-8. A byte of a file's name that is not becomes an escape, which JSON reads back."""
     return text.encode("utf-8", "backslashreplace")
@@ -64,6 +70,12 @@ def storable(text: str) -> str:
 def json_line(record: Any) -> str:
     """Return a record as one line of JSON in UTF-8, without the line's end."""
     return storable(json.dumps(record, ensure_ascii=False))
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that a text is if it is written in the digits 0 to 9 alone, and no longer than any index."""
+    found = re.fullmatch(r"\s*([0-9]{1,18})\s*", text)
+    return None if found is None else int(found[1])
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:

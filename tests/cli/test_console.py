@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from finercam.cli.console import progress
 from finercam.cli.main import main
 from finercam.models.families import families
 from support.running import run
@@ -21,7 +22,7 @@ def test_a_failed_photo_is_one_line_whatever_its_name(model_folder, photos, tmp_
     code, _, err = run("explain", photos, "--model", model_folder, "--out", out, COLUMNS="40")
     assert code == 1
     lines = err.splitlines()
-    assert sum(line.startswith(f"{broken}: ") for line in lines) == 1
+    assert sum(line.startswith(f"'{broken}' is not a picture") for line in lines) == 1
     assert f"3 explained, 1 failed; see {out}" in lines
 
 
@@ -46,6 +47,32 @@ def test_text_and_tables_are_whole_without_a_terminal():
     text, _, row = done.stdout.splitlines()
     assert text == LONG + "[bold]x[/bold]"
     assert row.count(LONG.strip()) == 2
+
+
+def test_without_a_terminal_a_line_every_half_minute_says_how_far_it_is(capsys, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("rich.console.monotonic", lambda: now)
+    with progress() as bar:
+        task = bar.add_task("measuring", total=None)
+        # What an earlier run did does not count for the time left.
+        bar.update(task, total=600, completed=100)
+        for _ in range(8):
+            now += 10
+            bar.advance(task, 5.0)
+        now += 3000
+        bar.update(task, completed=200)
+        now += 60
+        # The command itself says that it is done.
+        bar.update(task, completed=600)
+        slow = bar.add_task("checking", total=48)
+        bar.update(slow, completed=0)
+        now += 240
+        bar.update(slow, completed=16)
+    assert capsys.readouterr() == (
+        "",
+        "measuring: 115 of 600, about 16 min left\nmeasuring: 130 of 600, about 16 min left\n"
+        "measuring: 200 of 600, about 3 h 25 min left\nchecking: 0 of 48\nchecking: 16 of 48, about 8 min left\n",
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import warnings
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from finercam import explain, load
 from finercam.cli.main import main
 from finercam.data import photos as opening
 from finercam.data.reading import read_dataset
@@ -61,6 +63,52 @@ def command(birds, out, *more, metrics="relative-drop@0.05"):
         "cpu",
         *more,
     )
+
+
+def test_photos_that_are_not_sorted_are_asked_about_what_the_model_predicts(run, birds, tmp_path):
+    unsorted = ("evaluate", f"photos:{birds}", *command(birds, tmp_path / "run")[2:])
+    code, _, err = run(*unsorted)
+    assert (code, err.strip().splitlines()[-1].split(",")[0]) == (2, "finercam: the photos are not sorted by class")
+    code, text, err = run(*unsorted, "--target", "predicted")
+    assert code == 0, err
+    assert "match none of the model's" not in err
+    assert "no labels" in text
+    rows = rows_of(tmp_path / "run")
+    assert {row["correct"] for row in rows} == {None}
+    assert all(row["target"] == row["predicted"] for row in rows)
+
+
+def test_questions_about_families_are_measured_by_the_families_probabilities(run, birds, tmp_path):
+    names = read_dataset("aviary", images=1).class_names
+    table = tmp_path / "taxonomy.csv"
+    table.write_text("name,family\n" + "".join(f"{name},{name.split()[-1]}idae\n" for name in names), encoding="utf-8")
+    ranked = ("--rank", "family", "--taxonomy", table)
+    code, text, err = run(*command(birds, tmp_path / "run", *ranked, metrics="relative-drop@0.05,deletion"))
+    assert code == 0, err
+    assert "100.0 % correctly classified" in text
+    described = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert described["model"]["rank"] == "family"
+    plain = [row for row in rows_of(tmp_path / "run") if row["contrast"] == "plain"]
+    classes, families = load("aviary", device="cpu"), load("aviary", device="cpu", taxonomy=str(table), rank="family")
+    data = read_dataset(f"folder:{birds}")
+    for row, item in zip(plain, data.items(), strict=True):
+        family = f"{data.class_names[item.label].split()[-1]}idae"
+        assert families.class_name(row["target"]) == family
+        odds = explain(classes, item.uri).probabilities
+        inside = [name.endswith(family.removesuffix("idae")) for name in classes.labels.names]
+        assert row["confidence"] == pytest.approx(float(odds[inside].sum()), abs=1e-5)
+    first, *rest = table.read_text(encoding="utf-8").splitlines()
+    of_first = data.class_names[0]
+    table.write_text("\n".join([first, *(line for line in rest if not line.startswith(of_first))]), encoding="utf-8")
+    code, _, err = run(*command(birds, tmp_path / "fewer", *ranked))
+    assert code == 2
+    assert f"the family of 1 classes with photos is not known ({of_first})" in err
+    refused = ("evaluate", "aviary", "--model", "aviary", "--images", 2, *ranked, "--out", tmp_path / "not")
+    for more in (("--metric", "localization@difference", "--other", "similar"), ("--other", "known")):
+        code, _, err = run(*refused, *more)
+        assert code == 2
+        assert "differences are known of classes only" in err
+    assert not (tmp_path / "not").exists()
 
 
 def test_a_run_its_files_and_its_table(run, birds, tmp_path):
@@ -132,7 +180,8 @@ def test_failed_photos_are_named_and_tried_again(run, birds, tmp_path):
     code, text, _ = run(*command(photos, out))
     assert code == 1
     assert "4 photos, 1 failed" in text
-    assert f"- failed: {broken.relative_to(photos).as_posix()}: " in text
+    (line,) = (line for line in text.splitlines() if line.startswith("- failed: "))
+    assert line.count(broken.relative_to(photos).as_posix()) == 1
     assert run("table", out)[0] == 0
     assert run(*command(photos, out))[0] == 1
     broken.write_bytes(content)
@@ -148,6 +197,24 @@ def test_several_runs_in_one_table(run, birds, tmp_path):
     code, text, _ = run("table", tmp_path / "mean", tmp_path / "black", "--only-correct")
     assert code == 0
     assert text.count("## folder:") == 2
+
+
+def test_a_terminal_narrower_than_a_table_shows_its_columns_in_turns(run, birds, tmp_path, monkeypatch):
+    _, piped, _ = run(
+        *command(birds, tmp_path / "run", metrics="relative-drop@0.05,relative-drop@0.1,deletion@steps=2")
+    )
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    code, text, _ = run("table", tmp_path / "run")
+    assert code == 0
+    lines = re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()
+    shown = [line for line in lines if line.startswith("+ Finer  ")]
+    # Two of three columns of means fit.
+    assert len(shown) == 2
+    assert all(len(line) <= 80 for line in lines if "[" in line)
+    (row,) = (line for line in piped.splitlines() if line.startswith("| + Finer |"))
+    for cell in row.strip("| ").split(" | ")[2:]:
+        assert sum(cell.replace("*", "") in line for line in shown) == 1
 
 
 def test_what_is_measured_where_nothing_is_said_is_what_the_data_allows(run, birds, tmp_path):

@@ -66,7 +66,7 @@ def test_paper_refuses_before_it_begins(capsys, monkeypatch, tmp_path):
         (["--method", "gradkam", "--out", "new"], "there is no method 'gradkam'"),
         (["--images", "3", "--out", "there"], "there holds something already"),
     ):
-        code, _, err = run(capsys, monkeypatch, "paper", "--data", "aviary", "--model", "aviary", *more)
+        code, _, err = run(capsys, monkeypatch, "paper", "aviary", "--model", "aviary", *more)
         assert code == 2, err
         assert said in err
         assert len(err.strip().splitlines()) == 1

@@ -173,7 +173,8 @@ def test_a_tie_never_changes_the_target(against: str, target: int) -> None:
 
 
 def test_fewer_classes_give_fewer_references() -> None:
-    question = Contrast(references=5).ask(LOGITS[:, :3], [0, 1])
+    with pytest.warns(UserWarning, match="5 references were asked for, and the model has 2 other classes"):
+        question = Contrast(references=5).ask(LOGITS[:, :3], [0, 1])
     assert question.references.shape == (2, 2)
     assert torch.allclose(question.rows[0, 0], torch.tensor([1.0, -0.3, -0.3]))
     two = Contrast().ask(torch.tensor([[1.0, 2.0]]))
@@ -323,6 +324,7 @@ def test_references_do_not_change_when_a_constant_is_added(
         assert torch.allclose(one.rows, other.rows, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:.* references were asked for")
 @settings(deadline=None)
 @given(cases(), st.sampled_from(["similar", "predicted"]), st.integers(1, 9))
 def test_references_are_distinct_nearest_and_never_the_target(

@@ -1,11 +1,14 @@
 """Fish-Vista in the publisher's files, in chunks and moved together."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from finercam.data.reading import read_dataset
 from finercam.errors import FinercamError
+from finercam.metrics.metric import default_metrics
 from support.pictures import pixels, save_picture, write_lines
 
 HEADER = "filename,source_filename,family,standardized_species,file_name"
@@ -14,6 +17,11 @@ ROWS = {
     "val": (("INHS_3.jpg", "Perca flavescens"),),
     "test": (("INHS_4.jpg", "Esox lucius"), ("INHS_5.jpg", "Perca flavescens")),
 }
+#: As published: 154 bytes that are no JSON, for the numbers have no quotes.
+TRAITS = (
+    '{0: "Background", 1: "Head", 2: "Eye", 3: "Dorsal fin", 4: "Pectoral fin", 5: "Pelvic fin", 6: "Anal fin", '
+    '7: "Caudal fin", 8: "Adipose fin", 9: "Barbel"}'
+)
 SPECIES = ("Esox lucius", "Perca flavescens", "Salvelinus fontinalis")
 
 
@@ -56,10 +64,37 @@ def test_splits_share_their_species(root, split, parts):
 def test_masks_are_taken_where_they_are(root):
     expected = add_mask(root, "INHS_5.jpg", 9)
     dataset = read_dataset(f"fishvista:{root}")
-    assert dataset.regions == ("mask",)
+    assert dataset.regions == ("mask", "parts")
     first, second = dataset.items()
     assert dataset.open(first).mask is None
+    assert (dataset.open(first).part_masks, dataset.open(first).parts) == ({}, ())
     assert np.array_equal(dataset.open(second).mask, expected)
+
+
+def test_the_traits_are_parts(root):
+    add_mask(root, "INHS_5.jpg", 9)
+    values = pixels(9)[:, :, 0] % 10
+    dataset = read_dataset(f"fishvista:{root}")
+    assert (dataset.part_names[0], dataset.part_names[-1], len(dataset.part_names)) == ("Head", "Barbel", 9)
+    _, item = dataset.items()
+    example = dataset.open(item)
+    assert tuple(example.part_masks) == dataset.part_names
+    for number, (name, point) in enumerate(zip(dataset.part_names, example.parts, strict=True), 1):
+        assert np.array_equal(example.part_masks[name], values == number)
+        assert example.part_masks[name][int(point[1]), int(point[0])]
+    assert np.array_equal(np.logical_or.reduce(list(example.part_masks.values())), example.mask)
+    # What evaluate measures where nothing is said needs boxes for part points, which there are none of.
+    assert default_metrics(dataset.regions) == default_metrics(("mask",))
+    # The publisher's own list is asked first.
+    listed = root / "segmentation_masks" / "seg_id_trait_map.json"
+    listed.write_text(TRAITS)
+    assert read_dataset(f"fishvista:{root}").part_names == dataset.part_names
+    names = ("Background", *dataset.part_names[:-1], "Whisker")
+    listed.write_text(json.dumps({str(number): name for number, name in enumerate(names)}))
+    assert read_dataset(f"fishvista:{root}").part_names[-1] == "Whisker"
+    listed.write_text("{")
+    with pytest.raises(FinercamError, match=r"seg_id_trait_map.json' is not JSON"):
+        read_dataset(f"fishvista:{root}")
 
 
 def test_the_segmentation_task_has_a_mask_for_every_photo(root):

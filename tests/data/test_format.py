@@ -161,7 +161,7 @@ def test_what_is_built_in_says_what_it_is():
         assert known.read.__doc__
         assert all(way.partition(":")[0] == known.name for way in known.specs)
         assert set(known.knows) <= set(KNOWN)
-        assert known.source or known.name in ("folder", "aviary")
+        assert known.source or known.name in ("folder", "photos", "aviary")
     with_attributes = [known.name for known in FORMATS.values() if "attributes" in known.knows]
     assert sorted(with_attributes) == ["aviary", "cub"]
 

@@ -2,8 +2,10 @@
 
 import shutil
 import sys
+import warnings
 
 import pytest
+from PIL import Image
 
 from finercam.cli.main import main
 from finercam.data.reading import check_download, read_dataset
@@ -172,6 +174,21 @@ def test_a_format_without_a_published_layout_is_counted(check, tmp_path):
     save_picture(tmp_path / "jay" / "a.png")
     code, out, _ = check(f"folder:{tmp_path}")
     assert (code, out) == (0, "1 photos of 1 classes can be read\n")
+
+
+def test_masks_of_parts_are_counted(check, tmp_path):
+    save_picture(tmp_path / "photos" / "jay" / "a.png")
+    save_picture(tmp_path / "photos" / "jay" / "b.png")
+    (tmp_path / "masks" / "jay").mkdir(parents=True)
+    Image.new("L", (32, 24), 2).save(tmp_path / "masks" / "jay" / "a.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        _, out, err = check(f"folder@masks={tmp_path}/masks:{tmp_path}/photos")
+        assert out.splitlines()[1] == "1 of them with a mask of their parts: part 2"
+        assert err.count("1 of 2 photos have no mask") == 1
+        (tmp_path / "masks" / "parts.json").write_text('{"1": "head", "2": "eye"}')
+        _, out, _ = check(f"photos@masks={tmp_path}/masks:{tmp_path}/photos")
+        assert out.splitlines()[1] == "1 of them with a mask of their parts: head, eye"
 
 
 def test_the_list_is_still_there(monkeypatch, capsys):

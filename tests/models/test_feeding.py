@@ -110,6 +110,12 @@ def test_advice_names_what_would_help():
         Classifier.of(PooledNet(), image_size=SIZE, channels=0)
 
 
+def test_whole_numbers_are_not_taken_for_preprocessed_images():
+    # Before the annotations of explain and saliency say so, which they do in tests only.
+    with pytest.raises(FinercamError, match=r"torch\.uint8.*preprocessed: floats b c H W.*PIL"):
+        check_batch(torch.zeros(2, 3, *SIZE, dtype=torch.uint8), 3)
+
+
 def test_a_misspelt_option_is_named():
     model = Classifier.of(build(PooledNet, dtype=torch.float32), image_size=SIZE)
     with pytest.raises(FinercamError, match=r"explain\(\) has no option 'gama'; did you mean 'gamma'"):

@@ -124,7 +124,7 @@ def test_records_that_are_none_are_refused(probe: Path) -> None:
 def test_what_cannot_be_a_backbone(probe: Path, folders: dict[str, Path]) -> None:
     with pytest.raises(FinercamError, match=r"cannot be used as a backbone .*probe has none.; write .*timm/NAME"):
         load_backbone(probe)
-    with pytest.raises(FinercamError, match="pool is 'max'; did you mean 'mean'"):
+    with pytest.raises(FinercamError, match="pool is 'max'; choose from: auto, mean, cls"):
         load_backbone(folders["timm"], "max")
     with pytest.raises(FinercamError, match="cannot be pooled by 'cls'"):
         load_backbone(folders["resnet"], "cls")

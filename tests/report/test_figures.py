@@ -13,6 +13,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from finercam.contrast.contrast import Contrast
+from finercam.contrast.labels import full_name
 from finercam.data.reading import read_dataset
 from finercam.errors import FinercamError
 from finercam.explanations.explaining import explain
@@ -22,9 +23,11 @@ from finercam.report.figure import FIGURES, figure
 from finercam.report.grid import Cell, draw_grid, map_cell
 from finercam.report.paper import steps
 from finercam.report.printing import finished, page, save_figure, write
+from finercam.report.runs import titled
 from finercam.studies.evaluate.contrasts import contrasts_of, swept
 from finercam.studies.evaluate.evaluation import Evaluation
 from finercam.studies.evaluate.tables import read_block
+from finercam.studies.evaluate.writing import to_markdown, to_tex
 from support import evaluations
 
 
@@ -103,6 +106,31 @@ def test_galleries_have_a_map_for_each_question(classifier, tmp_path, name):
     found = [text for text in texts(drawn) if text.startswith("peak ") or "empty" in text]
     assert len(found) >= maps
     assert "Brewer's Blackbird" in drawn.caption
+
+
+@pytest.mark.parametrize("name", ["comparison", "each-reference", "subtraction", "sweep"])
+def test_a_caption_says_where_the_model_says_another_class(classifier, tmp_path, name):
+    options = {"comparison": {"methods": ("gradcam",)}}.get(name, {})
+    one = shot(tmp_path)
+    said = explain(classifier, one.photo)
+    other = next(index for index in range(classifier.classes) if index != said.target)
+    for target, expected in ((said.target, False), (other, True)):
+        sources = {"classifier": classifier, "shots": [replace(one, target=target)]}
+        caption = FIGURES[name].draw(sources, options).caption
+        assert (f"(the model says {full_name(said.target_name)}\xa0" in caption) == expected
+
+
+def test_peaks_are_numbers_without_an_exponent():
+    cells = [Cell(Image.new("RGB", (40, 30)), peak=peak) for peak in (3368.2, 0.04351, 7.0)]
+    assert [text for text in texts(draw_grid([cells], 100.0)) if text.startswith("peak")] == [
+        "peak 3370", "peak 0.0435", "peak 7",
+    ]  # fmt: skip
+
+
+def test_tables_for_print_name_no_folders(run):
+    block = titled(replace(read_block(run[0]), data="cub:/home/me/CUB_200_2011", model="timm/local-dir:/home/me/net"))
+    assert "/home" not in to_tex([block]) + to_markdown([block])
+    assert "cub:CUB" in to_tex([block])
 
 
 def test_examples_are_of_the_similar_class_and_photos_of_the_class_asked_for(run, tmp_path):
@@ -198,6 +226,7 @@ def test_failures_are_the_largest_losses_of_the_rows(run):
     for _, key in worst:
         assert f"{plain[key]:+.3f} to {finer[key]:+.3f}" in drawn.caption
     assert f"it loses on {sum(change < 0 for change in changes.values())}" in drawn.caption
+    assert drawn.caption.endswith(" Loc.: the share of the saliency inside of a region, 0 to 1.")
 
 
 def test_similarity_is_that_of_the_rows_literally(classifier):

@@ -105,7 +105,9 @@ def test_coco_has_every_region_of_every_photo_once(results, tmp_path, run):
     code, err = run("--format", "coco")
     assert code == 1
     there = expected(results)
-    assert f"{sum(len(one.regions) for one in there)} regions of 4 explanations, 1 failed" in err
+    assert f"{sum(len(one.regions) for one in there)} regions of 4 explanations, 0 failed, 1 had failed" in err
+    # That was said when it was explained.
+    assert "broken.png" not in err
     content = json.loads((tmp_path / "coco.json").read_text())
     assert [(i["width"], i["height"]) for i in content["images"]] == [(90, 61), (47, 120)]
     names = {category["id"]: category["name"] for category in content["categories"]}

@@ -53,6 +53,7 @@ def test_lines_are_no_wider_than_asked_and_lose_nothing():
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
     assert lines[-1].endswith("93\xa0%")
     assert fonts.wrapped("short", 14, 120) == ["short"]
+    assert fonts.wrapped("Black-footed Albatross\xa081\xa0%", 14, 90) == ["Black-footed", "Albatross", "81\xa0%"]
     few = fonts.wrapped("name " * 500 + "7\xa0%", 14, 120, most=4)
     assert len(few) == 4
     assert few[-1].startswith("… ")

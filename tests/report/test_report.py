@@ -22,7 +22,8 @@ from finercam.report.charts import Curve, Effect, chart, forest
 from finercam.report.document import write_document
 from finercam.report.folder import KINDS, data_name, folder_kind, kind_of
 from finercam.report.pages import Section
-from finercam.report.parts import Paragraph
+from finercam.report.panels import Panel
+from finercam.report.parts import Paragraph, Wide
 from finercam.report.photos import explained as explained_anew
 from finercam.report.photos import main_line, ranked, ranked_by
 from finercam.runs.engine import run_study
@@ -244,6 +245,19 @@ def test_maps_outside_of_a_folder_are_not_read(explained, tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
+def test_photos_without_evidence_are_large_pictures_from_both_ends(tmp_path, model_folder):
+    """What was not asked to be kept is not a failure, and is not listed as one."""
+    for number in range(10):
+        Image.effect_noise((90, 70), 20 + 20 * number).convert("RGB").save(tmp_path / f"bird {number}.png")
+    asked = {"gradcam": Asked(Contrast(), None, "gradcam")}
+    for _ in explain_files(load(model_folder), [tmp_path], tmp_path / "out", asked):
+        pass
+    page = write_document([str(tmp_path / "out")], tmp_path / "report.html").read_text(encoding="utf-8")
+    listed = [row[0] for row in Read(page).tables[-1][1:]]
+    assert re.findall(r'<div class="wide"><figure><img alt="([^"]+)"', page) == [*listed[:4], *listed[-4:]]
+    assert "cannot be asked again" not in page
+
+
 def test_a_sanity_check_is_told_of(tmp_path):
     data = photos(tmp_path / "photos")
     study = ClassSensitivity(target="label")
@@ -353,3 +367,10 @@ def test_data_is_named_without_its_place(spec, name):
 
 def test_every_kind_is_a_file_of_its_own():
     assert len(KINDS) == len(list(pkgutil.iter_modules(kinds.__path__)))
+
+
+def test_a_broad_figure_is_scrolled_where_it_would_be_too_small_to_read():
+    for width, kind in ((1400, "wide broad"), (660, "wide")):
+        text = Wide(Panel(Image.new("RGB", (width, 20)), "Curves")).html()
+        assert f'<div class="{kind}">' in text
+        assert '<div class="scroll" tabindex="0" role="region" aria-label="Curves"><img' in text

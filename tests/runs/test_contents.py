@@ -47,6 +47,22 @@ def test_of_few_files_every_byte_counts_and_their_times_do_not(photos: list[Item
     assert of_contents(photos) != before
 
 
+@pytest.mark.parametrize("place", ["7.parts.png", "7/"])
+def test_masks_of_parts_count_whether_they_are_one_file_or_many(tmp_path: Path, place: str) -> None:
+    (tmp_path / "7").mkdir()
+    head = tmp_path / ("7/head.png" if place == "7/" else place)
+    for path in (tmp_path / "7.png", head):
+        write(path, b"pixels")
+    items = [Item("7", str(tmp_path / "7.png"), 0, part_mask=f"{tmp_path}/{place}")]
+    before = of_contents(items)
+    write(head, b"others")
+    assert of_contents(items) != before
+    if place == "7/":
+        write(head, b"pixels")
+        write(tmp_path / "7/eye.png", b"pixels")
+        assert of_contents(items) != before
+
+
 def test_of_many_files_sizes_and_times_count_and_every_byte_of_some(
     photos: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,6 +134,12 @@ def test_every_item_has_the_rows_its_study_gives(tmp_path, workers):
     assert (again.measured, again.resumed) == (0, True)
 
 
+def test_parts_of_other_names_are_another_run(tmp_path):
+    run_study(Corners(), model(), replace(data(3), part_names=("head", "eye")), str(tmp_path))
+    with pytest.raises(FinercamError, match=r"holds a run that differs in: data\W+parts"):
+        run_study(Corners(), model(), replace(data(3), part_names=("eye", "head")), str(tmp_path))
+
+
 def test_the_description_is_the_studys_the_models_and_the_datas(tmp_path):
     run_study(Corners(0.5), model(), data(), str(tmp_path), (5, -1, 6), run=Run("bfloat16", 2))
     described = json.loads((tmp_path / "run.json").read_text())

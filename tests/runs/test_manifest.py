@@ -16,7 +16,7 @@ ITEMS = [
     Item("a/2 ü.png", "s3://photos/a/2 ü.png", 0),
     Item("b/3.png", "/photos/b/3.png", 2, None, None, (None, None)),
     Item("b/4.png", "/photos/b/4.png", 1, (0.1, 0.2, 0.3, 1 / 3)),
-    Item("b/5.png", "/photos/b/5.png", 1),
+    Item("b/5.png", "/photos/b/5.png", 1, part_mask="/masks/b/5/"),
 ]
 TARGETS = [7, -1, 3]
 
@@ -41,6 +41,7 @@ def test_the_digest_tells_every_change_apart():
         (ITEMS[:-1], TARGETS),
         (ITEMS, [7, -1, 4]),
         ([*ITEMS[:-1], Item("b/5.png", "/photos/b/6.png", 1)], TARGETS),
+        ([*ITEMS[:-1], Item("b/5.png", "/photos/b/5.png", 1)], TARGETS),
         ([*ITEMS[:-1], Item("b/5.png", "/photos/b/5.png", 1, (0.0, 0.0, 1.0, 1.0))], TARGETS),
     ]
     digests = [manifests.digest(items, targets, 2).sha256 for items, targets in changes]
@@ -71,7 +72,7 @@ def test_a_long_list_takes_no_more_memory_than_a_short_one(tmp_path):
 def test_names_that_are_not_utf8_are_read_back_as_they_were(tmp_path):
     bad = b"caf\xe9.png".decode("utf-8", "surrogateescape")
     names = [bad, r"caf\udce9.png", r"caf\u005cudce9.png", "caf\u00e9.png", r"a\b\u00e9.png"]
-    items = [Item(name, f"photos/{name}", 0, mask=f"masks/{name}") for name in names]
+    items = [Item(name, f"photos/{name}", 0, mask=f"masks/{name}", part_mask=f"parts/{name}") for name in names]
     folder = Folder(str(tmp_path))
     written = manifests.write(folder, items, [0], 16)
     manifest = Manifest(folder)

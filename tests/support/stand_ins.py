@@ -83,6 +83,8 @@ def furnish(folder: Path, monkeypatch, images: int = 200) -> None:
         there = folder / "photos" / bird.parent.name / bird.name
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(bird, there)
+    # The photos' names are those of their masks.
+    shutil.copytree(folder / "CUB_200_2011" / "segmentations", folder / "masks")
     found = [{"category": "animal", "confidence": 0.9, "bbox": [8.0, 8.0, 90.0, 80.0]}]
     photos = sorted((folder / "photos").rglob("*.png"))
     # On a few only, the others are without.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -11,8 +12,9 @@ import numpy as np
 from PIL import Image as Images
 
 from finercam.aviary.dataset import Aviary
-from finercam.aviary.samples import Mask, Sample
+from finercam.aviary.samples import Sample
 from finercam.aviary.species import ATTRIBUTES, PARTS, SPECIES, Species
+from finercam.data.part_masks import NAMES, middle
 from finercam.errors import FinercamError
 
 _README = """Birds drawn by finercam.aviary, annotated in the manner of CUB-200-2011.
@@ -115,6 +117,7 @@ def _write(root: Path, aviaries: list[Aviary]) -> None:
     _lines(root / "bounding_boxes.txt", boxes)
     _lines(root / "parts" / "parts.txt", (f"{k} {part}" for k, part in enumerate(PARTS, 1)))
     _lines(root / "parts" / "part_locs.txt", places)
+    _lines(root / "segmentations" / NAMES, [json.dumps(dict(enumerate(PARTS, 1)))])
     _lines(root / "attributes" / "attributes.txt", (f"{k} has_{a}::{v}" for k, (a, v) in enumerate(pairs, 1)))
     _lines(
         root / "attributes" / "class_attribute_labels_continuous.txt",
@@ -150,10 +153,3 @@ def _places(sample: Sample) -> Iterable[str]:
             yield f"{number} {x + 0.5:.1f} {y + 0.5:.1f} 1"
         else:
             yield f"{number} 0.0 0.0 0"
-
-
-def middle(mask: Mask) -> tuple[int, int]:
-    """Return the pixel (x, y) of the mask nearest to its centroid, which itself may lie outside (a ring's does)."""
-    ys, xs = np.nonzero(mask)
-    near = int(np.argmin((ys - ys.mean()) ** 2 + (xs - xs.mean()) ** 2))
-    return int(xs[near]), int(ys[near])

@@ -10,9 +10,9 @@ from PIL import Image
 
 from finercam.aviary import PARTS, SPECIES, Aviary, Sample, label_names, look_alikes
 from finercam.aviary.attributes import aviary_attributes
-from finercam.aviary.cub_export import middle
 from finercam.data.dataset import Dataset, Example, Item, Point
 from finercam.data.format import data_format
+from finercam.data.part_masks import middle
 from finercam.errors import FinercamError
 
 #: How many pictures there are by default.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from finercam.cli import options as o
-from finercam.cli.console import say
-from finercam.cli.studying import engine_named, matched, say_profile, watched
+from finercam.cli.console import console, say, show_told
+from finercam.cli.studying import engine_named, matched, say_failed, say_profile, watched
 from finercam.errors import FinercamError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def evaluate(
     contrast: Annotated[list[str], typer.Option(help="plain, finer, or both.")] = ["plain", "finer"],  # noqa: B006
     gamma: o.Gammas = None,
     references: o.References = ["3"],  # noqa: B006
-    against: o.Against = ["similar"],  # noqa: B006
+    against: o.AgainstOther = ["similar"],  # noqa: B006
     weighting: o.Weightings = ["mean"],  # noqa: B006
     aggregate: o.Aggregates = ["mean"],  # noqa: B006
     metric: Annotated[
@@ -63,6 +63,7 @@ def evaluate(
     embeddings: o.Embeddings = None,
     subset: o.Subset = None,
     taxonomy: o.Taxonomy = None,
+    rank: o.Rank = None,
     squash: o.Squash = False,
     match: o.Match = None,
     skip_unmatched: o.SkipUnmatched = False,
@@ -93,6 +94,7 @@ def evaluate(
     """
     from finercam.data.reading import read_dataset
     from finercam.metrics.metric import default_metrics
+    from finercam.metrics.view import OF_CLASSES
     from finercam.runs.engine import run_study
     from finercam.studies.evaluate.contrasts import contrasts_of
     from finercam.studies.evaluate.evaluation import Evaluation
@@ -107,7 +109,7 @@ def evaluate(
         weightings=o.listed(weighting),
         aggregates=o.listed(aggregate),
     )
-    more = o.load_options(classes, template, embeddings, subset, taxonomy, squash)
+    more = o.load_options(classes, template, embeddings, subset, taxonomy, squash) | {"rank": rank}
     if bool(model) == bool(backbone):
         raise FinercamError("give --model, or --backbone to train a linear probe on its features first")
     if backbone and split != "test":
@@ -117,16 +119,24 @@ def evaluate(
         revision = None
     else:
         data = read_dataset(dataset, split, images, seed)
+    # What is known of two classes is not known of their families.
+    regions = data.regions if rank is None else set(data.regions) - OF_CLASSES
     study = Evaluation(
         methods=tuple(o.listed(method)),
         contrasts=asked,
-        metrics=default_metrics(data.regions) if metric is None else tuple(o.listed(metric)),
+        metrics=default_metrics(regions) if metric is None else tuple(o.listed(metric)),
         target=target,
-        other=other or ("known" if "difference" in data.regions else "similar"),
+        other=other or ("known" if "difference" in regions else "similar"),
         only_correct=only_correct,
         steps=steps,
         fill=fill,
     )
+    needed = {region for one in study.measured for region in one.needs.regions}
+    if rank is not None and (study.other == "known" or OF_CLASSES & needed):
+        raise FinercamError(
+            f"--rank {rank} asks about taxa, but differences are known of classes only; use --other similar, and no "
+            f"metric of {', '.join(sorted(OF_CLASSES))}"
+        )
     # Predicted classes are explained whatever the photo is of.
     skip = skip_unmatched or target == "predicted"
     on = matched(
@@ -202,8 +212,13 @@ def table(
 
 
 def _print(blocks: Sequence[Block], out: str | None) -> None:
-    from finercam.studies.evaluate.writing import to_markdown
+    from finercam.studies.evaluate.writing import to_markdown, told
 
-    print(to_markdown(blocks), end="")
+    if console().is_terminal:
+        for block in blocks:
+            show_told(f"{block.data}, {block.model}", told(block))
+            say_failed(block.failed)
+    else:
+        print(to_markdown(blocks), end="")
     if out is not None:
         say(f"tables: {out}/table.md, .csv, .tex")

@@ -12,7 +12,7 @@ import typer
 from finercam.cli import options as o
 from finercam.cli.console import progress, say
 from finercam.errors import FinercamError
-from finercam.texts import json_line
+from finercam.texts import json_line, said_of
 
 if TYPE_CHECKING:
     from finercam.contrast.labels import Labels
@@ -163,7 +163,7 @@ def report(done: Iterable[Saved], found: Found, what: str, out: Path, as_json: b
         for photo in done:
             if photo.error is not None:
                 failed += 1
-                say(f"{photo.file}: {photo.error}", style="red", to=bar.console)
+                say(said_of(str(photo.file), photo.error), style="red", to=bar.console)
             else:
                 written += 1
             if as_json:
@@ -212,9 +212,11 @@ def _summary(explanation: Explanation, record: dict[str, object], several: bool)
 
 def _against(given: Sequence[str]) -> str | None:
     """Return the classes that ``--against`` names, as text; ``None`` where it says how they are chosen."""
-    from finercam.contrast.contrast import AGAINST
+    from finercam.contrast.contrast import AGAINST, COMPARED
 
     ways = o.listed(given)
+    if COMPARED in ways:
+        raise FinercamError(f"--against {COMPARED} is for finercam evaluate --other; name classes, or use similar")
     return None if ways and all(way.partition("@")[0] in AGAINST for way in ways) else ",".join(given)
 
 

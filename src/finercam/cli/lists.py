@@ -92,11 +92,17 @@ def _check(dataset: str) -> None:
         raise typer.Exit(1)
     try:
         data = read_dataset(dataset, "all")
-        labels = [item.label for item in data.items()]
+        items = [(item.label, item.part_mask is not None) for item in data.items()]
     except FinercamError as error:
         say(str(error))
         raise typer.Exit(1) from None
-    say(f"{len(labels):,} photos of {len(set(labels)):,} classes can be read", stderr=False)
+    labels, masked = {label for label, _ in items}, sum(with_mask for _, with_mask in items)
+    say(f"{len(items):,} photos of {len(labels):,} classes can be read", stderr=False)
+    if masked:
+        say(
+            f"{masked:,} of them with a mask of their parts: {', '.join(data.part_names)}",
+            stderr=False,
+        )
     if layout is not None and (layout.photos, layout.classes) != (None, None):
         photos = "" if layout.photos is None else f"{layout.photos:,} photos"
         classes = "" if layout.classes is None else f"{layout.classes:,} classes"

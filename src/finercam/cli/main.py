@@ -12,6 +12,7 @@ import typer
 
 from finercam.cli import app as browser
 from finercam.cli import (
+    compare,
     concept,
     evaluate,
     explain,
@@ -25,6 +26,7 @@ from finercam.cli import (
     report,
     sanity,
     similarity,
+    traits,
 )
 from finercam.cli.console import say
 from finercam.cli.quiet import quieten
@@ -76,6 +78,8 @@ for _command in (
     explain.explain,
     concept.concept,
     regions.regions,
+    compare.compare,
+    traits.traits,
     evaluate.evaluate,
     evaluate.table,
     probe.probe,

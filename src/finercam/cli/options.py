@@ -62,13 +62,14 @@ Gammas = Annotated[
     ),
 ]
 References = Annotated[list[str], typer.Option("--references", help="Number of look-alikes, one or several.")]
-Against = Annotated[
-    list[str],
-    typer.Option(
-        "--against",
-        help="Look-alikes: similar, predicted, weights (predicted@2 is only the second); relatives: genus, family, "
-        "...; or classes by name; evaluate also takes compared, which is class d.",
-    ),
+_AGAINST = (
+    "What to compare with: classes by name, separated by commas, or how they are found: similar (the nearest logits), "
+    "predicted (the highest logits), weights (the most similar in the last layer), or relatives: genus, family, ... "
+    "(similar@2 is only the second)"
+)
+Against = Annotated[list[str], typer.Option("--against", help=f"{_AGAINST}.")]
+AgainstOther = Annotated[
+    list[str], typer.Option("--against", help=f"{_AGAINST}; or compared, which is the class of --other.")
 ]
 Rank = Annotated[
     str | None,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def paper(
-    data: Annotated[str, typer.Option(help="FORMAT:DIR or aviary; 'finercam datasets' lists the formats.")],
+    dataset: o.DatasetSpec,
     model: o.Model,
     out: Annotated[Path, typer.Option(help="Folder for index.html, figures, tables and runs.")],
     method: o.Methods = ["gradcam,layercam,scorecam"],  # noqa: B006 - typer copies it
@@ -59,10 +59,10 @@ def paper(
     run, out = o.run_from(precision, batch_size, copies), o.folder(out)
     check_between("--steps", steps, 1, MOST_STEPS)
     check_between("--shown", shown, 1, 20)
-    dataset = read_dataset(data, split, images, seed)
+    data = read_dataset(dataset, split, images, seed)
     on = matched(
         model,
-        dataset,
+        data,
         layer=layer,
         device=device,
         revision=revision,
@@ -74,8 +74,8 @@ def paper(
         out,
         model,
         on.model,
-        dataset,
-        Album(_all_of(dataset, data, split, seed), on.targets),
+        data,
+        Album(_all_of(data, dataset, split, seed), on.targets),
         run,
         tuple(o.listed(method)),
         steps,
@@ -100,12 +100,12 @@ def paper(
     raise typer.Exit(1 if failed else 0)
 
 
-def _all_of(dataset: Dataset, data: str, split: str, seed: int) -> Dataset:
+def _all_of(data: Dataset, spec: str, split: str, seed: int) -> Dataset:
     """Return the data set without the limit on its photos: what is shown beside a photo need not be measured."""
     from finercam.data.reading import read_dataset
 
-    if dataset.sample is not None:
-        return dataset.sample.whole
+    if data.sample is not None:
+        return data.sample.whole
     # A data set that makes its pictures makes as many as it is asked for.
-    every = read_dataset(data, split, None, seed)
-    return max(every, dataset, key=lambda one: sum(1 for _ in one.items()))
+    every = read_dataset(spec, split, None, seed)
+    return max(every, data, key=lambda one: sum(1 for _ in one.items()))

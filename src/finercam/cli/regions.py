@@ -9,6 +9,7 @@ import typer
 
 from finercam.cli import options as o
 from finercam.cli.console import progress, say
+from finercam.texts import said_of
 
 
 def regions(
@@ -40,18 +41,22 @@ def regions(
 
     files = region_files(o.listed(formats), o.folder(out))
     every = read_records(results / "explanations.jsonl")
-    found = explained = bare = failed = 0
+    found = explained = bare = failed = unexplained = 0
     with progress() as bar:
         task = bar.add_task("outlining", total=len(every))
-        for one in write_regions(outline_folder(results, by, least), files):
-            if one.error is not None:
+        for record, one in zip(every, write_regions(outline_folder(results, by, least), files), strict=True):
+            if "error" in record:
+                # finercam explain has named it, with the reason.
+                unexplained += 1
+            elif one.error is not None:
                 failed += 1
-                say(f"{one.record['image']}: {one.error}", style="red", to=bar.console)
+                say(said_of(one.record["image"], one.error), style="red", to=bar.console)
             else:
                 explained += 1
                 found += len(one.regions)
                 bare += not one.regions
             bar.advance(task)
     without = f", {bare} without any" if bare else ""
-    say(f"{found} regions of {explained} explanations{without}, {failed} failed; see {out}")
-    raise typer.Exit(1 if failed else 0)
+    before = f", {unexplained} had failed to be explained" if unexplained else ""
+    say(f"{found} regions of {explained} explanations{without}, {failed} failed{before}; see {out}")
+    raise typer.Exit(1 if failed or unexplained else 0)

@@ -16,7 +16,8 @@ def report(
         list[str],
         typer.Argument(
             metavar="DIR...",
-            help="The --out folders of evaluate, explain, faithfulness, probe, sanity and similarity, in any mix.",
+            help="The --out folders of compare, evaluate, explain, faithfulness, probe, sanity, similarity and traits, "
+            "in any mix.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="The page, an .html file.")] = Path("report.html"),

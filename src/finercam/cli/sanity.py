@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from finercam.cli import options as o
-from finercam.cli.console import say
+from finercam.cli.console import console, say, show_told
 from finercam.cli.studying import engine_named, matched, watched
 from finercam.errors import FinercamError, nearest
 
@@ -61,7 +61,7 @@ def sanity(
     """
     from finercam.data.reading import read_dataset
     from finercam.studies.sanity.checking import check as run_check
-    from finercam.studies.sanity.checking import to_markdown
+    from finercam.studies.sanity.checking import to_markdown, told
 
     where, run = engine_named(engine, workers, ray_address, gpus), o.run_from(precision, batch_size, copies)
     study = _study(check, o.only(o.listed(method), "method"), gamma, target, order, redraw, layers, noisy, seed)
@@ -81,7 +81,11 @@ def sanity(
         lines = run_check(
             study, on.model, data, out, on.targets, run=run, engine=where, retry_failed=retry_failed, advance=bar
         )
-    print(to_markdown(lines, f"{study.title}: {dataset}, {model}", study.of), end="")
+    heading = f"{study.title}: {dataset}, {model}"
+    if console().is_terminal:
+        show_told(heading, told(lines, study.of))
+    else:
+        print(to_markdown(lines, heading, study.of), end="")
     say(f"tables: {out}/table.md, .csv")
 
 

@@ -13,6 +13,7 @@ from finercam.cli.console import progress, say
 from finercam.cli.names import told
 from finercam.cli.stopping import Stopped
 from finercam.errors import FinercamError, nearest
+from finercam.texts import said_of
 
 if TYPE_CHECKING:
     from finercam.data.dataset import Dataset
@@ -48,21 +49,35 @@ def matched(
     match: Path | None,
     skip_unmatched: bool,
     more: Mapping[str, Any] | None = None,
+    tell: bool = True,
 ) -> Matched:
-    """Load a classifier and match its classes with a data set's; say which of those with photos have none."""
+    """Load a classifier and match its classes with a data set's; say which of those with photos have none.
+
+    With ``rank`` among the options it becomes one of taxa, once the classes are matched.
+    """
     from finercam.models import load
+    from finercam.models.taxa import of_taxa, taxa_of_targets
     from finercam.runs.loaded import loaded_classifier
 
     options: dict[str, Any] = {"layer": layer, "device": device, "revision": revision, "probabilities": probabilities}
     options |= more or {}
-    classifier = load(spec, **options)
+    classifier = load(spec, **{**options, "rank": None})
     for sentence in told(classifier, options):
         say(sentence)
     # Where photos may be left out a run draws others for them, so any class with photos may be met.
     among = data.sample.whole if skip_unmatched and data.sample is not None else data
-    return Matched(
-        loaded_classifier(classifier, spec, options), model_classes(classifier, among, match, skip_unmatched)
-    )
+    targets = model_classes(classifier, among, match, skip_unmatched, tell)
+    if (rank := options.get("rank")) is not None:
+        taxa = taxa_of_targets(classifier, rank, targets)
+        lost = sorted({item.label for item in among.items() if targets[item.label] >= 0 > taxa[item.label]})
+        if lost:
+            names = ", ".join(data.class_names[label] for label in lost[:5]) + (", ..." if len(lost) > 5 else "")
+            unknown = f"the {rank} of {len(lost)} classes with photos is not known ({names})"
+            if not skip_unmatched:
+                raise FinercamError(f"{unknown}; give a table of the ranks as --taxonomy, or --skip-unmatched")
+            say(f"{unknown}; their photos are skipped")
+        targets, classifier = taxa, of_taxa(classifier, rank)
+    return Matched(loaded_classifier(classifier, spec, options), targets)
 
 
 def engine_named(name: str, workers: int | None, ray_address: str | None, gpus: float | None) -> Engine:
@@ -108,7 +123,7 @@ class Bar:
         """Move the bar to where a run has come."""
         if self._bar.tasks[0].total is None:
             # What an earlier run did does not count for the rate.
-            self._bar.update(self._task, total=come.photos)
+            self._bar.update(self._task, total=come.photos, completed=come.done)
             if come.done:
                 say(f"resuming: {come.done} of {come.photos} photos are done", to=self._bar.console)
         self._bar.update(self._task, completed=come.done)
@@ -130,4 +145,4 @@ def say_profile(finished: Finished) -> None:
 def say_failed(failed: Sequence[tuple[str, str]]) -> None:
     """Name the photos that failed, each with its reason."""
     for key, error in failed:
-        say(f"failed: {key}: {error}")
+        say(f"failed: {said_of(key, error)}")

@@ -19,6 +19,7 @@ from torch import Tensor
 from finercam.contrast.labels import Labels, display_name, short_names
 from finercam.contrast.question import Question
 from finercam.contrast.references import (
+    USUAL,
     Named,
     Targets,
     find_targets,
@@ -72,7 +73,7 @@ class Contrast:
     """
 
     against: str | Named = "similar"
-    references: int = 3
+    references: int = USUAL
     gamma: float | int | None = None
     weighting: str = "mean"
     aggregate: str = "mean"

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from finercam.contrast.taxa import taxon_named
 from finercam.contrast.taxonomy import Taxonomy
 from finercam.errors import FinercamError, nearest
-from finercam.texts import shortened
+from finercam.texts import shortened, whole_number
 
 #: Names that need no more than their case folded: most, where there are a million.
 _PLAIN = re.compile("[A-Za-z]+(?: [A-Za-z]+)*")
@@ -187,12 +187,6 @@ def check_index(index: int, classes: int) -> int:
     if not 0 <= index < classes:
         raise FinercamError(f"class index {index} is out of range: the model has {classes} classes, 0 to {classes - 1}")
     return index
-
-
-def whole_number(text: str) -> int | None:
-    """Return the number that a text is if it is written in the digits 0 to 9 alone, and no longer than any index."""
-    found = re.fullmatch(r"\s*([0-9]{1,18})\s*", text)
-    return None if found is None else int(found[1])
 
 
 def class_given(given: object) -> str | int:

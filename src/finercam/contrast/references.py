@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -9,16 +10,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from finercam.contrast.labels import Labels, class_given, find_class, folded, whole_number
+from finercam.contrast.labels import Labels, class_given, find_class, folded
 from finercam.contrast.taxonomy import Groups
 from finercam.errors import FinercamError
-from finercam.texts import shortened
+from finercam.texts import shortened, whole_number
 
 ClassName: TypeAlias = "str | int"
 #: Classes for all images, or one sequence of classes per image.
 Named: TypeAlias = "Sequence[ClassName] | Sequence[Sequence[ClassName]]"
 #: ``"predicted"``, one class for all images, or one class per image.
 Targets: TypeAlias = "ClassName | Sequence[ClassName] | Int[Tensor, ' b'] | None"
+
+#: How many references there are where nobody says.
+USUAL = 3
 
 
 def find_targets(targets: Targets, logits: Float[Tensor, "b C"], labels: Labels | None) -> Int[Tensor, " b"]:
@@ -140,6 +144,12 @@ def nearest_references(
     # Stable, so that ties fall by class index on every device.
     distance, index = order.sort(dim=1, stable=True)
     last = logits.shape[1] - 1
+    if rank is None and count > max(last, USUAL):
+        # The default is larger than some models have classes, and that is nothing to be told of.
+        warnings.warn(
+            f"{count} references were asked for, and the model has {last} other classes; it is compared with these",
+            stacklevel=1,
+        )
     chosen = slice(0, min(count, last)) if rank is None else slice(min(rank - 1, last), min(rank, last))
     return index[:, chosen].masked_fill(distance[:, chosen].isposinf(), -1)
 

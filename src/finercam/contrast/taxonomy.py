@@ -174,10 +174,12 @@ class Groups:
         inside = logits[:, codes >= 0]
         at = codes[codes >= 0].expand_as(inside)
         empty = torch.full((len(logits), len(self.names)), -torch.inf, dtype=logits.dtype, device=logits.device)
-        top = empty.scatter_reduce(1, at, inside, "amax")
+        top = empty.scatter_reduce(1, at, inside.detach(), "amax")
         # A group whose classes are all ruled out (-inf) is ruled out.
         base = top.masked_fill(top.isneginf(), 0.0)
-        return base + torch.zeros_like(base).scatter_add(1, at, (inside - base.gather(1, at)).exp()).log()
+        sums = torch.zeros_like(base).scatter_add(1, at, (inside - base.gather(1, at)).exp())
+        # The gradient of log 0 would make NaN of the others'.
+        return torch.where(sums > 0, base + sums.where(sums > 0, 1.0).log(), -torch.inf)
 
     def spread(self, rows: Float[Tensor, "b r G"], logits: Float[Tensor, "b C"]) -> Float[Tensor, "b r C"]:
         """Return rows over classes for rows over groups: the chain rule through ``log_sums``.

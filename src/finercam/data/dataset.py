@@ -23,6 +23,9 @@ Point = tuple[float, float]
 
 SPLITS = ("train", "test", "all")
 
+#: The class of photos of which it is not known what they are of; no class of a model is matched to it by its name.
+UNKNOWN = "class not known"
+
 
 @dataclass(frozen=True)
 class Item:
@@ -35,6 +38,7 @@ class Item:
         box: around the object, if known.
         mask: path or URI of its segmentation (any value but 0 is the object), if there is one.
         parts: one point per part name of the data set, ``None`` where the part is not visible.
+        part_mask: path or URI of the mask of its parts (``finercam.data.part_masks``), if there is one.
     """
 
     key: str
@@ -43,6 +47,13 @@ class Item:
     box: Box | None = None
     mask: str | None = None
     parts: tuple[Point | None, ...] = ()
+    part_mask: str | None = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether anything is known of it that was measured in pixels of the photo as stored."""
+        masked = self.mask is not None or self.part_mask is not None
+        return masked or self.box is not None or any(part is not None for part in self.parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,22 +83,37 @@ class Example:
 def open_files(item: Item) -> Example:
     """Open an item whose picture and mask are files.
 
-    EXIF rotation is not applied if there is a box, a mask or a part: those were measured in pixels as stored.
+    EXIF rotation is not applied if there is a box, a mask or a part: those were measured in pixels as stored. Masks of
+    parts are left to ``finercam.data.part_masks.open_with_parts``.
 
     Raises:
         FinercamError: a file is missing or cannot be read, the mask and the photo differ in size, or the box
             lies outside the photo.
     """
-    measured = item.box is not None or item.mask is not None or any(part is not None for part in item.parts)
-    photo = _read(item.uri, _as_stored if measured else open_photo)
+    photo = read_picture(item.uri, _as_stored if item.measured else open_photo)
     width, height = photo.size
     mask = None if item.mask is None else open_mask(item.mask)
-    if mask is not None and mask.shape != (height, width):
-        given = f"{mask.shape[1]} x {mask.shape[0]}"
-        raise FinercamError(f"mask {item.mask!r} has {given} pixels, its photo {item.uri!r} {width} x {height}")
+    if mask is not None and item.mask is not None:
+        check_size(mask, item.mask, item.uri, photo.size)
     if item.box is not None and (item.box[0] >= width or item.box[1] >= height):
         raise FinercamError(f"box {item.box} of {item.key!r} lies outside its photo of {width} x {height} pixels")
     return Example(photo, mask, box=item.box, parts=item.parts)
+
+
+def check_size(mask: np.ndarray, uri: str, photo: str, size: tuple[int, int]) -> None:
+    """Check that a mask is as large as its photo.
+
+    Args:
+        mask: H W.
+        uri, photo: where both are, for the error.
+        size: the photo's width and height.
+
+    Raises:
+        FinercamError: it is not.
+    """
+    if mask.shape != size[::-1]:
+        given = f"{mask.shape[1]} x {mask.shape[0]}"
+        raise FinercamError(f"mask {uri!r} has {given} pixels, its photo {photo!r} {size[0]} x {size[1]}")
 
 
 def open_mask(uri: str) -> Bool[np.ndarray, "H W"]:
@@ -98,11 +124,15 @@ def open_mask(uri: str) -> Bool[np.ndarray, "H W"]:
     Raises:
         FinercamError: the file is missing, or is not a picture.
     """
-    return _read(uri, _something)
+    return read_picture(uri, _something)
 
 
-def _read(uri: str, use: Callable[[Image.Image], Any]) -> Any:
-    """Return what ``use`` makes of the picture at a path or URI."""
+def read_picture(uri: str, use: Callable[[Image.Image], Any]) -> Any:
+    """Return what ``use`` makes of the picture at a path or URI.
+
+    Raises:
+        FinercamError: the file is missing, or is not a picture; and what ``use`` raises.
+    """
 
     def loaded(picture: Image.Image) -> Any:
         picture.load()

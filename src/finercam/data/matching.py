@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from finercam.contrast.labels import Labels, find_class, whole_number
+from finercam.contrast.labels import Labels, find_class
+from finercam.data.dataset import UNKNOWN
 from finercam.errors import FinercamError
+from finercam.texts import whole_number
 
 #: Data class -> model class by name or index; ``None`` or nothing leaves the class out.
 Given = Mapping[str, "str | int | None"]
@@ -65,7 +67,8 @@ def match_classes(
     """Find the model's class for each class of a data set.
 
     A class is matched by its name (``Labels.called``): ``001.Black_footed_Albatross`` is ``Phoebastria nigripes
-    (Black-footed Albatross)``. Classes that the mapping names are taken from it.
+    (Black-footed Albatross)``. Classes that the mapping names are taken from it. Photos whose class is not known have
+    no match, and are no complaint where classes without one may be skipped.
 
     Args:
         data_names: the data set's classes.
@@ -77,8 +80,9 @@ def match_classes(
         classes: how many classes the model has, where ``labels`` is ``None``.
 
     Raises:
-        FinercamError: a class has no match or more than one (unless ``skip_unmatched``), no class at all has one, or
-            the mapping names an unknown class, or one class twice.
+        FinercamError: a class has no match or more than one (unless ``skip_unmatched``), no class at all has one, the
+            photos' class is not known (unless ``skip_unmatched``), or the mapping names an unknown class, or one class
+            twice.
     """
     indices = np.full(len(data_names), -1, np.int64)
     mapped = {} if mapping is None else _mapped(mapping, data_names, labels, classes)
@@ -89,6 +93,14 @@ def match_classes(
         if label in mapped:
             indices[label] = mapped[label]
             continue
+        if name == UNKNOWN and skip_unmatched:
+            continue
+        if name == UNKNOWN:
+            raise FinercamError(
+                "the photos are not sorted by class, so it is not known which class of the model each is of; ask about "
+                "predicted classes (--target predicted), or sort them into folders named after their classes "
+                "(folder:DIR)"
+            )
         found = [] if labels is None else labels.called(name)
         if len(found) == 1:
             indices[label] = found[0]

@@ -219,7 +219,8 @@ class Explanation(Pictured):
             classifier: the model, for questions that the evidence does not answer.
 
         Raises:
-            FinercamError: the file cannot be read, or holds no evidence.
+            NotGathered: it holds no evidence.
+            FinercamError: the file cannot be read.
         """
         return stored.read(cls, Path(path), classifier)
 

@@ -21,7 +21,7 @@ from finercam.contrast.taxonomy import Taxonomy
 from finercam.data.original import Original, unpacked
 from finercam.data.placement import Axis, Placement
 from finercam.errors import FinercamError
-from finercam.methods.evidence import Evidence
+from finercam.methods.evidence import Evidence, NotGathered
 from finercam.methods.method import find_method
 from finercam.models.facts import Facts
 from finercam.models.run import Run
@@ -92,7 +92,7 @@ def read(kind: type[Found], path: Path, classifier: Classifier | None) -> Found:
     except (OSError, SafetensorError) as error:
         raise FinercamError(f"{str(path)!r} cannot be read as safetensors: {error}") from error
     if "again" not in metadata:
-        raise FinercamError(f"{str(path)!r} holds no evidence to ask again; explain with keep=True before it is saved")
+        raise NotGathered(f"{str(path)!r} holds no evidence to ask again; explain with keep=True before it is saved")
     try:
         again = json.loads(metadata["again"])
         if again["format"] != FORMAT:

@@ -27,7 +27,10 @@ def _needs(region: Region, fraction: float | None = None, tolerance: float = 0.0
 
 @metric("localization", title="Loc.", better="higher", needs=_needs)
 def _localization(view: View, *, region: Region = OBJECT) -> Float[Tensor, " b"]:
-    """``energy_inside`` of a region."""
+    """Return the share of the saliency inside of a region, 0 to 1.
+
+    By ``energy_inside``.
+    """
     return energy_inside(view.saliency, view.region(region))
 
 
@@ -50,7 +53,10 @@ def energy_inside(saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b H W"
 
 @metric("average-precision", title="AP", better="higher", needs=_needs)
 def _average_precision(view: View, *, region: Region = OBJECT) -> Float[Tensor, " b"]:
-    """``average_precision`` as a ranking of a region."""
+    """Return the average precision of the saliency as a ranking of a region's pixels, 0 to 1.
+
+    By ``average_precision``.
+    """
     return average_precision(view.saliency, view.region(region))
 
 
@@ -77,7 +83,10 @@ def average_precision(saliency: Float[Tensor, "b H W"], region: Bool[Tensor, "b 
 
 @metric("pointing", title="Pointing", better="higher", needs=_needs)
 def _pointing(view: View, *, region: Region = OBJECT, tolerance: float = 0.0) -> Float[Tensor, " b"]:
-    """``pointing`` at a region."""
+    """Return whether the most salient pixel lies in a region, 1 or 0.
+
+    By ``pointing``.
+    """
     return pointing(view.saliency, view.region(region), tolerance)
 
 
@@ -110,7 +119,10 @@ def _iou_title(fraction: float | None, region: Region) -> str:
 
 @metric("iou", title=_iou_title, better="higher", needs=_needs)
 def _iou(view: View, *, fraction: float | None = None, region: Region = OBJECT) -> Float[Tensor, " b"]:
-    """``iou_of_top`` with a region."""
+    """Return the intersection over union of a region and the most salient pixels, 0 to 1.
+
+    By ``iou_of_top``.
+    """
     return iou_of_top(view.saliency, view.region(region), fraction)
 
 

@@ -192,7 +192,7 @@ def _fall(view: View, fraction: float, fill: str, cells: int) -> Float[Tensor, "
 def confidence_drop(
     view: View, *, fraction: float = 0.05, fill: Fill = OWN_FILL, cells: int = 0
 ) -> Float[Tensor, " b"]:
-    """Return ``p_c - p*_c``: by how much the target's probability falls without the most salient pixels, -1 to 1.
+    """Return by how much the target's probability falls without the most salient pixels, ``p_c - p*_c``, -1 to 1.
 
     Args:
         view: with confidences.
@@ -204,9 +204,11 @@ def confidence_drop(
 
 @metric("relative-drop", title=_titled("RD"), better="higher", needs=_drop_needs)
 def relative_drop(view: View, *, fraction: float = 0.05, fill: Fill = OWN_FILL, cells: int = 0) -> Float[Tensor, " b"]:
-    """Return ``(p_c - p*_c) - (p_d - p*_d)``, -2 to 2: the relative drop (arXiv 2501.11309, Eq. 10).
+    """Return by how much more the target's probability falls than the most similar class's without the most salient
+    pixels, -2 to 2.
 
-    Class d is the most similar on the *unmasked* image; the same for every map that is compared.
+    ``(p_c - p*_c) - (p_d - p*_d)``, the relative drop (arXiv 2501.11309, Eq. 10). Class d is the most similar on the
+    *unmasked* image; the same for every map that is compared.
 
     Args: as for ``confidence_drop``.
     """

@@ -18,6 +18,8 @@ OBJECT: Final = "object"
 #: Regions of a photo by name; ``difference`` is what tells the target from the class it is compared with. It is
 #: ``present`` where the trait is to be seen in the photo, and ``absent`` where the photo lacks what the other has.
 Region: TypeAlias = Literal["object", "box", "mask", "difference", "present", "absent"]
+#: Those that are known of two classes, and not of the taxa that they are in.
+OF_CLASSES = frozenset({"difference", "present", "absent"})
 #: The fill that a study is set to.
 OWN_FILL: Final = ""
 
@@ -137,8 +139,8 @@ class Needs:
         lacking = [region for region in self.regions if region != OBJECT and region not in known]
         if OBJECT in self.regions and not {"box", "mask"} & set(known):
             lacking.append("boxes or masks")
-        if self.parts and not {"parts", "box"} <= set(known):
-            lacking.append("part points and boxes")
+        if self.parts:
+            lacking += [name for region, name in (("parts", "part points"), ("box", "boxes")) if region not in known]
         return " and ".join(lacking)
 
 

@@ -84,8 +84,13 @@ def check_batch(images: object, channels: int) -> Tensor:
     """Return the images, which must be a batch b c H W.
 
     Raises:
-        FinercamError: they are something else, such as a single image or an array.
+        FinercamError: they are something else, such as a single image, an array, or whole numbers.
     """
+    if isinstance(images, Tensor) and not images.is_floating_point():
+        raise FinercamError(
+            f"the images are {images.dtype}, and a tensor is taken as preprocessed: floats b c H W. Preprocess a raw "
+            "photo (a path, a PIL image or an array H W 3), or give it to finercam.explain"
+        )
     if isinstance(images, Tensor) and images.ndim == 4 and images.shape[1] == channels:
         return images
     given = f"a tensor of shape {tuple(images.shape)}" if isinstance(images, Tensor) else f"of {type(images).__name__}"

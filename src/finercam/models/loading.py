@@ -15,6 +15,7 @@ from finercam.models.classifier import Classifier
 from finercam.models.embeddings import embedded
 from finercam.models.finding import find_device, find_model, plain_errors, ways
 from finercam.models.grid import Grid
+from finercam.models.taxa import of_taxa
 from finercam.models.text import CLASS_TEMPLATES, text
 
 
@@ -33,6 +34,7 @@ def load(
     taxonomy: str | os.PathLike[str] | None = None,
     squash: bool = False,
     probabilities: str | None = None,
+    rank: str | None = None,
 ) -> Classifier:
     """Load a classifier with its own preprocessing and class names, ready to be explained.
 
@@ -57,6 +59,8 @@ def load(
             the model's own preprocessing, which may crop.
         probabilities: ``softmax``, or ``sigmoid`` where several classes may be present at once; what the model says
             of itself if left out.
+        rank: a classifier of genera, families or the like instead of their species: the logit of each is
+            ``log sum_c exp y_c`` over its classes (``finercam.models.taxa.of_taxa``).
 
     Raises:
         FinercamError: no such model, no access to its weights, or a model without a classification head.
@@ -79,6 +83,8 @@ def load(
         classifier = in_taxonomy(classifier, taxonomy)
     if probabilities is not None:
         classifier = replace(classifier, probabilities=probabilities)
+    if rank is not None:
+        classifier = of_taxa(classifier, rank)
     return replace(classifier, preprocessing=classifier.preprocessing.squashed()) if squash else classifier
 
 

@@ -55,7 +55,7 @@ class Curve:
     marked: bool = False
 
 
-def forest(title: str, effects: Sequence[Effect]) -> str:
+def forest(title: str, effects: Sequence[Effect], form: str = "+.3f") -> str:
     """Return a forest plot: for each effect its name, a dot with its interval about 0, and the numbers.
 
     The dot is filled where the interval leaves out 0 and there are enough photos to say so.
@@ -63,6 +63,7 @@ def forest(title: str, effects: Sequence[Effect]) -> str:
     Args:
         title: names the quantity and says which side is better.
         effects: in their order; those over no photo are left out.
+        form: of the numbers.
     """
     drawn = [one for one in effects if one.change.n]
     ends = [end for one in drawn for end in (one.change.mean, one.change.low, one.change.high) if not math.isnan(end)]
@@ -88,7 +89,7 @@ def forest(title: str, effects: Sequence[Effect]) -> str:
         rows.append(
             f'<div class="row"><span class="name{faint}">{escaped(one.name)}</span>'
             f'<svg class="{colour}" height="20" aria-hidden="true">{zero}{bar}{mark}</svg>'
-            f'<span class="value">{escaped(change.text("+.3f"))}</span></div>'
+            f'<span class="value">{escaped(change.text(form))}</span></div>'
         )
     scale = "".join(
         f'<text x="{at(tick)}" y="12" text-anchor="middle">{escaped(_number(tick))}</text>' for tick in ticks

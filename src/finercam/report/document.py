@@ -34,7 +34,8 @@ def write_document(folders: Sequence[str], out: Path, title: str = TITLE) -> Pat
     """Write a report on folders, whole or not at all, and return its path.
 
     Args:
-        folders: what ``evaluate``, ``explain``, ``faithfulness``, ``probe``, ``sanity`` and ``similarity`` wrote.
+        folders: what ``compare``, ``evaluate``, ``explain``, ``faithfulness``, ``probe``, ``sanity``, ``similarity``
+            and ``traits`` wrote.
         out: the page.
         title: of the page.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from finercam.contrast.contrast import Contrast, exactly
 from finercam.contrast.labels import full_name, short_names
 from finercam.errors import FinercamError, nearest
-from finercam.report.panels import Bar, Panel, lay_out
+from finercam.report.panels import Bar, Panel, lay_out, rounded
 from finercam.report.render import OUTLINE, as_seen, hatch_unseen, overlay, resized, shown_size
 from finercam.report.sheet import Sheet
 
@@ -63,7 +63,7 @@ def lay_out_explanation(explanation: Explanation, size: int | None = None, scale
     for (saliency, heading, lines), peak in zip(maps, peaks, strict=True):
         top = max(peaks) if scale == "common" else peak
         heat = saliency if placed is None else placed.to_photo(saliency)
-        said = [*lines, EMPTY if peak <= 0 else f"peak {peak:.3g}", *_unseen(placed)]
+        said = [*lines, EMPTY if peak <= 0 else f"peak {rounded(peak)}", *_unseen(placed)]
         panels.append(Panel(overlay(photo, heat, top), heading, said, Bar(top, peak)))
     return _sheet(panels, photo, size)
 
@@ -198,6 +198,13 @@ def named(explanation: Explanation, index: int) -> str:
     """Return a class with its probability or similarity: ``Grandala 12 %``."""
     # Its last word and the number stay together.
     return f"{_name(explanation, index)}\xa0{strength_of(explanation, explanation.logits, index)}"
+
+
+def asked_of(explanation: Explanation) -> str:
+    """Return the target as ``named`` does, and where the model says another class, which."""
+    said = int(explanation.logits.argmax())
+    other = "" if said == explanation.target else f" (the model says {named(explanation, said)})"
+    return f"{named(explanation, explanation.target)}{other}"
 
 
 def briefly(explanation: Explanation, index: int) -> str:

@@ -13,6 +13,7 @@ from PIL import ImageFont
 
 #: Where a line may end: a no-break space is none of these.
 _SPACES = re.compile(r"[ \t\r\n\f\v]+")
+_PARTED = re.compile("\xa0(?!%)")
 #: Unicode's classes of letters that are written from right to left, and of all that has a direction or is a number.
 _FROM_RIGHT = ("R", "AL")
 _STRONG = ("L", "EN", "AN", *_FROM_RIGHT)
@@ -111,6 +112,14 @@ def wrapped(text: str, size: int, width: float | int, bold: bool = False, most: 
 
 
 def _cut(word: str, size: int, width: float | int, bold: bool) -> list[str]:
+    if length(word, size, bold) <= width:
+        return [word]
+    # Words that were to stay together are parted before one is broken; a number keeps its unit.
+    parts = _PARTED.split(word)
+    for count in range(len(parts) - 1, 0, -1):
+        head = "\xa0".join(parts[:count])
+        if length(head, size, bold) <= width:
+            return [head, *_cut("\xa0".join(parts[count:]), size, width, bold)]
     pieces, piece = [], ""
     for character in word:
         if piece and length(piece + character, size, bold) > width:

@@ -14,6 +14,7 @@ from torch import Tensor
 from finercam.explanations.explanation import Explanation
 from finercam.report.album import Album
 from finercam.report.explained import briefly, shown
+from finercam.report.panels import rounded
 from finercam.report.printing import (
     DPI,
     FAINT,
@@ -182,7 +183,7 @@ def draw_grid(
 def _under(cell: Cell, across: float) -> list[tuple[str, str]]:
     texts = [(text, INK if number == 0 else FAINT) for number, text in enumerate(cell.lines) if text]
     if cell.peak is not None and cell.peak > 0:
-        texts.append((f"peak {cell.peak:.3g}", FAINT))
+        texts.append((f"peak {rounded(cell.peak)}", FAINT))
     # A little narrower: at the edge of the page the first letter would be cut.
     return [(line, ink) for text, ink in texts for line in fitted_lines([text], across - 3.0)]
 

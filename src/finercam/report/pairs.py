@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from finercam.report.explained import EMPTY, check_look, shown
-from finercam.report.panels import Bar, Panel, lay_out
+from finercam.report.panels import Bar, Panel, lay_out, rounded
 from finercam.report.render import overlay
 from finercam.texts import printable
 
@@ -38,7 +38,7 @@ def draw_pair(pair: Pair, size: int | None = None, scale: str = "common") -> Ima
         top = max(peaks) if scale == "common" else peak
         heat = one.saliency if placed is None else placed.to_photo(one.saliency)
         asked = [f"why like {other}", *(f"and not {name}" if not i else f"nor {name}" for i, name in enumerate(others))]
-        lines = [*asked, EMPTY if peak <= 0 else f"peak {peak:.3g}"]
+        lines = [*asked, EMPTY if peak <= 0 else f"peak {rounded(peak)}"]
         if placed is not None and not bool(placed.seen().all()):
             lines.append("hatched: not seen by the model")
         panels.append(Panel(overlay(photo, heat, top), one.method.full_title, lines, Bar(top, peak)))

@@ -36,6 +36,11 @@ class Panel:
     bar: Bar | None = None
 
 
+def rounded(value: float) -> str:
+    """Return a number with three digits, and without an exponent below a million: ``0.0435``, ``3370``."""
+    return f"{float(f'{value:.3g}'):g}"
+
+
 def draw_panels(panels: Sequence[Panel], title: str = "", height: int = 360) -> Image.Image:
     """Return the panels side by side, all of one height, under a title."""
     return lay_out([replace(one, picture=_of_height(one.picture, height)) for one in panels], title).image()
@@ -124,7 +129,7 @@ def _draw_bar(items: list[Placed | Line], bar: Bar, x: int, y: int, width: int, 
     small = px(12)
     items.append(Line(x, y, "0", small, _FAINT))
     if bar.top > 0:
-        items.append(right_aligned(Line(x, y, f"{bar.top:.3g}", small, _FAINT), x + width))
+        items.append(right_aligned(Line(x, y, rounded(bar.top), small, _FAINT), x + width))
     return y + px(8)
 
 

@@ -17,6 +17,9 @@ from PIL import Image
 from finercam.report.panels import Panel
 from finercam.texts import Cell, printable
 
+#: Pixels above which a picture is broader than a phone shows.
+_BROAD = 800
+
 
 class Part(ABC):
     """A part of a section."""
@@ -48,6 +51,31 @@ class Paragraph(Part):
     def html(self) -> str:
         """Return a paragraph; nothing where there is no text."""
         return f"<p>{escaped(self.text)}</p>" if self.text else ""
+
+
+@dataclass(frozen=True)
+class Folded(Part):
+    """Parts that are folded away.
+
+    Attributes:
+        summary: what stands there instead.
+        parts: in their order.
+    """
+
+    summary: str
+    parts: Sequence[Part]
+
+    def html(self) -> str:
+        """Return what can be unfolded."""
+        return _folded(self.summary, "".join(part.html() for part in self.parts))
+
+    def scripts(self) -> Iterator[str]:
+        """Yield those of the parts."""
+        return (text for part in self.parts for text in part.scripts())
+
+    def styles(self) -> Iterator[str]:
+        """Yield those of the parts."""
+        return (text for part in self.parts for text in part.styles())
 
 
 @dataclass(frozen=True)
@@ -137,23 +165,27 @@ class Strip(Part):
         panels: from left to right.
         title: over them.
         on_paper: show them only where the page is printed.
+        size: of the pictures: ``large`` or ``small``, as most are if left out.
     """
 
     panels: Sequence[Panel]
     title: str = ""
     on_paper: bool = False
+    size: str = ""
 
     def html(self) -> str:
         """Return a heading and the figures."""
         heading = f"<h3>{escaped(self.title)}</h3>" if self.title else ""
         figures = "".join(_figure(panel) for panel in self.panels)
-        content = f'{heading}<div class="strip">{figures}</div>'
+        content = f'{heading}<div class="strip {self.size}">{figures}</div>'
         return f'<div class="on-paper">{content}</div>' if self.on_paper else content
 
 
 @dataclass(frozen=True)
 class Wide(Part):
     """A picture at its own size, or as wide as the page where it is wider; on paper's white.
+
+    On a phone a broad one is scrolled: as narrow as that, its letters could not be read.
 
     Attributes:
         panel: the picture, what it is called, and the text under it.
@@ -163,7 +195,8 @@ class Wide(Part):
 
     def html(self) -> str:
         """Return the figure."""
-        return f'<div class="wide">{_figure(self.panel)}</div>'
+        kind = "wide broad" if self.panel.picture.width > _BROAD else "wide"
+        return f'<div class="{kind}">{_figure(self.panel, scrolled=True)}</div>'
 
 
 @dataclass(frozen=True)
@@ -201,13 +234,13 @@ def _cell(cell: str | Cell) -> str:
     return (f"<strong>{number}</strong>" if cell.strong else number) + escaped(cell.rest)
 
 
-def _figure(panel: Panel) -> str:
+def _figure(panel: Panel, scrolled: bool = False) -> str:
     lines = "<br>".join(escaped(line) for line in panel.lines if line)
     text = escaped(panel.heading)
-    return (
-        f'<figure><img alt="{text}" src="{embedded(panel.picture)}">'
-        f"<figcaption><b>{text}</b>{lines}</figcaption></figure>"
-    )
+    picture = f'<img alt="{text}" src="{embedded(panel.picture)}">'
+    if scrolled:
+        picture = f'<div class="scroll" tabindex="0" role="region" aria-label="{text}">{picture}</div>'
+    return f"<figure>{picture}<figcaption><b>{text}</b>{lines}</figcaption></figure>"
 
 
 def embedded(picture: Image.Image) -> str:

@@ -11,15 +11,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from finercam.contrast.contrast import COMPARED, Contrast
-from finercam.data.reading import read_dataset
-from finercam.errors import FinercamError
-from finercam.explanations.explaining import explain
 from finercam.explanations.explanation import Explanation
 from finercam.metrics.metric import Column
-from finercam.models import Classifier, load
-from finercam.models.run import Run
+from finercam.report.anew import Measured, explained_anew
 from finercam.report.charts import Curve, chart
-from finercam.runs.loaded import of_weights
 from finercam.runs.rows import Rows
 from finercam.studies.evaluate.contrasts import PLAIN_NAME, contrast_of
 from finercam.studies.evaluate.maps import CONTROL
@@ -27,8 +22,6 @@ from finercam.studies.evaluate.tables import Block, Line
 
 #: What photos are ranked by, the first that was measured.
 _RANKED_BY = ("relative-drop", "average-precision", "localization", "deletion")
-#: By how much a photo's probability may differ when it is explained anew, on another device for one.
-_SAME = 0.01
 #: Curves in one drawing.
 _MOST_CURVES = 5
 
@@ -107,80 +100,16 @@ def _number(value: object) -> float:
 
 
 def explained(run: Rows, line: Line, photos: Sequence[Ranked]) -> tuple[list[Explanation], list[str]]:
-    """Return some photos of a run explained anew by its model, with their evidence, and what stood in the way.
+    """Return some photos of a run explained anew, with their evidence, and what stood in the way."""
+    contrast = contrast_of(line.contrast)
+    assert contrast is not None
 
-    Nothing is shown that is not what was measured: the model must have the weights of the run, and the photo the
-    probability that it had.
-    """
-    try:
-        classifier = _model(run)
-        contrast = contrast_of(line.contrast)
-        assert contrast is not None
-        opened = _opened(run, classifier, line, contrast, photos)
-    except (FinercamError, OSError) as error:
-        return [], [f"The photos cannot be explained anew: {error}."]
-    found, problems = [], []
-    for photo in photos:
-        one = opened.get(photo.key)
-        if isinstance(one, Explanation):
-            found.append(one)
-        else:
-            problems.append(f"{photo.key} is not shown: {one or 'it is not in the data set any more'}.")
-    return found, problems
+    def asked(photo: Ranked) -> Contrast:
+        return replace(contrast, against=[photo.other], references=1) if contrast.against == COMPARED else contrast
 
-
-def _model(run: Rows) -> Classifier:
-    """Return the model of a run.
-
-    Raises:
-        FinercamError: it cannot be loaded, or is another one now.
-    """
-    described = run.described["model"]
-    name, layers = described["name"], described["layers"]
-    classifier = load(name)
-    if list(classifier.layers) != layers:
-        classifier = load(name, layer=layers)
-    if of_weights(classifier.module) != described["weights"]:
-        raise FinercamError(f"the model {name} has other weights now than in the run")
-    return classifier
-
-
-def _opened(
-    run: Rows, classifier: Classifier, line: Line, contrast: Contrast, photos: Sequence[Ranked]
-) -> dict[str, Explanation | str]:
-    """Return each photo that is found explained, or why it is not."""
-    name, precision = run.described["data"]["name"], run.described["plan"]["precision"]
-    wanted = {photo.key: photo for photo in photos}
-    found: dict[str, Explanation | str] = {}
-    for split in ("test", "train"):
-        data = read_dataset(name, split)
-        for item in data.items():
-            photo = wanted.get(item.key)
-            if photo is None or item.key in found:
-                continue
-            against = contrast
-            if contrast.against == COMPARED:
-                against = replace(contrast, against=[photo.other], references=1)
-            try:
-                one = explain(
-                    classifier,
-                    data.open(item).photo,
-                    photo.target,
-                    contrast=against,
-                    method=line.method,
-                    keep=True,
-                    run=Run(precision),
-                )
-            except FinercamError as error:
-                found[item.key] = str(error)
-                continue
-            if abs(float(one.probabilities[photo.target]) - photo.confidence) > _SAME:
-                found[item.key] = "the model answers otherwise than when it was measured, so the photo has changed"
-            else:
-                found[item.key] = replace(one, source=item.key)
-        if len(found) == len(wanted):
-            break
-    return found
+    return explained_anew(
+        run, [Measured(one.key, one.target, one.confidence, line.method, asked(one)) for one in photos]
+    )
 
 
 def curves_of(run: Rows, block: Block, line: Line, photos: Sequence[str]) -> list[dict[str, Any] | None]:

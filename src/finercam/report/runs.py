@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from finercam.errors import FinercamError
 from finercam.metrics.metric import Column
 from finercam.report.explained import model_name
+from finercam.report.folder import data_name
+from finercam.report.measured import meanings
 from finercam.report.printing import one_line
 from finercam.studies.evaluate.contrasts import PLAIN_NAME, swept
 from finercam.studies.evaluate.tables import Block, read_block
@@ -54,5 +58,18 @@ def columns_in(block: Block, metrics: Sequence[str]) -> list[Column]:
 
 def data_of(block: Block) -> str:
     """Return a data set's name as it is shown: of a folder only the last part."""
-    head, colon, place = block.data.rpartition(":")
-    return one_line(f"{head}{colon}{model_name(place)}" if colon else block.data)
+    return one_line(data_name(block.data))
+
+
+def meant(block: Block, columns: Sequence[Column]) -> str:
+    """Return a sentence that ends a caption: what columns are, each definition behind the titles that have it."""
+    known, titles = meanings(block), defaultdict[str, list[str]](list)
+    for column in columns:
+        titles[known.get(column.heading, "")].append(column.title)
+    said = "; ".join(f"{', '.join(own)}: {text.rstrip('.')}" for text, own in titles.items() if text)
+    return f" {said}." if said else ""
+
+
+def titled(block: Block) -> Block:
+    """Return a table whose model and data are named as they are shown."""
+    return replace(block, model=model_name(block.model), data=data_name(block.data))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from heapq import nsmallest
 
 from finercam.data.dataset import Item
+from finercam.data.part_masks import mask_files
 from finercam.data.storage import is_uri, read_bytes
 from finercam.errors import FinercamError
 from finercam.runs.manifest import NAME, Manifest
@@ -51,7 +52,7 @@ class Contents:
         return cls(total <= ALL_READ, frozenset(stored.found() if total <= ALL_READ else here.found() + stored.found()))
 
     def tell(self, items: Sequence[Item]) -> list[str]:
-        """Return a text for each item that is another where its photo or mask is."""
+        """Return a text for each item that is another where its photo or a mask of it is."""
         read = [item for item in items if self._is_read(item)]
         # Threads wait for files; where sizes and times are all that is asked they would take longer than the asking.
         with ThreadPoolExecutor(_AT_ONCE) as threads:
@@ -125,7 +126,8 @@ class _Smallest:
 
 
 def _places(item: Item) -> list[str]:
-    return [item.uri] if item.mask is None else [item.uri, item.mask]
+    masks = [] if item.part_mask is None else mask_files(item.part_mask)
+    return list(dict.fromkeys([item.uri, *([] if item.mask is None else [item.mask]), *masks]))
 
 
 def _stated(place: str) -> tuple[int, int] | None:

@@ -50,6 +50,7 @@ def describe(
             "photos": listed.items,
             "manifest": listed.sha256,
             "targets": of_text(json.dumps(targets)),
+            **({"parts": list(dataset.part_names)} if dataset.part_names else {}),
         },
         "classes": list(dataset.class_names),
         "code": code,

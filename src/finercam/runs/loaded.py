@@ -16,6 +16,7 @@ from finercam.models.backbone import Backbone, load_backbone
 from finercam.models.classifier import Classifier
 from finercam.models.loading import load
 from finercam.models.preprocessing import Preprocessing
+from finercam.models.taxa import OfTaxa
 from finercam.texts import encoded
 
 Model = TypeVar("Model")
@@ -59,6 +60,8 @@ def loaded_classifier(
     }
     if classifier.labels is not None and classifier.labels.given is not None:
         identity["taxonomy"] = of_text(json.dumps(classifier.labels.given.packed()))
+    if isinstance(classifier.read, OfTaxa):
+        identity["rank"] = classifier.read.groups.rank
     uses = own_code(classifier.module, [classifier.read, classifier.preprocessing.transform])
     elsewhere = None if spec is None else partial(_load_classifier, spec, dict(options or {}))
     return Loaded(classifier, classifier.preprocessing, identity, uses, elsewhere)

@@ -36,6 +36,7 @@ SCHEMA = pa.schema(
         ("box", pa.list_(_NUMBER)),
         ("mask", pa.string()),
         ("parts", pa.list_(pa.list_(_NUMBER))),
+        ("part_mask", pa.string()),
         ("content", pa.string()),
     ]
 )
@@ -131,6 +132,7 @@ def _told(item: Item, target: int) -> dict[str, Any]:
         "box": None if item.box is None else list(item.box),
         "mask": None if item.mask is None else _escaped(item.mask),
         "parts": [[] if point is None else list(point) for point in item.parts],
+        "part_mask": None if item.part_mask is None else _escaped(item.part_mask),
     }
 
 
@@ -185,6 +187,7 @@ class Manifest:
                     None if row["box"] is None else tuple(row["box"]),
                     None if row["mask"] is None else _as_named(row["mask"]),
                     tuple(tuple(point) if point else None for point in row["parts"]),
+                    None if (part_mask := row.get("part_mask")) is None else _as_named(part_mask),
                 ),
                 row["target"],
             )

@@ -36,13 +36,13 @@ from finercam.studies.faithfulness.rows import (
     USES,
     Pair,
     asked_in_words,
-    evenly,
 )
 from finercam.studies.faithfulness.study import Faithfulness, look_again
 from finercam.studies.faithfulness.subjects import Subject, read_subject
 from finercam.studies.faithfulness.verdicts import Judgement, judge, judge_pairs, verdict_on
 from finercam.studies.faithfulness.wording import TextMaps, Words
 from finercam.studies.faithfulness.writing import findings_csv, rows_csv, to_markdown
+from finercam.studies.places import evenly
 from support.colour_readers import BOX, MIDDLES, NAMES, reader, write_birds
 from support.examined import attributes_of, mean_between
 from support.studies import measured, runs_of

@@ -20,11 +20,11 @@ from finercam.studies.faithfulness.rows import (
     USES,
     Pair,
     Row,
-    evenly,
     rows_of_places,
     rows_of_words,
 )
 from finercam.studies.faithfulness.verdicts import verdict_on
+from finercam.studies.places import evenly
 from support.examined import attributes_of, mean_between
 
 

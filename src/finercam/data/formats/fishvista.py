@@ -10,12 +10,20 @@ from finercam.data.annotations import Publication, Row, read_columns
 from finercam.data.dataset import Dataset, Item
 from finercam.data.format import data_format
 from finercam.data.layout import Layout, Part, Root
+from finercam.data.part_masks import PartNames, open_with_parts, read_part_names
 from finercam.data.storage import listing
 
 PUBLICATION = Publication(
     "Fish-Vista",
     "Mehrab et al., CVPR 2025, arXiv 2407.08027",
     "https://huggingface.co/datasets/imageomics/fish-vista",
+)
+
+#: Masks, and the file that names their values.
+MASKS, TRAITS = "segmentation_masks/images", "segmentation_masks/seg_id_trait_map.json"
+#: The traits as published, from 1.
+NAMES = (
+    *("Head", "Eye", "Dorsal fin", "Pectoral fin", "Pelvic fin", "Anal fin", "Caudal fin", "Adipose fin", "Barbel"),
 )
 
 PARTS = {"train": ("train",), "test": ("test",), "all": ("train", "val", "test")}
@@ -31,7 +39,8 @@ def layout(place: str, *, task: Task = "classification") -> Layout:
         (
             *(Part((f"{task}_{part}.csv",), f"photos and species of {part}") for part in PARTS["all"]),
             Part(("Images",), "photos"),
-            Part(("segmentation_masks/images",), "masks of nine traits", optional=task == "classification"),
+            Part((MASKS,), "masks of nine traits", optional=task == "classification"),
+            Part((TRAITS,), "names of the traits, which are known without it", optional=True),
         ),
         inside=("fish-vista",),
         classes=419 if task == "classification" else None,
@@ -39,7 +48,9 @@ def layout(place: str, *, task: Task = "classification") -> Layout:
     )
 
 
-@data_format("fishvista", "Fish-Vista: 419 species of fish", knows=("mask",), source=PUBLICATION.source, layout=layout)
+@data_format(
+    "fishvista", "Fish-Vista: 419 species of fish", knows=("mask", "parts"), source=PUBLICATION.source, layout=layout
+)
 def read(place: str, split: str, *, task: Task = "classification") -> Dataset:
     """Read one of Fish-Vista's tasks from ``TASK_train.csv``, ``TASK_val.csv`` and ``TASK_test.csv``.
 
@@ -49,7 +60,8 @@ def read(place: str, split: str, *, task: Task = "classification") -> Dataset:
     ``download_and_process_nd_images.py`` fetches them.
 
     The masks, if they are there (``segmentation_masks/images``), outline nine traits (head, eye, fins, barbels) and
-    leave out the rest of the body: a mask says where these traits are, not where the fish is.
+    leave out the rest of the body: a mask says where these traits are, not where the fish is. The traits are the parts,
+    each with its pixels and a point in their middle; ``segmentation_masks/seg_id_trait_map.json`` names them.
 
     Args:
         place: the folder of the download.
@@ -65,6 +77,7 @@ def read(place: str, split: str, *, task: Task = "classification") -> Dataset:
     names = tuple(sorted({row.fields[1] for part in rows.values() for row in part}))
     labels = {name: label for label, name in enumerate(names)}
     photos, masks = _photos(found.at("Images")), _masks(found)
+    traits = _traits(found)
     items: dict[str, Item] = {}
     absent = []
     for part in PARTS[split]:
@@ -74,23 +87,32 @@ def read(place: str, split: str, *, task: Task = "classification") -> Dataset:
                 raise row.wrong(f"photo {name!r} is listed twice")
             mask = f"{PurePosixPath(name).stem}.png"
             if name not in photos or (task == "segmentation" and mask not in masks):
-                absent.append(name if name not in photos else f"segmentation_masks/images/{mask}")
-            where = None if mask not in masks else str(root / "segmentation_masks" / "images" / mask)
-            items[name] = Item(name, str(root / photos.get(name, name)), labels[species], mask=where)
+                absent.append(name if name not in photos else f"{MASKS}/{mask}")
+            where = None if mask not in masks else str(root / MASKS / mask)
+            place = str(root / photos.get(name, name))
+            items[name] = Item(name, place, labels[species], mask=where, part_mask=where)
     if absent:
         raise PUBLICATION.missing(
             f"{len(absent)} of {len(items)} pictures are missing from {str(root)!r}: {', '.join(absent[:3])}"
             f"{', ...' if len(absent) > 3 else ''} (download_and_process_nd_images.py fetches those that may not be "
             "redistributed)"
         )
-    regions = ("mask",) if any(item.mask for item in items.values()) else ()
-    return Dataset(f"fishvista@{task}:{place}", names, partial(iter, tuple(items.values())), regions=regions)
+    each = tuple(items.values())
+    masked = any(item.mask for item in each)
+    return Dataset(
+        f"fishvista@{task}:{place}",
+        names,
+        partial(iter, each),
+        partial(open_with_parts, names=traits),
+        part_names=traits.names if masked else (),
+        regions=("mask", "parts") if masked else (),
+    )
 
 
 @data_format(
     "fishvista-segmentation",
     "Fish-Vista: the photos with masks of nine traits",
-    knows=("mask",),
+    knows=("mask", "parts"),
     source=PUBLICATION.source,
     layout=lambda place: layout(place, task="segmentation"),
 )
@@ -120,5 +142,10 @@ def _photos(folder: Path) -> dict[str, str]:
 
 
 def _masks(root: Root) -> frozenset[str]:
-    folder = root.find("segmentation_masks/images")
+    folder = root.find(MASKS)
     return frozenset() if folder is None else frozenset(listing(str(folder)).files)
+
+
+def _traits(root: Root) -> PartNames:
+    named = root.find(TRAITS)
+    return PartNames(tuple(enumerate(NAMES, 1)), source=TRAITS) if named is None else read_part_names(str(named))

@@ -8,7 +8,7 @@ from finercam.contrast.contrast import Contrast, exactly
 from finercam.methods.method import find_method
 from finercam.models import Classifier
 from finercam.report.album import Album, Shot, answers
-from finercam.report.explained import model_name, named
+from finercam.report.explained import asked_of, model_name, named
 from finercam.report.figure import figure
 from finercam.report.grid import draw_grid, first_cells, map_cell
 from finercam.report.printing import TWO_COLUMNS, Figure, finished
@@ -43,7 +43,7 @@ def comparison(
         for one in own:
             row += [map_cell(one, over[0], saliency=one.plain), map_cell(one, over[1])]
         against = ", ".join(named(first, index) for index in first.references)
-        said.append(f"{shot.title}: {named(first, first.target)} against {against}")
+        said.append(f"{shot.title}: {asked_of(first)} against {against}")
     titles = [find_method(method).full_title for method in methods]
     drawn = draw_grid(rows, width, groups=[("", len(rows[0]) - 2 * len(titles)), *((title, 2) for title in titles)])
     return finished(

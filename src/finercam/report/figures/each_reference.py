@@ -9,7 +9,7 @@ from finercam.contrast.contrast import PLAIN, Contrast, exactly
 from finercam.methods.method import find_method
 from finercam.models import Classifier
 from finercam.report.album import Album, Shot, answers
-from finercam.report.explained import briefly, model_name, named
+from finercam.report.explained import asked_of, briefly, model_name, named
 from finercam.report.figure import figure
 from finercam.report.grid import Cell, draw_grid, map_cell, missing, photo_cell
 from finercam.report.printing import TWO_COLUMNS, Figure, finished
@@ -47,7 +47,7 @@ def each_reference(
         plain, *alone, together = answers(classifier, shot, [(contrast, method) for contrast in asked])
         photo = photo_cell(plain, "Photo", [briefly(plain, plain.target)])
         maps = [
-            map_cell(plain, "None"),
+            map_cell(plain, "Alone"),
             *(map_cell(one) for one in alone),
             map_cell(together, f"Against all {len(alone)}"),
         ]
@@ -65,10 +65,10 @@ def each_reference(
             ]
             rows.append([photo, *maps])
         against = ", ".join(named(one, one.references[0]) for one in alone)
-        said.append(f"{shot.title}: {named(plain, plain.target)}; similar classes: {against}")
+        said.append(f"{shot.title}: {asked_of(plain)}; similar classes: {against}")
     return finished(
         draw_grid(rows, width),
-        f"{find_method(method).full_title} of the target alone (none), against each of its {len(ranks)} most similar "
+        f"{find_method(method).full_title} of the target alone, against each of its {len(ranks)} most similar "
         f"classes and against all of them together, gamma {exactly(gamma)}, {model_name(classifier.name)}. "
         f"{'; '.join(said)}.",
     )

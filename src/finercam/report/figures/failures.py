@@ -16,7 +16,7 @@ from finercam.report.explained import briefly, model_name, named
 from finercam.report.figure import figure
 from finercam.report.grid import draw_grid, first_cells, map_cell
 from finercam.report.printing import ONE_COLUMN, Figure, finished
-from finercam.report.runs import columns_in, method_in, only_block
+from finercam.report.runs import columns_in, meant, method_in, only_block
 from finercam.runs.rows import Rows
 from finercam.studies.evaluate.contrasts import PLAIN_NAME, swept
 from finercam.studies.evaluate.tables import method_title
@@ -81,7 +81,7 @@ def failures(
         draw_grid(rows, width),
         f"{len(worst)} of {len(changes)} photos, those on which the comparison (gamma {exactly(contrast.strength)}, "
         f"{contrast.references} references) loses most {column.title} against the plain map of {method_title(how)}; it "
-        f"loses on {lost}. {model_name(classifier.name)}. {'; '.join(said)}.",
+        f"loses on {lost}. {model_name(classifier.name)}. {'; '.join(said)}.{meant(block, [column])}",
     )
 
 

@@ -24,7 +24,7 @@ from finercam.report.printing import (
     points,
 )
 from finercam.report.printing import write as write_line
-from finercam.report.runs import columns_in, data_of
+from finercam.report.runs import columns_in, data_of, meant
 from finercam.studies.evaluate.tables import Block, Line, better, read_block
 
 #: The paper's, of those that the run has.
@@ -160,4 +160,5 @@ def _caption(blocks: Sequence[Block], columns: Sequence[Column], shown: Sequence
         "Mean paired differences of finer maps to the same method's plain maps, with 95 % intervals over photos "
         f"({of}). Filled: better by the whole interval and beyond all of the method's own controls; half-filled: "
         f"better, but not beyond them; cross: worse; open: neither, or too few photos. {'; '.join(said)}."
+        f"{meant(blocks[0], columns)}"
     )

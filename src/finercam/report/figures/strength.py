@@ -11,7 +11,7 @@ from finercam.metrics.intervals import Mean
 from finercam.report.explained import model_name
 from finercam.report.figure import figure
 from finercam.report.printing import COLOURS, DASHES, MARKERS, ONE_COLUMN, Figure, finished, page
-from finercam.report.runs import columns_in, data_of, method_in, only_block
+from finercam.report.runs import columns_in, data_of, meant, method_in, only_block
 from finercam.studies.evaluate.contrasts import PLAIN_NAME, swept
 from finercam.studies.evaluate.tables import Line, method_title
 
@@ -90,7 +90,8 @@ def strength(
         f"{' and '.join(column.title for column in columns)} of {method_title(how)} against the strength of the "
         f"comparison and the number of similar classes, means over {block.measured} photos of {data_of(block)} with "
         f"95 % intervals, {model_name(block.model)}; γ = 0 is the plain map. The largest {columns[-1].title} is "
-        f"{best[0]:.3f}, at γ = {exactly(best[1])} with {best[2]} reference{'' if best[2] == 1 else 's'}.",
+        f"{best[0]:.3f}, at γ = {exactly(best[1])} with {best[2]} reference{'' if best[2] == 1 else 's'}."
+        f"{meant(block, columns)}",
     )
 
 

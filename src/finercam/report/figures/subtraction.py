@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from finercam.contrast.contrast import Contrast, exactly
 from finercam.models import Classifier
 from finercam.report.album import Album, Shot, answers
-from finercam.report.explained import model_name, named
+from finercam.report.explained import asked_of, model_name, named
 from finercam.report.figure import figure
 from finercam.report.grid import draw_grid, first_cells, map_cell
 from finercam.report.printing import TWO_COLUMNS, Figure, finished
@@ -51,7 +51,7 @@ def subtraction(
             map_cell(finer, over[3]),
         ]
         against = ", ".join(named(finer, index) for index in finer.references)
-        said.append(f"{shot.title}: {named(finer, finer.target)} against {against}")
+        said.append(f"{shot.title}: {asked_of(finer)} against {against}")
     return finished(
         draw_grid(rows, width),
         "Grad-CAM of the target and of the most similar class; the one map minus gamma times the other, each rectified "

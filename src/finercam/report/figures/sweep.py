@@ -8,7 +8,7 @@ from finercam.contrast.contrast import Contrast, exactly
 from finercam.methods.method import find_method
 from finercam.models import Classifier
 from finercam.report.album import Album, Shot, answers
-from finercam.report.explained import model_name, named
+from finercam.report.explained import asked_of, model_name, named
 from finercam.report.figure import figure
 from finercam.report.grid import draw_grid, first_cells, map_cell
 from finercam.report.printing import TWO_COLUMNS, Figure, finished
@@ -50,7 +50,7 @@ def sweep(
         over = headings if row is rows[0] else [""] * len(own)
         row += [map_cell(one, heading) for one, heading in zip(own, over, strict=True)]
         against = ", ".join(named(last, index) for index in last.references)
-        said.append(f"{shot.title}: {named(last, last.target)} against {against}")
+        said.append(f"{shot.title}: {asked_of(last)} against {against}")
     return finished(
         draw_grid(rows, width),
         f"{find_method(method).full_title} of the target minus γ times the most similar class"

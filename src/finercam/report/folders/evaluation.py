@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
-from finercam.report.explained import model_name
-from finercam.report.folder import data_name, folder_kind
+from finercam.report.folder import folder_kind
 from finercam.report.live import Live
 from finercam.report.measured import findings, forests, known_nothing, meanings, strengths
 from finercam.report.pages import Section
 from finercam.report.parts import Charts, Facts, Heading, Paragraph, Part, Points, Table
 from finercam.report.photos import Ranked, curves_of, deletion_curves, explained, main_line, ranked, ranked_by
+from finercam.report.runs import titled
 from finercam.runs.rows import Rows
 from finercam.studies.evaluate.tables import Block, block_of
 from finercam.studies.evaluate.writing import ABOUT_DIFFERENCES, about, differences_table, means_table
+from finercam.texts import said_of
 
 #: Photos shown at either end.
 _SHOWN = 4
@@ -28,8 +28,7 @@ def sections(folders: Sequence[str]) -> Iterator[Section]:
     """Yield a section for each evaluation."""
     for folder in folders:
         run = Rows(folder)
-        block = block_of(run)
-        block = replace(block, model=model_name(block.model), data=data_name(block.data))
+        block = titled(block_of(run))
         yield Section(f"Evaluation: {block.data}, {block.model}", list(_parts(run, block)))
 
 
@@ -80,7 +79,7 @@ def _parts(run: Rows, block: Block) -> Iterator[Part]:
         )
     yield from _photos(run, block)
     yield Facts(_options(run.described), "Model, data, options and versions")
-    failed = [f"{key}: {error}" for key, error in block.failed]
+    failed = [said_of(key, error) for key, error in block.failed]
     yield Points(failed, f"Photos that failed ({len(failed)})" if failed else "")
 
 

@@ -15,19 +15,21 @@ from finercam.contrast.labels import short_names
 from finercam.data.photos import open_photo
 from finercam.errors import FinercamError
 from finercam.explanations.explanation import Explanation
+from finercam.methods.evidence import NotGathered
 from finercam.report.explained import model_name
 from finercam.report.folder import folder_kind, on_this_machine
 from finercam.report.live import Live
 from finercam.report.pages import Section
-from finercam.report.panels import Panel
-from finercam.report.parts import Heading, Paragraph, Part, Points, Strip, Table
+from finercam.report.panels import Panel, rounded
+from finercam.report.parts import Heading, Paragraph, Part, Points, Table, Wide
 from finercam.report.view.data import photo_name
-from finercam.texts import shortened
+from finercam.texts import said_of, shortened
 
 RECORDS = "explanations.jsonl"
-#: Photos shown at either end, and as plain pictures, where no evidence was kept.
+#: Photos shown at either end, and how many of them as pictures, where no evidence was kept.
 _SHOWN, _PICTURES = 6, 4
-_WIDTH = 900
+#: Of a picture, in pixels: that of the page.
+_WIDTH = 1200
 
 Record = Mapping[str, Any]
 
@@ -42,7 +44,7 @@ def sections(folders: Sequence[str]) -> Iterator[Section]:
 
 def _parts(folder: Path) -> Iterator[Part]:
     records = _read(folder / RECORDS)
-    failed = [f"{one['image']}: {one['error']}" for one in records if "error" in one]
+    failed = [said_of(one["image"], one["error"]) for one in records if "error" in one]
     photos: dict[str, list[Record]] = {}
     for one in records:
         if "error" not in one:
@@ -122,7 +124,7 @@ def _listed(records: Sequence[Record]) -> list[list[str]]:
                 f"{100 * one['target']['probability']:.1f} %",
                 f"{_margin(one):+.2f}",
                 ", ".join(named[1:]),
-                f"{one['peak']:.3g}",
+                rounded(one["peak"]),
                 share,
                 "empty" if one["empty"] else "",
             ]
@@ -133,30 +135,36 @@ def _listed(records: Sequence[Record]) -> list[list[str]]:
 def _pictures(folder: Path, photos: Sequence[Sequence[Record]]) -> Iterator[Part]:
     """Yield photos in the live view, where their evidence was kept; else as the pictures that were written."""
     live: list[list[Explanation]] = []
-    still: list[Panel] = []
+    unkept: list[Record] = []
     problems = []
     for own in photos:
         kept = []
         for record in own:
             try:
                 kept.append(Explanation.load(_inside(folder, record["files"]["maps"])))
+            except NotGathered:
+                # As was asked for: the picture stands for it.
+                continue
             except FinercamError as error:
-                problems.append(f"{Path(record['image']).name}: {error}.")
+                problems.append(f"{said_of(Path(record['image']).name, error)}.")
         if kept:
             live.append(kept)
-        elif len(still) < 2 * _PICTURES:
-            still += _still(folder, own[0])
+        else:
+            unkept.append(own[0])
     one_model = [own for own in live if own[0].facts.name == live[0][0].facts.name]
     problems += [f"{photo_name(own[0])}: explained by another model." for own in live if own not in one_model]
     if one_model:
         yield Live.of(one_model, f"The surest and the least sure photos of {folder.resolve().name}")
+    still = [
+        panel for record in (*unkept[:_PICTURES], *unkept[_PICTURES:][-_PICTURES:]) for panel in _still(folder, record)
+    ]
     if still:
         yield Paragraph(
-            "Shown as they were written. Explained with --keep they could be asked again here: another strength, "
-            "another look-alike."
+            "These are the pictures that finercam explain wrote, the surest photo first. Explain with --keep to ask "
+            "about another strength or look-alike on this page."
         )
-        yield Strip(still)
-    yield Points(problems, f"Not in the view ({len(problems)})" if problems else "")
+        yield from map(Wide, still)
+    yield Points(problems, f"What cannot be asked again ({len(problems)})" if problems else "")
 
 
 def _still(folder: Path, record: Record) -> Iterator[Panel]:

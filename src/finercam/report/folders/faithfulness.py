@@ -15,6 +15,7 @@ from finercam.studies.faithfulness.examined import read_examined
 from finercam.studies.faithfulness.rows import ALIKE
 from finercam.studies.faithfulness.verdicts import Judgement, judge, judge_pairs
 from finercam.studies.faithfulness.writing import about, cells, headings, photos_of, title_of
+from finercam.texts import said_of
 
 #: Pairs of classes that are not folded away.
 _OPEN = 3
@@ -46,7 +47,7 @@ def _parts(run: Rows) -> Iterator[Part]:
     for number, pair in enumerate(pairs):
         yield from _judgement(pair, names, folded=number >= _OPEN)
     yield Facts({name: str(value) for name, value in plan.items()}, "Options")
-    failed = [f"{key}: {error}" for key, error in run.failed]
+    failed = [said_of(key, error) for key, error in run.failed]
     yield Points(failed, f"Photos that failed ({len(failed)})")
 
 

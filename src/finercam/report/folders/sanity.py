@@ -12,6 +12,7 @@ from finercam.runs.rows import Rows
 from finercam.studies.sanity.checking import ABOUT, cells, headings
 from finercam.studies.sanity.classes import ClassSensitivity
 from finercam.studies.sanity.randomisation import Randomisation
+from finercam.texts import said_of
 
 _STUDIES: dict[str, ClassSensitivity | Randomisation] = {
     ClassSensitivity.name: ClassSensitivity(),
@@ -43,5 +44,5 @@ def _parts(run: Rows) -> Iterator[Part]:
     yield Paragraph(f"{lines[0].images} images; {ABOUT}")
     yield Table([headings(study.of), *(cells(line) for line in lines)])
     yield Facts({name: str(value) for name, value in run.described["plan"].items()}, "Options")
-    failed = [f"{key}: {error}" for key, error in run.failed]
+    failed = [said_of(key, error) for key, error in run.failed]
     yield Points(failed, f"Photos that failed ({len(failed)})")

@@ -9,11 +9,14 @@ from PIL import Image
 
 from finercam.report.explained import model_name
 from finercam.report.figure import FIGURES
+from finercam.report.folder import data_name
+from finercam.report.measured import meanings
 from finercam.report.pages import Section, write_report
 from finercam.report.panels import Panel
 from finercam.report.paper.says import SAYS, TABLES
 from finercam.report.paper.steps import Paper, blocks
-from finercam.report.parts import Heading, Paragraph, Part, Table, Wide
+from finercam.report.parts import Facts, Heading, Paragraph, Part, Table, Wide
+from finercam.report.runs import titled
 from finercam.studies.evaluate.tables import Block
 from finercam.studies.evaluate.writing import differences_table, means_table
 
@@ -39,9 +42,10 @@ def write_page(paper: Paper, left_out: Mapping[str, str]) -> Path:
     measured = "" if main is None else f"{main.measured} photos were measured"
     failed = "" if main is None or not main.failed else f", {len(main.failed)} failed"
     lead = (
-        f"The figures and tables of arXiv 2501.11309 for {paper.dataset.name} and {model_name(paper.spec)}, each "
-        f"beside what the paper says. {measured}{failed}. Intervals are 95 % intervals over photos; each figure is in "
-        "figures/ as PDF with its caption, each table in tables/ as Markdown, CSV and LaTeX."
+        f"The figures and tables of arXiv 2501.11309 for {data_name(paper.dataset.name)} and {model_name(paper.spec)}, "
+        f"each beside what the paper says. {measured}{failed}. Intervals are 95 % intervals over photos; photos that "
+        "are shown were drawn by lot, but those of Figures 6a, 9a and 10. Each figure is in figures/ as PDF with its "
+        "caption, each table in tables/ as Markdown, CSV and LaTeX."
     )
     return write_report(paper.out / "index.html", "The paper's figures and tables", lead, sections)
 
@@ -59,11 +63,11 @@ def _section(paper: Paper, name: str, there: Mapping[str, Block], left_out: Mapp
     elif name in FIGURES:
         parts.append(Wide(_panel(paper, name)))
     elif name == "table-3":
-        parts.append(Table(_accuracy(there["main"])))
+        parts.append(Table(_accuracy(titled(there["main"]))))
     else:
         block = there[_RUNS[name]]
         parts += [Table(means_table(block)), Paragraph("What the contrast changes, photo by photo:")]
-        parts.append(Table(differences_table(block)))
+        parts += [Table(differences_table(block)), Facts(meanings(block), "What the columns are")]
     return Section(f"{heading}: {FIGURES[name].title}" if name in FIGURES and name != "forest" else heading, parts)
 
 
@@ -77,4 +81,4 @@ def _panel(paper: Paper, name: str) -> Panel:
 def _accuracy(block: Block) -> list[list[str]]:
     percent = [f"{100 * value:.1f}" for value in (block.accuracy.mean, block.accuracy.low, block.accuracy.high)]
     between = f"{percent[0]} [{percent[1]}, {percent[2]}]"
-    return [["model", "data", "accuracy", "n"], [model_name(block.model), block.data, between, str(block.accuracy.n)]]
+    return [["model", "data", "accuracy", "n"], [block.model, block.data, between, str(block.accuracy.n)]]

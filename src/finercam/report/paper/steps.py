@@ -24,6 +24,7 @@ from finercam.models.run import Run
 from finercam.report.album import Album, Shot
 from finercam.report.figure import FIGURES
 from finercam.report.printing import save_figure
+from finercam.report.runs import titled
 from finercam.runs.engine import Progress, run_study
 from finercam.runs.loaded import Loaded
 from finercam.runs.manifest import digest
@@ -32,7 +33,7 @@ from finercam.runs.storage import Folder
 from finercam.studies.evaluate.contrasts import contrasts_of
 from finercam.studies.evaluate.evaluation import Evaluation
 from finercam.studies.evaluate.tables import Block, read_block
-from finercam.studies.evaluate.writing import write_tables
+from finercam.studies.evaluate.writing import save_tables, write_tables
 from finercam.studies.faithfulness import writing as findings
 from finercam.studies.faithfulness.examined import read_examined
 from finercam.studies.faithfulness.study import Faithfulness
@@ -64,7 +65,7 @@ class Paper:
         dataset: the photos that are measured.
         album: all photos of the data, from which some are shown.
         run: how the model is run.
-        methods: of Table 1 and of the comparison.
+        methods: of Table 1 and of the comparison; the first is what all else is of that shows one.
         steps: of deletion.
         shown: how many photos galleries show.
         seed: of the photos shown.
@@ -234,16 +235,16 @@ def _tables(paper: Paper) -> Iterator[Step]:
 
 
 def _write_table(paper: Paper, name: str, run: str, advance: Advance) -> None:
-    write_tables([paper.run_of(run)], str(paper.out / "tables"), name=name)
+    save_tables([titled(read_block(paper.run_of(run)))], str(paper.out / "tables"), name)
 
 
 def _write_accuracy(paper: Paper, advance: Advance) -> None:
-    block = read_block(paper.run_of("main"))
+    block = titled(read_block(paper.run_of("main")))
     if not block.accuracy.n:
         raise LeftOut("no photo has a class that the model knows, so there is no accuracy")
     mean = block.accuracy
     numbers = [f"{100 * value:.1f}" for value in (mean.mean, mean.low, mean.high)]
-    table = [["model", "data", "accuracy", "low", "high", "photos"], [paper.spec, block.data, *numbers, str(mean.n)]]
+    table = [["model", "data", "accuracy", "low", "high", "photos"], [block.model, block.data, *numbers, str(mean.n)]]
     with whole(paper.out / "tables" / "table-3.csv") as aside:
         aside.write_bytes(encoded(csv_text(table)))
 
@@ -284,10 +285,10 @@ _OPTIONS: Mapping[str, Callable[[Paper], tuple[str, dict[str, Any]]]] = {
     "concept": lambda paper: ("", {"clip": paper.clip, "base": paper.base, "device": paper.device}),
     "comparison": lambda paper: ("", {"methods": paper.methods}),
     "deletion-curves": lambda paper: ("main", {}),
-    "consistency": lambda paper: ("", {}),
+    "consistency": lambda paper: ("", {"method": paper.methods[0]}),
     "strength": lambda paper: ("strength", {}),
-    "each-reference": lambda paper: ("", {}),
-    "sweep": lambda paper: ("", {}),
+    "each-reference": lambda paper: ("", {"method": paper.methods[0]}),
+    "sweep": lambda paper: ("", {"method": paper.methods[0]}),
     "faithfulness": lambda paper: ("faithfulness", {"clip": paper.clip, "base": paper.base, "device": paper.device}),
     "subtraction": lambda paper: ("", {}),
     "failures": lambda paper: ("main", {}),

@@ -9,13 +9,13 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from importlib import resources
 from itertools import zip_longest
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from finercam.errors import FinercamError
 from finercam.files import whole
+from finercam.report.view.bundle import bundled
 from finercam.report.view.data import kept, light, page_data, photo_name
 from finercam.texts import printable
 
@@ -179,14 +179,12 @@ def _hashed(text: str) -> str:
 @cache
 def _module() -> str:
     """Return the view as an inline module: what it exports becomes a name that the host calls."""
-    script = source("view.js")
-    before, found, after = script.rpartition("export default")
-    if not found:
-        raise FinercamError("view.js has no default export; the installation is damaged")
+    before, _, after = source("view.js").rpartition("export default")
     return f"{before}const view ={after}\n{_HOST}"
 
 
 @cache
 def source(name: str) -> str:
     """Return ``view.js`` (an ES module whose default export has ``render``, as anywidget wants it) or ``view.css``."""
-    return resources.files("finercam.report.view").joinpath(name).read_text(encoding="utf-8")
+    folder = Path(__file__).parent
+    return bundled(folder / "js", name) if name.endswith(".js") else (folder / name).read_text(encoding="utf-8")

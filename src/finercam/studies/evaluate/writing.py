@@ -10,26 +10,28 @@ from finercam.metrics.metric import Column
 from finercam.runs.storage import Folder
 from finercam.studies.evaluate.maps import CONTROL
 from finercam.studies.evaluate.tables import Block, Line, better, read_block
-from finercam.texts import Cell, csv_text, encoded, markdown, tex
+from finercam.texts import Cell, csv_text, encoded, markdown, said_of, tex
 
 
-def write_tables(
-    runs: Sequence[str], out: str | None, *, only_correct: bool = False, name: str = "table"
-) -> list[Block]:
+def write_tables(runs: Sequence[str], out: str | None, *, only_correct: bool = False) -> list[Block]:
     """Return the tables of runs, and write them to a folder as ``table.md``, ``table.csv`` and ``table.tex``.
 
     Args:
         runs: their folders.
         out: a folder or a URI, if they are to be written.
         only_correct: count only photos that the model classifies correctly.
-        name: of the files.
     """
     blocks = [read_block(run, only_correct=only_correct) for run in runs]
     if out is not None:
-        folder = Folder(out)
-        for suffix, write in (("md", to_markdown), ("csv", to_csv), ("tex", to_tex)):
-            folder.write(f"{name}.{suffix}", encoded(write(blocks)))
+        save_tables(blocks, out)
     return blocks
+
+
+def save_tables(blocks: Sequence[Block], out: str, name: str = "table") -> None:
+    """Write tables to a folder or a URI, as ``NAME.md``, ``NAME.csv`` and ``NAME.tex``."""
+    folder = Folder(out)
+    for suffix, write in (("md", to_markdown), ("csv", to_csv), ("tex", to_tex)):
+        folder.write(f"{name}.{suffix}", encoded(write(blocks)))
 
 
 def best(block: Block, column: Column) -> Line | None:
@@ -90,22 +92,23 @@ def differences_table(block: Block) -> list[list[str | Cell]]:
     return table
 
 
+def told(block: Block) -> Iterator[str | list[list[str | Cell]]]:
+    """Yield what is told of a run: sentences, and tables with their headings first."""
+    yield from about(block)
+    yield means_table(block)
+    if differences := differences_table(block):
+        yield ABOUT_DIFFERENCES
+        yield differences
+
+
 def _markdown_block(block: Block) -> Iterator[str]:
     yield f"## {markdown(block.data)}, {markdown(block.model)}"
-    for sentence in about(block):
+    for part in told(block):
         yield ""
-        yield sentence
+        yield from [part] if isinstance(part, str) else _markdown_table(part)
     yield ""
-    yield from _markdown_table(means_table(block))
-    yield ""
-    differences = differences_table(block)
-    if differences:
-        yield ABOUT_DIFFERENCES
-        yield ""
-        yield from _markdown_table(differences)
-        yield ""
     for key, error in block.failed[:20]:
-        yield f"- failed: {markdown(key)}: {markdown(error)}"
+        yield f"- failed: {markdown(said_of(key, error))}"
     if len(block.failed) > 20:
         yield f"- and {len(block.failed) - 20} more"
     if block.failed:

@@ -53,7 +53,7 @@ class Examined:
         target, other: labels of its class and of the class it is compared with.
         correct: whether it was correctly classified.
         rows: of attributes and places.
-        off: share of saliency off the object, 0 to 1 (see ``CELLS_BEYOND``); NaN where its outline is not known.
+        off: share of saliency off the object, 0 to 1 (see ``studies.places``); NaN where its outline is not known.
         off_plain: the same of the map without the comparison.
         off_area: share of the input that counts as off the object: what a map that knows nothing has.
         on_listed: share of saliency on all places of the listed attributes; NaN where none is in sight.

@@ -18,7 +18,6 @@ from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.data.placement import Placement
 from finercam.explanations.answering import answer, ask, gather_each
 from finercam.methods.method import find_method
-from finercam.metrics.localization import widened
 from finercam.models.classifier import Classifier
 from finercam.runs.study import Bench, Prepared
 from finercam.studies.faithfulness.aligning import carried
@@ -28,20 +27,15 @@ from finercam.studies.faithfulness.rows import (
     Pair,
     Placed,
     asked_in_words,
-    evenly,
     found_by_words,
     rows_of_places,
     rows_of_words,
-    share,
 )
 from finercam.studies.faithfulness.subjects import Sight
+from finercam.studies.places import evenly, off_object, share
 
 if TYPE_CHECKING:
     from finercam.studies.faithfulness.study import Faithfulness
-
-CELLS_BEYOND = 1.5
-"""How far around the object, in cells of the map, saliency is not counted as off it. A cell whose centre is half a
-cell outside still sees the object's edge, and resizing smears it by another cell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +158,7 @@ class Examiner:
         listed = {place for row in rows if row.status == LISTED for place in row.places}
         off, off_plain, off_area = math.nan, math.nan, math.nan
         if outline is not None and bool(outline.any()):
-            cell = max(size / number for size, number in zip(saliency.shape, cells, strict=True))
-            outside = ~widened(outline[None], CELLS_BEYOND * cell)[0]
+            outside = off_object(outline, cells)
             off_area = float(outside.float().mean())
             if bool(outside.any()):
                 off, off_plain = share(saliency, [outside]), share(plain, [outside])

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from finercam.data.attributes import SAME, Attribute, Attributes
 from finercam.data.placement import Placement
-from finercam.metrics.localization import energy_inside
 from finercam.studies.faithfulness.aligning import agreement, in_common
+from finercam.studies.places import share
 
 #: An attribute is among those that lead most; the classes differ in it too; they do not.
 LISTED, DIFFERS, ALIKE = "listed", "differs", "alike"
@@ -200,25 +200,6 @@ def found_by_words(
     if not places:
         return math.nan
     return _relative(share(saliency, places), share(even, places))
-
-
-def evenly(outline: Bool[Tensor, "H W"], cells: tuple[int, int]) -> Float[Tensor, "H W"]:
-    """Return the map that lies evenly over an object, at a map's resolution and resized as one.
-
-    Its cells hold how much of the object they show. Such a map is fainter near the object's edge, on tails and legs,
-    than in its middle; so chance is weighed by it, not by pixels alone.
-    """
-    inside = torch.nn.functional.adaptive_avg_pool2d(outline[None, None].float(), cells)
-    smooth = torch.nn.functional.interpolate(inside, outline.shape, mode="bilinear", align_corners=False)[0, 0]
-    # A place annotated just outside of the outline still has some weight.
-    return smooth.clamp(min=1e-3)
-
-
-def share(saliency: Float[Tensor, "H W"], masks: Sequence[Bool[Tensor, "H W"]]) -> float:
-    """Return the share of saliency, 0 to 1, on the union of masks; NaN for an empty map or no pixel."""
-    if not masks or float(saliency.max()) <= 0:
-        return math.nan
-    return float(energy_inside(saliency.double()[None], torch.stack(list(masks)).any(0)[None]))
 
 
 def _of_place(

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pyarrow as pa
-from jaxtyping import Bool
 from PIL import Image
-from torch import Tensor
 
 from finercam.contrast.contrast import Contrast
 from finercam.data.attributes import Attributes
-from finercam.data.dataset import Dataset, Example, Item
-from finercam.data.placement import Placement, Placer
+from finercam.data.dataset import Dataset, Item
+from finercam.data.placement import Placer
 from finercam.errors import FinercamError
 from finercam.methods.method import find_method
 from finercam.models.classifier import Classifier
@@ -34,6 +32,7 @@ from finercam.studies.faithfulness.examining import Examiner, Photo, Seen
 from finercam.studies.faithfulness.subjects import Places
 from finercam.studies.faithfulness.verdicts import Judgement, judge, judge_pairs
 from finercam.studies.faithfulness.wording import Words
+from finercam.studies.places import outline_on
 from finercam.texts import storable
 
 
@@ -114,7 +113,7 @@ class Faithfulness(Study[Classifier, Photo]):
     def prepare(self, opened: Opened) -> Photo:
         """Return the photo with its outline and places in the classifier's input."""
         example, placement = opened.example, opened.placement
-        outline = _outline(example, placement)
+        outline = outline_on(example, placement)
         sight = self.places.on(opened.item.label, example, placement)
         picture = None if self.words is None else example.photo
         return Photo(
@@ -148,10 +147,3 @@ def look_again(
         opened = Opened(entry, dataset.open(item), model.preprocessing, placer)
         found += [(seen, opened.example.photo) for seen in examiner.look([study.prepare(opened)])]
     return found
-
-
-def _outline(example: Example, placement: Placement) -> Bool[Tensor, "H W"] | None:
-    """Return the object's pixels: those of its mask, else of its box."""
-    if example.mask is not None:
-        return placement.mask(example.mask)
-    return None if example.box is None else placement.box(example.box)

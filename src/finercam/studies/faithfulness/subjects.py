@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from finercam.data.format import FORMATS
 from finercam.data.placement import Placement
 from finercam.data.reading import read_dataset
 from finercam.errors import FinercamError
-from finercam.metrics.points import near_parts, part_radius
+from finercam.studies.places import Groups, around_points, groups_among, outlined
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +60,7 @@ class Places:
             placement: how it lies in the model's input.
         """
         if not example.part_masks:
-            return Sight(_seen(self._around_points(example, placement)))
+            return Sight(_seen(around_points(example, placement, self.part_names, self._groups)))
         return Sight(
             _seen(self._outlined(label, example, placement, None)),
             {other: _seen(self._outlined(label, example, placement, other)) for other in example.differences},
@@ -75,11 +74,7 @@ class Places:
         A place in which the two classes differ has the pixels of either, where those are known: a bird without a
         crest is recognised by the place where the other's crest would be.
         """
-        masks = {}
-        for place, parts in self._parts().items():
-            seen = [example.part_masks[part] for part in parts if part in example.part_masks]
-            if seen:
-                masks[place] = np.logical_or.reduce(seen)
+        masks = outlined(example, self._groups)
         if other is not None:
             sizes = self.attributes.largest(label, other)
             differing = [place for place, size in sizes.items() if size > SAME]
@@ -92,24 +87,9 @@ class Places:
                 masks[place] = mask
         return {place: placement.mask(mask) for place, mask in masks.items()}
 
-    def _around_points(self, example: Example, placement: Placement) -> dict[str, Bool[Tensor, "H W"]]:
-        """Return discs around part points that reach a tenth of the box's larger side (as in PCK@0.1)."""
-        if example.box is None or not example.parts:
-            return {}
-        hidden = (float("nan"),) * 2
-        points = placement.points(torch.tensor([point or hidden for point in example.parts], dtype=torch.float64))
-        corners = placement.points(torch.tensor(example.box, dtype=torch.float64).reshape(2, 2))
-        box = torch.cat([corners.amin(0), corners.amax(0)])
-        size = (placement.y.input, placement.x.input)
-        discs = near_parts(points[None], ~points.isnan().any(1)[None], part_radius(box[None]), size)[0]
-        return {
-            place: discs[[index for index, name in enumerate(self.part_names) if name in parts]].any(0)
-            for place, parts in self._parts().items()
-        }
-
-    def _parts(self) -> Mapping[str, Sequence[str]]:
-        """Return the parts of each place."""
-        return {place: self.attributes.parts.get(place, (place,)) for place in self.attributes.places}
+    @property
+    def _groups(self) -> Groups:
+        return groups_among(self.attributes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from finercam.metrics.intervals import Mean
 from finercam.studies.faithfulness.examined import Examined
 from finercam.studies.faithfulness.rows import Row
 from finercam.studies.faithfulness.verdicts import Finding, Judgement, percent
-from finercam.texts import csv_text, encoded, markdown
+from finercam.texts import csv_text, encoded, markdown, said_of
 
 _MEANS = ("alignment", "chance", "advantage", "gain", "overlap", "overlap_chance", "found")
 _HEADINGS = (
@@ -89,7 +89,7 @@ def to_markdown(
         lines += [
             "## Photos that could not be examined",
             "",
-            *(f"- {markdown(key)}: {markdown(error)}" for key, error in failed),
+            *(f"- {markdown(said_of(key, error))}" for key, error in failed),
             "",
         ]
     return "\n".join(lines)

@@ -36,6 +36,7 @@ from finercam.runs.job import Engine
 from finercam.runs.loaded import Loaded, loaded_backbone, of_text
 from finercam.runs.rows import Rows
 from finercam.runs.study import Bench, Measurer, Opened, Prepared, Row, Study
+from finercam.texts import said_of
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Features(Study[Backbone, Prepared]):
         if rows.failed:
             key, error = rows.failed[0]
             raise FinercamError(
-                f"{len(rows.failed)} of {rows.photos} photos have no features, such as {key!r}: {error}; what was "
+                f"{len(rows.failed)} of {rows.photos} photos have no features; {said_of(key, error)}; what was "
                 "computed is kept, and the same command tries these again"
             )
         chunks = rows.table(["features"])["features"].chunks

@@ -17,7 +17,7 @@ from finercam.runs.storage import Folder
 from finercam.studies.sanity.classes import ClassSensitivity
 from finercam.studies.sanity.likeness import LikenessSummary
 from finercam.studies.sanity.randomisation import Randomisation
-from finercam.texts import csv_text, encoded, markdown
+from finercam.texts import csv_text, encoded, markdown, said_of
 
 _COLUMNS = {
     "ranks": "rank correlation",
@@ -50,10 +50,10 @@ def check(
     rows = run_study(study, model, dataset, out, targets, **options).rows
     if len(rows.failed) == rows.photos:
         key, error = rows.failed[0]
-        raise FinercamError(f"none of {rows.photos} photos could be measured; the first is {key}: {error}")
+        raise FinercamError(f"none of {rows.photos} photos could be measured; the first: {said_of(key, error)}")
     lines = study.summary(rows)
     heading = f"{study.title}: {dataset.name}, {model.model.name}, {find_method(study.method).full_title}"
-    failed = [f"- failed: {markdown(key)}: {markdown(error)}" for key, error in rows.failed]
+    failed = [f"- failed: {markdown(said_of(key, error))}" for key, error in rows.failed]
     folder = Folder(out)
     folder.write("table.md", encoded("\n".join([to_markdown(lines, heading, study.of), *failed])))
     folder.write("table.csv", encoded(to_csv(lines, study.of)))
@@ -68,12 +68,14 @@ def to_markdown(lines: Sequence[LikenessSummary], heading: str, of: str) -> str:
         heading: of the table.
         of: heading of the first column: ``layer`` or ``compared``.
     """
-    table = [headings(of), ["---"] * (len(_COLUMNS) + 2)]
-    for line in lines:
-        named, *numbers = cells(line)
-        table.append([markdown(named), *numbers])
-    said = f"{lines[0].images} images; {ABOUT}"
+    said, (first, *rest) = told(lines, of)
+    table = [first, ["---"] * len(first), *([markdown(named), *numbers] for named, *numbers in rest)]
     return "\n".join([f"## {markdown(heading)}", "", said, "", *("| " + " | ".join(row) + " |" for row in table), ""])
+
+
+def told(lines: Sequence[LikenessSummary], of: str) -> tuple[str, list[list[str]]]:
+    """Return what is told of a check: a sentence, and the table with its headings first; ``of`` is the first one."""
+    return f"{lines[0].images} images; {ABOUT}", [headings(of), *map(cells, lines)]
 
 
 def headings(of: str) -> list[str]:
