@@ -75,7 +75,7 @@ def test_a_row_is_the_explanation_of_that_prompt_held_against_the_part(classifie
 
 
 def test_a_method_that_answers_only_what_it_was_asked_is_asked_all(classifier):
-    birds, method = Aviary(split="test", n=2, seed=5, size=96), "mask@cells=4@steps=1"
+    birds, method = Aviary(split="test", n=2, seed=5), "mask@cells=4@steps=1"
     found = measure(classifier, birds, method=method, gammas=[1.0])
     row = [row for row in found if row.contrast == "gamma 1"][-1]
     sample, prompt = birds[row.id], concepts()[row.attribute, row.value]
