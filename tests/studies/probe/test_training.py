@@ -209,7 +209,7 @@ def test_a_photo_that_cannot_be_read_is_named_and_tried_again(tmp_path: Path) ->
 
     dataset = replace(train, open=sometimes)
     with pytest.raises(
-        FinercamError, match=r"1 of 24 photos have no features, such as 'train/green/3.png': it is torn"
+        FinercamError, match=r"1 of 24 photos have no features; train/green/3.png: it is torn"
     ):
         extract(backbone(), dataset, tmp_path, engine=HERE)
     broken.clear()
