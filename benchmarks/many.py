@@ -59,7 +59,7 @@ def main() -> None:
     lines = [f"Measured on {machine(torch.device('cpu'))}; torch {torch.__version__}.", ""]
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        lines += ["| photos planned | x time | x peak | seconds | peak MiB |", "|---|---|---|---|---|"]
+        lines += ["| planned | x time | x peak | seconds | peak MiB |", "|---|---|---|---|---|"]
         planned = []
         for count in options.photos:
             furnish(scratch / str(count), count)

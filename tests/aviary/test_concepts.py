@@ -21,7 +21,7 @@ from support.studies import runs_of
 import_torchvision()
 pytest.importorskip("open_clip")
 
-BIRDS = Aviary(split="test", n=12, seed=5, size=96)
+BIRDS = Aviary(split="test", n=12, seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_a_row_is_the_explanation_of_that_prompt_held_against_the_part(classifie
 
 
 def test_a_method_that_answers_only_what_it_was_asked_is_asked_all(classifier):
-    birds, method = Aviary(split="test", n=2, seed=5, size=96), "mask@cells=4@steps=1"
+    birds, method = Aviary(split="test", n=2, seed=5), "mask@cells=4@steps=1"
     found = measure(classifier, birds, method=method, gammas=[1.0])
     row = [row for row in found if row.contrast == "gamma 1"][-1]
     sample, prompt = birds[row.id], concepts()[row.attribute, row.value]
@@ -85,12 +85,19 @@ def test_a_method_that_answers_only_what_it_was_asked_is_asked_all(classifier):
 
 
 def test_concepts_are_found_better_than_by_chance(rows):
-    """The shipped model grounds words: more than what a map would score that knows nothing, most of all the wings."""
+    """The shipped model grounds words: more than what a map would score that knows nothing."""
     own = [row for row in rows if row.contrast == ALONE]
-    wings = [row for row in own if row.attribute == "wing_colour"]
-    assert np.mean([row.energy for row in own]) > 1.8 * np.mean([row.area for row in own])
-    assert np.mean([row.precision for row in own]) > 4 * np.mean([row.area for row in own])
-    assert np.mean([row.precision for row in wings]) > 0.25
+    assert np.mean([row.energy for row in own]) > 4 * np.mean([row.area for row in own])
+    assert np.mean([row.precision for row in own]) > 5 * np.mean([row.area for row in own])
+
+
+def test_wings_are_found_better_against_the_base(rows):
+    """Of 320 birds the gain is 0.024 [0.019, 0.029]; over all traits there is none."""
+    alone, finer = (
+        [row.precision for row in rows if (row.attribute, row.contrast) == ("wing_colour", title)]
+        for title in (ALONE, "gamma 0.6")
+    )
+    assert np.mean(finer) > np.mean(alone)
 
 
 def test_a_classifier_of_something_else_is_refused():

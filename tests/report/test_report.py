@@ -22,7 +22,8 @@ from finercam.report.charts import Curve, Effect, chart, forest
 from finercam.report.document import write_document
 from finercam.report.folder import KINDS, data_name, folder_kind, kind_of
 from finercam.report.pages import Section
-from finercam.report.parts import Paragraph
+from finercam.report.panels import Panel
+from finercam.report.parts import Paragraph, Wide
 from finercam.report.photos import explained as explained_anew
 from finercam.report.photos import main_line, ranked, ranked_by
 from finercam.runs.engine import run_study
@@ -366,3 +367,10 @@ def test_data_is_named_without_its_place(spec, name):
 
 def test_every_kind_is_a_file_of_its_own():
     assert len(KINDS) == len(list(pkgutil.iter_modules(kinds.__path__)))
+
+
+def test_a_broad_figure_is_scrolled_where_it_would_be_too_small_to_read():
+    for width, kind in ((1400, "wide broad"), (660, "wide")):
+        text = Wide(Panel(Image.new("RGB", (width, 20)), "Curves")).html()
+        assert f'<div class="{kind}">' in text
+        assert '<div class="scroll" tabindex="0" role="region" aria-label="Curves"><img' in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from finercam.cli import options as o
 from finercam.cli.console import followed, progress, say, show
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from finercam.aviary.drawing import Progress as Stage
 
 
@@ -185,9 +188,9 @@ def measure_concepts(
 
 @contextmanager
 def stages() -> Iterator[Callable[[Stage], None]]:
-    """Give the function that training reports to, which moves a bar for drawing and one for training."""
+    """Give the function that training reports to, which moves a bar for each of its stages."""
     with progress() as bar:
-        tasks = {stage: bar.add_task(stage, total=None) for stage in ("draw", "train")}
+        tasks: defaultdict[str, TaskID] = defaultdict(lambda: bar.add_task("", total=None))
 
         def report(stage: Stage) -> None:
             learned = "" if stage.stage == "draw" else f" loss {stage.loss:.3f} accuracy {100 * stage.accuracy:.1f} %"

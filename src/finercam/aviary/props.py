@@ -163,14 +163,30 @@ def grass(draws: Draws, x: float, size: int, light: Light, tall: float, colours:
     return layers
 
 
+THINGS = ("ball", "berries", "flower", "butterfly", "leaf")
+"""What ``thing`` can draw."""
+
+
 def distractor(draws: Draws, kinds: tuple[str, ...], size: int, light: Light) -> list[Layer]:
     """Draw something in the colour of some bird's part, anywhere on the picture."""
     px = size / 128
     kind, x, y = draws.pick(kinds), draws.unit() * size, draws.unit() * size
     r, angle, name = draws.between(2.6, 5.2) * px, draws.between(0, 2 * math.pi), draws.pick(tuple(COLOURS))
-    colour = times(COLOURS[name], draws.between(0.85, 1.1))
     if kind == "ball":
-        return ball(x, (0.45 + 0.55 * y / size) * size, r, colour, light, size)
+        y = (0.45 + 0.55 * y / size) * size
+    return thing(draws, kind, name, (x, y), r, angle, light, size)
+
+
+def thing(
+    draws: Draws, kind: str, name: str, at: tuple[float, float], r: float, angle: float, light: Light, size: int
+) -> list[Layer]:
+    """Draw one of ``THINGS`` around a pixel (a leaf: from it), in a named colour.
+
+    ``r`` in pixels goes for its size: the radius of a ball; flowers, butterflies and leaves are larger.
+    """
+    (x, y), colour = at, times(COLOURS[name], draws.between(0.85, 1.1))
+    if kind == "ball":
+        return ball(x, y, r, colour, light, size)
     if kind == "berries":
         return berries(draws, x, y, 0.62 * r, colour, light, size)
     if kind == "flower":

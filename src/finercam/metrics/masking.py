@@ -192,7 +192,7 @@ def _fall(view: View, fraction: float, fill: str, cells: int) -> Float[Tensor, "
 def confidence_drop(
     view: View, *, fraction: float = 0.05, fill: Fill = OWN_FILL, cells: int = 0
 ) -> Float[Tensor, " b"]:
-    """Return ``p_c - p*_c``: by how much the target's probability falls without the most salient pixels, -1 to 1.
+    """Return by how much the target's probability falls without the most salient pixels, ``p_c - p*_c``, -1 to 1.
 
     Args:
         view: with confidences.

@@ -125,7 +125,8 @@ def panels_of(example: Example, most: int, side: int) -> list[Panel]:
         else:
             picture = heat
             for mask in (seen.places[place] for place in row.places if place in seen.places):
-                picture = outlined(picture, placed.mask_to_photo(mask).numpy(), width=3)
+                # As wide on paper, however many pixels a picture has.
+                picture = outlined(picture, placed.mask_to_photo(mask).numpy(), width=max(3, side // 60))
         panels.append(Panel(picture, row.words, _numbers(row, bool(seen.words))))
     return panels
 
@@ -133,7 +134,7 @@ def panels_of(example: Example, most: int, side: int) -> list[Panel]:
 def _numbers(row: Row, in_words: bool) -> list[str]:
     if in_words:
         return [f"rank correlation {row.alignment:.2f}", f"chance {row.chance:.2f}: {row.verdict}"]
-    return [f"{100 * row.alignment:.0f} % of the saliency", f"chance {100 * row.chance:.0f} %: {row.verdict}"]
+    return [f"{100 * row.alignment:.1f} % of the saliency", f"chance {100 * row.chance:.1f} %: {row.verdict}"]
 
 
 def _fitted(photo: Image.Image, side: int) -> Image.Image:

@@ -17,6 +17,9 @@ from PIL import Image
 from finercam.report.panels import Panel
 from finercam.texts import Cell, printable
 
+#: Pixels above which a picture is broader than a phone shows.
+_BROAD = 800
+
 
 class Part(ABC):
     """A part of a section."""
@@ -182,6 +185,8 @@ class Strip(Part):
 class Wide(Part):
     """A picture at its own size, or as wide as the page where it is wider; on paper's white.
 
+    On a phone a broad one is scrolled: as narrow as that, its letters could not be read.
+
     Attributes:
         panel: the picture, what it is called, and the text under it.
     """
@@ -190,7 +195,8 @@ class Wide(Part):
 
     def html(self) -> str:
         """Return the figure."""
-        return f'<div class="wide">{_figure(self.panel)}</div>'
+        kind = "wide broad" if self.panel.picture.width > _BROAD else "wide"
+        return f'<div class="{kind}">{_figure(self.panel, scrolled=True)}</div>'
 
 
 @dataclass(frozen=True)
@@ -228,13 +234,13 @@ def _cell(cell: str | Cell) -> str:
     return (f"<strong>{number}</strong>" if cell.strong else number) + escaped(cell.rest)
 
 
-def _figure(panel: Panel) -> str:
+def _figure(panel: Panel, scrolled: bool = False) -> str:
     lines = "<br>".join(escaped(line) for line in panel.lines if line)
     text = escaped(panel.heading)
-    return (
-        f'<figure><img alt="{text}" src="{embedded(panel.picture)}">'
-        f"<figcaption><b>{text}</b>{lines}</figcaption></figure>"
-    )
+    picture = f'<img alt="{text}" src="{embedded(panel.picture)}">'
+    if scrolled:
+        picture = f'<div class="scroll" tabindex="0" role="region" aria-label="{text}">{picture}</div>'
+    return f"<figure>{picture}<figcaption><b>{text}</b>{lines}</figcaption></figure>"
 
 
 def embedded(picture: Image.Image) -> str:

@@ -1,4 +1,4 @@
-"""The text-image model as OpenCLIP builds it, how its attention starts out, and the folder it is kept in."""
+"""The text-image model as OpenCLIP builds it, and the folder it is kept in."""
 
 from __future__ import annotations
 
@@ -7,105 +7,62 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from safetensors.torch import save
 from torch import Tensor
 
+from finercam._torchvision import import_torchvision
+from finercam.aviary import MODEL
+from finercam.aviary.drawing import SIZE
 from finercam.aviary.network import MEAN, STD
+from finercam.aviary.network import build as build_classifier
 from finercam.files import whole
-
-SIZE = 96
-"""Side of the pictures in pixels. Attention over the cells of larger ones would take most of the time."""
 
 MODEL_CONFIG: dict[str, Any] = {
     "embed_dim": 192,
-    # The scale starts at 20. A sigmoid loss has a bias, which OpenCLIP adds to the logits.
-    "init_logit_scale": 3.0,
-    "init_logit_bias": -3.0,
+    # The scale starts at 33. Of nearly all pairs of a picture and a statement the statement is false, so the bias,
+    # which OpenCLIP adds to the logits, starts far below zero: that there is a bird lifts statements about birds.
+    "init_logit_scale": 3.5,
+    "init_logit_bias": -10.0,
     "vision_cfg": {
         "image_size": SIZE,
-        "patch_size": 8,
-        "width": 128,
-        "layers": 4,
-        "head_width": 64,
-        "mlp_ratio": 2.0,
-        # Each cell is normed and the mean taken last: a picture's cosine is a sum over what its cells say.
-        "pool_type": "avg",
+        # The mean over the cells and one linear map: a picture's cosine is a sum over what its cells say.
+        "timm_model_name": "finercam_aviary",
+        "timm_pool": "avg",
+        "timm_proj": "linear",
     },
-    # The vocabulary is OpenCLIP's own, so its table is nearly all of the file; hence so narrow a tower.
-    "text_cfg": {"context_length": 40, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 3, "mlp_ratio": 2.0},
+    # The vocabulary is OpenCLIP's own, so its table is nearly all of the file.
+    "text_cfg": {"context_length": 40, "vocab_size": 49408, "width": 128, "heads": 2, "layers": 2, "mlp_ratio": 2.0},
 }
-"""How OpenCLIP builds the model: 12 x 12 cells on a picture."""
+"""How OpenCLIP builds the model: 16 x 16 cells on a picture of 128 x 128 pixels."""
+
+LOCKED = ("conv1", "bn1", "layer1")
+"""Modules of the image tower that stay as the embedded classifier has them."""
 
 WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
 
-Images = UInt8[np.ndarray, "n size size 3"]
-
 
 def build() -> Any:
-    """Return OpenCLIP's model with fresh weights, its attention looking at neighbours (``start_local``)."""
-    from finercam._torchvision import import_torchvision
+    """Return OpenCLIP's model with fresh weights, but in the tower those of the embedded classifier.
 
+    Where the classifier looks at 3x3 cells and the tower at one, it starts with what it had for that one.
+    """
     import_torchvision()
     from open_clip.model import CLIP
 
+    # Tells timm of the tower's name.
+    import finercam.aviary.clip.tower  # noqa: F401
+
     model = CLIP(**MODEL_CONFIG)
-    start_local(model.visual)
-    return model
-
-
-def start_local(visual: Any) -> None:
-    """Have each head of the image tower start out looking at one neighbour of a cell: left, right, above or below.
-
-    Attention that starts out looking everywhere soon tells every cell of everything, and cells of the background
-    then speak for the bird. Started like a convolution it stays local without being made to (the idea is ConViT's,
-    arXiv 2103.10697).
-
-    A cell at p has the position code ``u(p) = [sin(w p), cos(w p)]`` of 8 frequencies w for each axis. Keys read it
-    as it is; queries turn it by the step d, so that ``q(p) k(p') = sum cos(w (p' - p - d))``, largest at ``p + d``.
-    """
-    rows, columns = visual.grid_size
-    width, blocks = visual.conv1.out_channels, visual.transformer.resblocks
-    frequencies = 0.75 ** torch.arange(8.0)
-    down, across = (torch.arange(float(n))[:, None] * frequencies for n in (rows, columns))
-    code = torch.cat(
-        [
-            torch.cat([down.sin(), down.cos()], 1).repeat_interleave(columns, 0),
-            torch.cat([across.sin(), across.cos()], 1).repeat(rows, 1),
-        ],
-        1,
+    trunk = model.visual.trunk
+    own, kept = trunk.state_dict(), build_classifier(MODEL).state_dict()
+    trunk.load_state_dict(
+        {name: kept[name] if kept[name].shape == old.shape else kept[name][:, :, 1:2, 1:2] for name, old in own.items()}
     )
-    size = code.shape[1]
-    with torch.no_grad():
-        visual.positional_embedding.zero_()
-        # Beside the code its negative: the norms subtract the mean over channels, which then is zero. What a cell
-        # shows starts in the other channels, so that it does not drown where the cell is.
-        visual.positional_embedding[1:, : 2 * size] = 2 * torch.cat([code, -code], 1)
-        visual.conv1.weight[: 2 * size] = 0
-        for depth, block in enumerate(blocks):
-            heads = block.attn.num_heads
-            for head in range(heads):
-                step = 1.0 if head % 2 else -1.0
-                turned = torch.block_diag(
-                    *(_turn(frequencies * (step if axis == depth % 2 else 0.0)) for axis in (0, 1))
-                )
-                for part, reading in enumerate((turned, torch.eye(size))):
-                    start = part * width + head * (width // heads)
-                    block.attn.in_proj_weight[start : start + size] = 0
-                    both = torch.cat([reading, -reading], 1) / 2
-                    block.attn.in_proj_weight[start : start + size, : 2 * size] = _FOCUS * both
-
-
-def _turn(angles: Float[Tensor, " f"]) -> Float[Tensor, "two_f two_f"]:
-    """Return the matrix that takes ``[sin a, cos a]`` to ``[sin (a + angle), cos (a + angle)]``."""
-    sine, cosine = torch.diag(angles.sin()), torch.diag(angles.cos())
-    return torch.cat([torch.cat([cosine, sine], 1), torch.cat([-sine, cosine], 1)], 0)
-
-
-_FOCUS = 6.0
-"""How sharply heads start out looking at their neighbour."""
+    for name in LOCKED:
+        getattr(trunk, name).requires_grad_(False)
+    return model
 
 
 def embed_text(model: Any, tokens: Int[Tensor, "m L"]) -> Float[Tensor, "m D"]:
@@ -115,13 +72,6 @@ def embed_text(model: Any, tokens: Int[Tensor, "m L"]) -> Float[Tensor, "m D"]:
     x = model.token_embedding(tokens) + model.positional_embedding[:longest]
     x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:longest, :longest]))
     return x[torch.arange(len(x)), tokens.argmax(-1)] @ model.text_projection
-
-
-def as_input(images: Images) -> Float[Tensor, "n c H W"]:
-    """Return uint8 pictures as the image tower takes them, normalised."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    return (pixels / 255 - mean) / std
 
 
 def write(model: Any, out: Path, used: Sequence[int]) -> int:

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float32
 from finercam.aviary.captions import article, caption_facts, phrase, place_phrases
 from finercam.aviary.clip.pictures import FACTS, Facts
 from finercam.aviary.draws import Draws
+from finercam.aviary.props import THINGS
 from finercam.aviary.species import ATTRIBUTES, find_species
 
 Needs = Mapping[str, tuple[str, ...]]
@@ -33,6 +34,8 @@ WITH_TRAIT = (
 
 BIRD = ("bird", "a bird", "a photo of a bird", "this is a bird")
 NO_BIRD = ("no bird", "an empty scene", "a photo without a bird", "background")
+WITH_THING = ("{a}", "{a}", "{bare}", "a photo of {a}")
+"""How a thing is put into words, "a scarlet ball" or "scarlet berries"."""
 
 BROAD = {
     "red": ("scarlet", "coral"),
@@ -73,10 +76,23 @@ def bare(noun: str) -> str:
     return rest if first in ("a", "an") else noun
 
 
-def say(facts: Facts, draws: Draws) -> Statement:
-    """Return a statement, drawn by chance, that is true of a picture with these facts."""
+def say(facts: Facts, draws: Draws, beside: Facts | None = None) -> Statement:
+    """Return a statement, drawn by chance, that is true of a picture with these facts.
+
+    Args:
+        facts: of the picture.
+        draws: where chance comes from.
+        beside: the facts of another picture. Sometimes a trait is told that only the one of the two birds has.
+    """
     if facts["bird"] == "no":
-        return _place(facts, draws) if draws.chance(0.4) else Statement(draws.pick(NO_BIRD), {"bird": ("no",)})
+        kind = draws.unit()
+        if kind < 0.2:
+            return _place(facts, draws)
+        return Statement(draws.pick(NO_BIRD), {"bird": ("no",)}) if kind < 0.45 else _thing(facts, draws)
+    if beside is not None and draws.chance(_BETWEEN):
+        differing = [key for key in ATTRIBUTES if facts[key] != beside[key]]
+        if differing:
+            return _trait(facts, draws, draws.pick(differing))
     kind = draws.unit()
     for share, speak in _SHARES:
         kind -= share
@@ -85,9 +101,30 @@ def say(facts: Facts, draws: Draws) -> Statement:
     return _trait(facts, draws)
 
 
-def _trait(facts: Facts, draws: Draws) -> Statement:
-    attribute = draws.pick(tuple(ATTRIBUTES))
+_BETWEEN = 0.3
+
+
+def _trait(facts: Facts, draws: Draws, attribute: str = "") -> Statement:
+    attribute = attribute or draws.pick(tuple(ATTRIBUTES))
     return trait(attribute, facts[attribute], draws.pick(WITH_TRAIT), facts["family"])
+
+
+def _thing(facts: Facts, draws: Draws) -> Statement:
+    """Speak of something that is not the bird; of the bird, or that there is none, where nothing else is."""
+    there = [kind for kind in THINGS if kind in facts]
+    if not there:
+        return _bird(facts, draws) if facts["bird"] == "yes" else Statement(draws.pick(NO_BIRD), {"bird": ("no",)})
+    kind = draws.pick(there)
+    colours: tuple[str, ...] = (facts[kind],)
+    words = [(word, meant) for word, meant in BROAD.items() if facts[kind] in meant]
+    word = facts[kind]
+    if words and draws.chance(0.3):
+        word, colours = words[0]
+    said = f"{word} {kind}"
+    if draws.chance(0.15):
+        said, colours = kind, FACTS[kind]
+    text = draws.pick(WITH_THING).format(a=said if kind == "berries" else article(said), bare=said)
+    return Statement(text, {kind: colours})
 
 
 def _two_traits(facts: Facts, draws: Draws) -> Statement:
@@ -146,6 +183,7 @@ _SHARES: tuple[tuple[float, Callable[[Facts, Draws], Statement]], ...] = (
     (0.06, _bird),
     (0.08, _name),
     (0.03, _place),
+    (0.08, _thing),
 )
 """How often what is said; the rest names a single trait."""
 

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ from finercam.models.source import BackboneParts, Checkpoint, ClassifierParts, S
 from finercam.models.text_image import TextImageModel, Tokens
 
 _ELSEWHERE = ("hf-hub:", "local-dir:")
+
+#: Modules that tell timm of image towers that are not its own; imported before OpenCLIP builds a model.
+TOWERS: list[str] = []
 
 
 def classifier(checkpoint: Checkpoint) -> ClassifierParts:
@@ -87,6 +91,8 @@ def _create(checkpoint: Checkpoint) -> Any:
     import_torchvision()
     import open_clip
 
+    for module in TOWERS:
+        import_module(module)
     if checkpoint.revision is not None:
         raise FinercamError("OpenCLIP's loader takes no revision; download the one you want and give its folder")
     name, pretrained, weights = checkpoint.name, checkpoint.pretrained, ""

@@ -13,7 +13,7 @@ from finercam.report.album import Album, last_part
 from finercam.report.explained import model_name
 from finercam.report.faithfulness import Example, examples_of, panels_of
 from finercam.report.figure import figure
-from finercam.report.grid import EMPTY, Cell, draw_grid
+from finercam.report.grid import EMPTY, Cell, draw_grid, missing
 from finercam.report.printing import TWO_COLUMNS, Figure, finished
 from finercam.runs.loaded import loaded_classifier
 from finercam.runs.rows import Rows
@@ -77,7 +77,8 @@ def faithfulness(
     )  # fmt: skip
     if not examples:
         raise FinercamError(f"{runs[0]!r} has no photo that was examined")
-    cells = [_cells(one, study.count) for one in examples]
+    beside = any(one.other_photo is not None for one in examples)
+    cells = [_cells(one, study.count, beside) for one in examples]
     drawn = draw_grid(cells, width)
     said = [_said(one, bool(clip)) for one in examples]
     asked = f"the maps of {model_name(clip)} for each attribute minus {exactly(gamma)} times “{base}”" if clip else (
@@ -86,11 +87,14 @@ def faithfulness(
     return finished(
         drawn,
         f"The map of {model_name(classifier.name)} for the class and not the similar one (gamma {exactly(gamma)}), and "
-        f"{asked}; attributes are those in which the class leads the similar one most. {'; '.join(said)}.",
+        f"{asked}; attributes are those in which the class leads the similar one most. On a photo alone the classifier "
+        "uses an attribute if it is above all those in which the classes do not differ, and ignores it if it is above "
+        f"no more than half of them. {'; '.join(said)}.",
     )
 
 
-def _cells(example: Example, most: int) -> list[Cell]:
+def _cells(example: Example, most: int, beside: bool) -> list[Cell]:
+    """Return a row; with ``beside`` the similar class has its column, also where there is no photo of it."""
     seen = example.seen
     maps = {"Classifier": seen.saliency[0], **{words: own for words, (own, _) in seen.words.items()}}
     found = []
@@ -98,6 +102,8 @@ def _cells(example: Example, most: int) -> list[Cell]:
         peak = float(maps[panel.heading].max()) if panel.heading in maps else None
         mark = EMPTY if peak is not None and peak <= 0 else ""
         found.append(Cell(panel.picture, panel.heading, panel.lines, mark, peak))
+    if beside and example.other_photo is None:
+        found.insert(1, missing(found[0].picture, example.other, ["what it is compared with"]))
     return found
 
 
@@ -106,6 +112,6 @@ def _said(example: Example, in_words: bool) -> str:
     rows = [row for row in one.rows if row.status == LISTED and not row.of_place]
     unit = "rank correlation" if in_words else "share"
     found = ", ".join(
-        f"{row.words} ({unit} {row.alignment:.2f}, chance {row.chance:.2f}: {row.verdict})" for row in rows
+        f"{row.words} ({unit} {row.alignment:.3f}, chance {row.chance:.3f}: {row.verdict})" for row in rows
     )
     return f"{last_part(one.key)}: {example.target}, not {example.other}: {found or 'no attribute in sight'}"

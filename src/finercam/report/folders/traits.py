@@ -150,7 +150,9 @@ def _table(every: Sequence[Direction], known: _Told) -> Iterator[Part]:
     if enough:
         yield Table(_listed(known, enough), "Each class and the one it is compared with")
     if few:
-        yield Table(_listed(known, few), summary=f"Over fewer than {FEWEST_TO_JUDGE} photos, which decides nothing")
+        said = f"Over fewer than {FEWEST_TO_JUDGE} photos, which decides nothing"
+        # What there is nothing else of is not folded away.
+        yield Table(_listed(known, few), "" if enough else said, summary=said if enough else "")
 
 
 def _further(pairs: Sequence[Sequence[Direction]], known: _Told) -> Iterator[Part]:
@@ -223,7 +225,7 @@ def _typical(ends: Sequence[tuple[Carried, float]]) -> Iterator[Part]:
         "other photos. Both ends are shown; the least typical ones are where to look for another plumage or pose, a "
         "wrong label, or evidence that has nothing to do with the animal."
     )
-    heading = ["photo", "cosine", "probability", "margin", "correct"]
+    heading = ["photo", "cosine", "probability", "margin over the other", "correct"]
     yield Table([heading, *(_photo(one, cosine) for one, cosine in ends)])
 
 

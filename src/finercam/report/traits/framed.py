@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from finercam.explanations.explaining import preprocess
+from finercam.metrics.intervals import FEWEST_TO_JUDGE
 from finercam.models import Classifier
 from finercam.report.anew import photos_of
 from finercam.report.fonts import font
@@ -90,10 +91,10 @@ def _about(of_points: bool, evidence: Evidence, known: int) -> str:
     if evidence.photos > 1:
         said += " Coloured is where the mean over the photos is at least twice its standard error."
     if evidence.agreement == evidence.agreement:
-        said += (
-            f" The mean maps of two halves of the photos correlate by {evidence.agreement:.2f} (1: the same), so this "
-            f"picture {_repeats(evidence.agreement)}."
-        )
+        said += f" The mean maps of two halves of the photos correlate by {evidence.agreement:.2f} (1: the same)"
+        said += f", so this picture {_repeats(evidence.agreement)}." if evidence.photos >= FEWEST_TO_JUDGE else "."
+    if evidence.photos < FEWEST_TO_JUDGE:
+        said += f" Over {evidence.photos} of them nothing can be concluded from this picture."
     return said
 
 

@@ -48,8 +48,8 @@ class Carrier:
 
     @property
     def carries(self) -> bool:
-        """Whether painting it over costs more than painting over anything, by an interval above 0."""
-        return self.caused.judged and self.caused.low > 0
+        """Whether painting it over costs something, and more than painting over anything, by intervals above 0."""
+        return self.caused.judged and min(self.fall.low, self.caused.low) > 0
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,8 @@ def sentence(both: Sequence[Direction], names: Mapping[int, str]) -> str:
     photos = sum(one.photos for one in both)
     if max(one.photos for one in both) < FEWEST_TO_JUDGE:
         return (
-            f"{target} and {other}: {photos} photos are too few to say what tells them apart; {FEWEST_TO_JUDGE} of "
-            "one of them are needed."
+            f"{target} and {other}: {photos} {'photo is' if photos == 1 else 'photos are'} too few to say what tells "
+            f"them apart; {FEWEST_TO_JUDGE} of one of them are needed."
         )
     if not any(one.carriers for one in both):
         return f"{target} and {other}: no part is known on these photos; see the patches with the most evidence."
@@ -67,8 +67,9 @@ def _told(direction: Direction, carrier: Carrier, names: Mapping[int, str]) -> s
     (target,) = short_names([names[direction.target]])
     fall = f"painted over, the margin of {direction.margin.mean:.1f} falls by {carrier.fall.text('.1f')}"
     share = f"; {100 * carrier.share.mean:.0f} % of the evidence is there, {100 * carrier.even.mean:.0f} % by area"
+    elsewhere = round(carrier.elsewhere.mean, 1) + 0.0  # not -0.0
     return (
-        f"the {spoken(carrier.place)} of {target} ({fall}, with a patch elsewhere by {carrier.elsewhere.mean:.1f}"
+        f"the {spoken(carrier.place)} of {target} ({fall}, with a patch elsewhere by {elsewhere:.1f}"
         f"{share if carrier.share.n else ''})"
     )
 
