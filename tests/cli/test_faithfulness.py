@@ -82,8 +82,8 @@ def test_a_photo_that_cannot_be_read_is_named_and_the_same_command_resumes(run, 
     (root / "images" / "001.Red_Bluet" / "0.png").write_bytes(b"no picture")
     _, out, err = run(dataset=f"cub:{root}")
     assert "All 11 photos: uses: wing;" in out
-    assert "failed: 001.Red_Bluet/0.png: " in err
-    assert "- 001.Red_Bluet/0.png: " in (tmp_path / "out" / "report.md").read_text()
+    assert "001.Red_Bluet/0.png' is not a picture that can be read" in err
+    assert "001.Red_Bluet/0.png' is not a picture" in (tmp_path / "out" / "report.md").read_text()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "rows").iterdir()}
     _, again, err = run(dataset=f"cub:{root}")
     assert again == out
