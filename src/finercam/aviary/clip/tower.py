@@ -32,16 +32,15 @@ default_cfgs = generate_default_cfgs(
 )
 
 
-class Pointwise(Bottleneck):
+class Pointwise(Bottleneck):  # type: ignore[misc]  # timm has no types here
     """A bottleneck that looks at one cell at a time: its 3x3 convolution is a 1x1 one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        wide = self.conv2
-        self.conv2 = nn.Conv2d(wide.in_channels, wide.out_channels, 1, bias=False)
+        wide: Any = self.get_submodule("conv2")
+        self.conv2: Any = nn.Conv2d(wide.in_channels, wide.out_channels, 1, bias=False)
 
 
-@register_model
 def finercam_aviary(pretrained: bool = False, **kwargs: Any) -> Any:
     """Return the network of the embedded classifier, but with ``Pointwise`` blocks in its last two stages.
 
@@ -49,3 +48,6 @@ def finercam_aviary(pretrained: bool = False, **kwargs: Any) -> Any:
     """
     blocks = (Bottleneck, Bottleneck, Pointwise, Pointwise)
     return build_model_with_cfg(ResNet, "finercam_aviary", pretrained, block=blocks, **MODEL_ARGS, **kwargs)
+
+
+register_model(finercam_aviary)
