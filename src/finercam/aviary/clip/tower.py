@@ -32,15 +32,13 @@ default_cfgs = generate_default_cfgs(
 )
 
 
-class Pointwise(Bottleneck):  # type: ignore[misc]
+class Pointwise(Bottleneck):  # type: ignore[misc]  # timm has no types here
     """A bottleneck that looks at one cell at a time: its 3x3 convolution is a 1x1 one."""
-
-    conv2: nn.Conv2d
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        wide = self.conv2
-        self.conv2 = nn.Conv2d(wide.in_channels, wide.out_channels, 1, bias=False)
+        wide: Any = self.get_submodule("conv2")
+        self.conv2: Any = nn.Conv2d(wide.in_channels, wide.out_channels, 1, bias=False)
 
 
 def finercam_aviary(pretrained: bool = False, **kwargs: Any) -> Any:
