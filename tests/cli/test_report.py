@@ -37,7 +37,7 @@ def test_a_page_is_written_and_named(monkeypatch, capsys, similar, tmp_path):
     ("arguments", "says"),
     [
         (["similar", "nowhere"], "there is no folder"),
-        (["similar", "empty"], "holds nothing that a report is made of; give the --out folders of evaluation"),
+        (["similar", "empty"], "holds nothing that a report is made of; give the --out folders of"),
         (["similar", "--out", "report.pdf"], "--out must end in .html"),
         (["broken"], "is not JSON"),
     ],

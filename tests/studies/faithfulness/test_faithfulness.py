@@ -454,7 +454,7 @@ def test_a_photo_that_cannot_be_read_fails_alone_and_can_be_tried_again(tmp_path
     assert len(read_examined(finished.rows)) == 11
     assert study.summary(finished.rows)[0].photos == 11
     report = to_markdown(study.summary(finished.rows), NAMES, "x", in_words=False, failed=finished.rows.failed)
-    assert f"- {third.key}: " in report
+    assert f"/{third.key}' is not a picture that can be read" in report
     finished, runs = run()
     assert (finished.resumed, finished.measured, runs) == (True, 0, [])
     Path(third.uri).write_bytes(photo)

@@ -9,8 +9,9 @@ const MOST_OPTIONS = 50;
  * Classes chosen by name: chips and a combobox (ARIA's pattern, list popup).
  *
  * `options()` are [{index, name, whole, note, fold}]; `several` keeps a list, otherwise one takes the other's place.
+ * `last()` is the class that was chosen last: chips are drawn a moment later, and Backspace must not wait for them.
  */
-export function chooser({ label, several, options, onpick, onremove, empty }) {
+export function chooser({ label, several, options, last, onpick, onremove, empty }) {
   const [box, list] = [newId("box"), newId("list")];
   let shown = [];
   let active = -1;
@@ -42,7 +43,7 @@ export function chooser({ label, several, options, onpick, onremove, empty }) {
         else if (shown.length) activate((active + (event.key === "ArrowDown" ? 1 : -1) + shown.length) % shown.length);
       } else if (event.key === "Enter" && opened && active >= 0) pick(shown[active]);
       else if (event.key === "Escape" && opened) close();
-      else if (event.key === "Backspace" && several && !input.value && chips.lastElementChild) return onremove(Number(chips.lastElementChild.dataset.index));
+      else if (event.key === "Backspace" && several && !input.value && last() !== undefined) return onremove(last());
       else return;
       event.preventDefault();
       event.stopPropagation();

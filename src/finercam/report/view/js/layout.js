@@ -73,6 +73,7 @@ export function build(photo) {
     label: "and not",
     several: true,
     options: () => photo.options().filter(({ index }) => index !== photo.question.target && !photo.question.references.includes(index)),
+    last: () => photo.question.references.at(-1),
     onpick: (c) => ask({ references: [...photo.question.references, c] }),
     onremove: (c) => ask({ references: photo.question.references.filter((r) => r !== c) }),
   });
