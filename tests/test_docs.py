@@ -146,7 +146,8 @@ def test_commands_and_examples_run_as_printed(file, tmp_path, monkeypatch, capsy
         if any(some in command for some in NOT_RUN):
             continue
         few = re.sub(r"--images \d+", "--images 4", command)
-        if command.startswith("finercam evaluate cub:") and few == command:
+        whole = re.match(r"finercam (evaluate|compare .*|traits) cub:", command) is not None
+        if whole and few == command:
             few += " --images 4"
         monkeypatch.setattr(sys, "argv", ["finercam", *arguments(few)])
         with pytest.raises(SystemExit) as stop:

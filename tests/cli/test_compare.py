@@ -95,3 +95,9 @@ def test_what_cannot_be_compared_is_refused_in_one_line(run, birds, tmp_path, gi
     assert said in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out" / "index.html").exists()
+
+
+def test_a_sample_is_of_the_photos_of_the_two_classes(run, birds, tmp_path):
+    code, _, err = run("compare", "Red Bluet", "Blue Bluet", f"cub:{birds}", "--images", "3")
+    assert code == 0, err
+    assert len(table(tmp_path / "out" / "photos.csv")) == 3

@@ -94,7 +94,9 @@ def compare(
     model_of = on.classifier
     a, b = (find_class(name, model_of.classes, model_of.labels) for name in (first, second))
     names = {index: model_of.class_name(index) for index in (a, b)}
-    if target == "label" and not {a, b} & {on.targets[item.label] for item in data.items()}:
+    # A sample is drawn from the photos of the two classes alone, by the run.
+    every = data if data.sample is None else data.sample.whole
+    if target == "label" and not {a, b} & {on.targets[item.label] for item in every.items()}:
         raise FinercamError(
             f"{photos!r} has no photo of {names[a]!r} or {names[b]!r}; use --match if it calls them otherwise, or "
             "--target predicted to ask the model which photos are"
