@@ -19,7 +19,7 @@ from support.pictures import save_picture
 pytestmark = pytest.mark.slow
 
 #: How often each command is killed.
-KILLS = int(os.environ.get("FINERCAM_KILLS", 3))
+KILLS = int(os.environ.get("FINERCAM_KILLS", 2))
 EVALUATE = (
     "evaluate",
     "aviary",
