@@ -220,3 +220,11 @@ def test_over_all_that_it_was_compared_with_a_class_has_its_own_line():
         "of 2 more there are fewer than 12 photos; they are in traits.csv"
     ]
     assert traits_csv(every, names).splitlines()[1].startswith("Anis,its look-alikes,16,16,0,5.0,wing,16,")
+
+
+def test_the_probability_is_the_models_own_kind(classifier, wagtails, tmp_path):
+    own = replace(wagtails, items=partial(iter, list(wagtails.items())[:2]))
+    multi = replace(classifier, probabilities="sigmoid")
+    for one, item in zip(read_carried(measured(multi, own, tmp_path, pair=(FORK, FAN))[1]), own.items(), strict=True):
+        why = explain(multi, own.open(item).photo, one.target)
+        assert one.confidence == pytest.approx(float(why.logits[one.target].sigmoid()), abs=1e-4)

@@ -18,6 +18,7 @@ from finercam.contrast.contrast import PLAIN, Contrast
 from finercam.data.placement import Axis, Placement
 from finercam.explanations.answering import answer, ask, gather_each
 from finercam.methods.method import find_method
+from finercam.models.assumed import as_probabilities
 from finercam.models.classifier import Classifier
 from finercam.models.look import Look
 from finercam.runs.study import Bench, Prepared
@@ -86,7 +87,7 @@ class Measurer:
             plain, finer = (answer(evidence, question) for question in questions)
             shown = look.activations()[0].float().cpu()
             falls = _falls(look, [batch[i] for i in asked], own, others)
-        probabilities = logits.softmax(1)
+        probabilities = as_probabilities(logits, classifier.probabilities)
         cells = (finer.maps.shape[1], finer.maps.shape[2])
         with self.bench.clock("measures"):
             for at, i in enumerate(asked):
