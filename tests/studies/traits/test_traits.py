@@ -217,7 +217,7 @@ def test_over_all_that_it_was_compared_with_a_class_has_its_own_line():
     assert told.startswith("Anis and its look-alikes are told apart by the wing of Anis")
     # Of each pair there are too few photos, and that is said once.
     assert sentences([[one] for one in directions_of(rows)], names) == [
-        "of 2 more there are fewer than 12 photos; they are in traits.csv"
+        "2 more with fewer than 12 photos are in traits.csv"
     ]
     assert traits_csv(every, names).splitlines()[1].startswith("Anis,its look-alikes,16,16,0,5.0,wing,16,")
 

@@ -175,7 +175,7 @@ def _listed(known: _Told, every: Sequence[Direction]) -> list[list[str | Cell]]:
         "painted over, the margin falls by",
         "a patch elsewhere",
         "share of the evidence",
-        "it is",
+        "verdict",
     ]
     return [
         heading,

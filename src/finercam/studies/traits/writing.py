@@ -96,7 +96,7 @@ def sentences(pairs: Sequence[Sequence[Direction]], names: Mapping[int, str]) ->
     told = [sentence(both, names) for both in enough]
     if len(enough) < len(pairs):
         few = len(pairs) - len(enough)
-        told.append(f"of {few} more there are fewer than {FEWEST_TO_JUDGE} photos; they are in traits.csv")
+        told.append(f"{few} more with fewer than {FEWEST_TO_JUDGE} photos {'is' if few == 1 else 'are'} in traits.csv")
     return told
 
 
